@@ -1,0 +1,44 @@
+# Two commands on a fresh machine: `make run` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+ENTRY ?= fashion_aug
+ARGS ?=
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: run test lint format ui requirements clean
+
+run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
+	mlflow run . -e $(ENTRY) --env-manager local $(ARGS)
+
+test: lint  ## ARGS="-k registry" chooses tests
+	python -m pytest $(ARGS)
+
+lint: .venv/ready
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: .venv/ready
+	ruff check --fix .
+	ruff format .
+
+ui: .venv/ready
+	mlflow ui
+
+.venv/ready: requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"trackml needs Python 3.11 to 3.13, and {sys.executable} is {v[0]}.{v[1]}: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# All pins anew, from the ranges of pyproject.toml, for every platform and Python that we support.
+COMPILE = CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile --quiet --universal --upgrade \
+	--python-version 3.11 --no-emit-index-url --no-emit-find-links pyproject.toml
+
+requirements: .venv/ready
+	$(COMPILE) --output-file requirements.txt
+	$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean:
+	rm -rf .venv

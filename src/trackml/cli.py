@@ -1,0 +1,109 @@
+"""A pipeline as a program: flags in, exit code out, errors in one line."""
+
+import logging
+import signal
+import sys
+import traceback
+from argparse import Action, ArgumentParser
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+from pydantic_settings import BaseSettings, CliSettingsSource
+
+from trackml.errors import Terminated, TrackmlError, UsageError
+from trackml.params import Params, allowed
+
+P = TypeVar("P", bound=Params)
+
+
+def command_line(main: Callable[[P], object], params: type[P]) -> NoReturn:
+    """Run a pipeline's `main` on this process's flags; exit with a code of the contract."""
+    flags = sys.argv[1:]
+    raise SystemExit(
+        exit_code(lambda: main(parse_flags(params, flags, main.__doc__)), debug="--debug" in flags)
+    )
+
+
+def exit_code(program: Callable[[], object], *, debug: bool = False) -> int:
+    """Run a program to its end: 0 done, 1 failed, 2 bad usage, 130 interrupted, 143 terminated.
+
+    Errors go to stderr in one line each; with `debug`, after their traceback.
+    """
+    _show_log()
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        program()
+    except TrackmlError as error:
+        message, code = str(error), error.exit_code
+    except KeyboardInterrupt:
+        message, code = "interrupted", 128 + signal.SIGINT
+    except Terminated:
+        message, code = "terminated", 128 + signal.SIGTERM
+    except Exception as error:  # noqa: BLE001  # a person gets one line, whatever went wrong
+        message, code = f"{type(error).__name__}: {error} (--debug shows the traceback)", 1
+        if debug:
+            traceback.print_exc()
+    else:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def parse_flags(params: type[P], flags: Sequence[str], description: str | None = None) -> P:
+    """Read flags such as `--epochs 5 --augment`; a bare flag of a true-or-false field means true.
+
+    Raises:
+        UsageError: an unknown flag, a missing value, or a value that is not allowed.
+        SystemExit: after --help was shown.
+    """
+
+    # Declares the flags and their help. Values come from the command line alone, never from the
+    # environment, and are validated once, by the pipeline's own class.
+    class Flags(BaseSettings, params):  # type: ignore[misc, valid-type]  # params is a variable
+        pass
+
+    for field in Flags.model_fields.values():
+        field.description = f"{field.description} [{allowed(field)}]"
+    parser = _Parser(description=description, allow_abbrev=False)
+    parser.add_argument("--debug", metavar="bool", help="show the traceback of an error")
+    source = CliSettingsSource[ArgumentParser](
+        Flags,
+        root_parser=parser,
+        add_argument_method=_Parser.add_argument,
+        cli_parse_args=list(flags),
+    )
+    return params.parse(source())
+
+
+class _Parser(ArgumentParser):
+    """argparse with one-line errors and true-or-false flags whose value may be left out."""
+
+    def add_argument(self, *names: Any, **options: Any) -> Action:
+        if options.get("metavar") == "bool":
+            options |= {"nargs": "?", "const": "true"}
+        return super().add_argument(*names, **options)
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown == message:
+            raise UsageError(message.removeprefix("argument "))
+        flag = unknown.split()[0]
+        near = get_close_matches(flag, self._option_string_actions, n=1)
+        hint = f"did you mean {near[0]}?" if near else "--help lists them"
+        raise UsageError(f"{flag}: there is no such flag; {hint}")
+
+
+def _show_log() -> None:
+    """Print what trackml itself logs, such as a repaired file of the cache, to stderr."""
+    log = logging.getLogger("trackml")
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())
+        log.setLevel(logging.INFO)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated

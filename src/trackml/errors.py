@@ -1,0 +1,17 @@
+"""Errors for people: one line, what was wrong, what was expected, what to do."""
+
+
+class TrackmlError(Exception):
+    """A failure that needs no traceback to be understood. Its message is one line."""
+
+    exit_code = 1
+
+
+class UsageError(TrackmlError):
+    """The command or its values are wrong. Nothing was started."""
+
+    exit_code = 2
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Like KeyboardInterrupt, no `except Exception` may swallow it."""

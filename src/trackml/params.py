@@ -1,0 +1,103 @@
+"""The base of all parameters: one frozen model is validation, command line, help and log."""
+
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Self, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+from trackml.errors import UsageError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Params(BaseModel):
+    """Fields that all pipelines share. A pipeline adds its own, and its defaults for these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of everything that is random")
+    epochs: int = Field(ge=1, description="passes over the training data")
+    batch_size: int = Field(ge=1, description="examples per optimiser step")
+    learning_rate: float = Field(gt=0, description="step size of the optimiser")
+    validation_split: float = Field(
+        0.1, gt=0, lt=1, description="share of the official training data held out, from its end"
+    )
+    limit: int = Field(0, ge=0, description="train on the first N examples only; 0 = all")
+    # Every class of parameters has a method `register`, from its metaclass: hence the alias.
+    register_model: bool = Field(
+        True, alias="register", description="put the model in the registry"
+    )
+    resume: bool = Field(False, description="continue an unfinished run: not available yet")
+
+    @field_validator("resume")
+    @classmethod
+    def _resume_is_refused(cls, resume: bool) -> bool:
+        if resume:
+            raise ValueError("this version cannot continue an unfinished run")
+        return resume
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Validate texts or values by field name.
+
+        Raises:
+            UsageError: in one line, each wrong flag, its value and what is allowed there.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise UsageError("; ".join(_explain(cls, e) for e in error.errors())) from None
+
+    def as_text(self) -> dict[str, str]:
+        """Every field as MLflow shows it, written as a user would type it: `true`, not `True`."""
+        return {name: _text(value) for name, value in self.model_dump(by_alias=True).items()}
+
+    @classmethod
+    def flags(cls) -> dict[str, FieldInfo]:
+        """Every field by the name that the command line, MLproject and MLflow use."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a field accepts, in words: "an integer >= 1", "a number > 0 and < 1", "auto or cpu"."""
+    bounds = []
+    for rule in field.metadata:
+        match rule:
+            case Ge(ge=bound):
+                bounds.append(f">= {bound}")
+            case Gt(gt=bound):
+                bounds.append(f"> {bound}")
+            case Le(le=bound):
+                bounds.append(f"<= {bound}")
+            case Lt(lt=bound):
+                bounds.append(f"< {bound}")
+    return " ".join([_kind(field.annotation), " and ".join(bounds)]).strip()
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(str(value) for value in get_args(annotation))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(_kind(member) for member in get_args(annotation))
+    return {bool: "true or false", int: "an integer", float: "a number", str: "text"}.get(
+        annotation, str(annotation)
+    )
+
+
+def _explain(cls: type[Params], error: Any) -> str:
+    name = str(error["loc"][0])
+    match error["type"]:
+        case "extra_forbidden":
+            return f"--{name}: there is no such flag; --help lists them"
+        case "missing":
+            return f"--{name}: a value is needed, {allowed(cls.flags()[name])}"
+        case "value_error":
+            return f"--{name} {error['input']}: {error['ctx']['error']}"
+    return f"--{name} {error['input']}: expected {allowed(cls.flags()[name])}"
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
