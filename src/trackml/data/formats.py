@@ -1,0 +1,112 @@
+"""From what sources deliver to canonical bytes, and from those to arrays. No disk, no network."""
+
+import io
+import tarfile
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+HOUSING_FEATURES = (
+    "MedInc",
+    "HouseAge",
+    "AveRooms",
+    "AveBedrms",
+    "Population",
+    "AveOccup",
+    "Latitude",
+    "Longitude",
+)
+HOUSING_TARGET = "MedHouseVal"
+
+_GZIP = b"\x1f\x8b"
+_PARQUET = b"PAR1"
+_ARCHIVE_LIMIT = 16 * 2**20  # bytes; the real archive holds 2 MB
+
+
+def decode_idx(raw: bytes, size: int) -> bytes:
+    """An IDX file, plain or gzipped → plain, of at most `size` + 1 bytes.
+
+    Raises:
+        ValueError: the gzip stream is broken.
+    """
+    return _gunzip(raw, size + 1) if raw.startswith(_GZIP) else raw
+
+
+def decode_housing(raw: bytes, _size: int) -> bytes:
+    """California housing in any of its published forms → float32 little-endian rows of 9.
+
+    Args:
+        raw: scikit-learn's archive (.tgz), Parquet with named columns, or the canonical bytes.
+
+    Raises:
+        ValueError: `raw` is none of these.
+    """
+    if raw.startswith(_GZIP):
+        return _housing_from_archive(_gunzip(raw, _ARCHIVE_LIMIT))
+    if raw.startswith(_PARQUET):
+        return _housing_from_parquet(raw)
+    return raw
+
+
+def parse_idx(content: bytes) -> NDArray[np.uint8]:
+    """The array in an IDX file of unsigned bytes: images uint8 (N, height, width), labels (N,).
+
+    The format: two zero bytes, the type (8: unsigned byte), the rank, each dimension as a
+    big-endian uint32, then the values in C order (https://yann.lecun.com/exdb/mnist/).
+    """
+    rank = content[3]
+    shape = np.frombuffer(content, dtype=">u4", count=rank, offset=4)
+    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def parse_housing(content: bytes) -> NDArray[np.float32]:
+    """The table of 20,640 districts, float32 (N, 9): the eight features, then the target."""
+    return np.frombuffer(content, dtype="<f4").reshape(-1, len(HOUSING_FEATURES) + 1)
+
+
+def _gunzip(raw: bytes, limit: int) -> bytes:
+    """Decompress, but never to more than `limit` bytes, whatever the stream claims."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(raw, limit)
+    except zlib.error as error:
+        raise ValueError(f"broken gzip stream: {error}") from None
+
+
+def _housing_from_archive(archive: bytes) -> bytes:
+    """StatLib's columns, rearranged and averaged per household as scikit-learn documents it."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+            member = tar.extractfile("CaliforniaHousing/cal_housing.data")
+            if member is None:
+                raise ValueError("cal_housing.data is not a file in this archive")
+            table = np.loadtxt(member, delimiter=",")
+    except (tarfile.TarError, KeyError) as error:
+        raise ValueError(f"not scikit-learn's archive: {error}") from None
+    longitude, latitude, age, rooms, bedrooms, population, households, income, value = table.T
+    columns = (
+        income,
+        age,
+        rooms / households,
+        bedrooms / households,
+        population,
+        population / households,
+        latitude,
+        longitude,
+        value / 100_000,
+    )
+    return np.stack(columns, axis=1).astype("<f4").tobytes()
+
+
+def _housing_from_parquet(raw: bytes) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(
+            pyarrow.BufferReader(raw), columns=[*HOUSING_FEATURES, HOUSING_TARGET]
+        )
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"not a Parquet file of California housing: {error}") from None
+    columns = [column.to_numpy() for column in table.itercolumns()]
+    return np.stack(columns, axis=1).astype("<f4").tobytes()
