@@ -1,0 +1,200 @@
+"""Figures made for reading. Each function returns a matplotlib Figure; no global state."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from trackml.data import ImageSplit
+from trackml.training.history import History
+
+TRAIN, VALIDATION, HIGHLIGHT = sns.color_palette("colorblind")[:3]
+DPI = 120
+
+
+def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
+    """Rows: true classes. Each cell: the count, and its share of the row, which sets the colour.
+
+    Args:
+        counts: int (C, C), rows true, columns predicted.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    texts = np.array(
+        [
+            [f"{n}\n{share:.1%}" if n else "" for n, share in zip(row, row_shares, strict=True)]
+            for row, row_shares in zip(counts, shares, strict=True)
+        ]
+    )
+    side = 2 + 0.72 * len(classes)
+    figure, axes = _figure(side + 0.8, side)
+    sns.heatmap(
+        pd.DataFrame(shares, index=list(classes), columns=list(classes)),
+        annot=texts,
+        fmt="",
+        annot_kws={"size": 8},
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        linewidths=0.5,
+        square=True,
+        cbar_kws={"label": "share of the true class", "shrink": 0.8},
+        ax=axes,
+    )
+    axes.set(
+        title=f"{np.trace(counts):,} of {counts.sum():,} test images right "
+        f"({np.trace(counts) / counts.sum():.2%})",
+        xlabel="predicted",
+        ylabel="true",
+    )
+    axes.tick_params(axis="x", rotation=40)
+    axes.tick_params(axis="y", rotation=0)
+    for label in axes.get_xticklabels():
+        label.set_horizontalalignment("right")
+    return figure
+
+
+def learning_curves(history: History) -> Figure:
+    """Loss and metric per epoch, for training and validation, with the best epoch marked."""
+    epochs = range(1, len(history.rows) + 1)
+    figure = Figure(figsize=(11, 4.2), dpi=DPI, layout="constrained")
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", history.metric), strict=True):
+        for split, colour in (("train", TRAIN), ("val", VALIDATION)):
+            values = [row[f"{split}_{quantity}"] for row in history.rows]
+            axes.plot(epochs, values, color=colour, marker="o", markersize=3, label=split)
+        best = history.rows[history.best_epoch - 1][f"val_{quantity}"]
+        axes.axvline(history.best_epoch, color="0.6", linestyle="--", linewidth=1, zorder=0)
+        axes.plot(
+            history.best_epoch,
+            best,
+            marker="*",
+            markersize=14,
+            color=HIGHLIGHT,
+            linestyle="none",
+            label=f"best epoch {history.best_epoch}: val {best:.4f}",
+        )
+        axes.set(title=quantity, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+        sns.despine(ax=axes)
+    return figure
+
+
+def per_class_f1(scores: Sequence[float], classes: Sequence[str]) -> Figure:
+    """F1 of each class as a bar, and their mean as a line."""
+    figure, axes = _figure(7.5, 1.2 + 0.38 * len(classes))
+    sns.barplot(x=list(scores), y=list(classes), color=TRAIN, ax=axes)
+    for position, score in enumerate(scores):
+        axes.text(score + 0.008, position, f"{score:.3f}", va="center", fontsize=9)
+    mean = float(np.mean(scores))
+    axes.axvline(mean, color=HIGHLIGHT, linestyle="--", label=f"macro F1 {mean:.3f}")
+    axes.set(xlim=(0, 1.08), xlabel="F1 on the test images", ylabel="")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+    sns.despine(ax=axes)
+    return figure
+
+
+def mistakes(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    shown: int = 24,
+) -> Figure:
+    """The wrong answers in which the model was most confident, most confident first.
+
+    Args:
+        images: (N, height, width). labels: (N,). probabilities: (N, C).
+        shown: at most that many of them.
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:shown]
+    figure, grid = _grid(rows=max(1, -(-len(worst) // 8)), columns=8, row_inches=1.62)
+    for axes, index in zip(grid.flat, worst, strict=False):
+        _show(axes, images[index])
+        axes.set_title(
+            f"says {classes[predicted[index]]}, {probabilities[index].max():.0%}\n"
+            f"is {classes[labels[index]]}",
+            fontsize=8,
+        )
+    figure.suptitle(f"Most confident of {len(wrong):,} mistakes on {len(labels):,} test images")
+    return figure
+
+
+def samples(
+    train: ImageSplit,
+    classes: Sequence[str],
+    augmented: NDArray[Any] | None = None,
+    columns: int = 10,
+) -> Figure:
+    """Training images with their classes; with `augmented`, each above its augmented version.
+
+    Args:
+        augmented: (M, height, width): versions of the first M training images.
+    """
+    count = min(len(train), columns if augmented is None else min(columns, len(augmented)))
+    rows = 2 if augmented is not None else 3
+    figure, grid = _grid(rows=rows, columns=columns, row_inches=1.35)
+    if augmented is None:
+        for axes, image, label in zip(grid.flat, train.images, train.labels, strict=False):
+            _show(axes, image)
+            axes.set_title(classes[label], fontsize=8)
+        figure.suptitle("Training images")
+        return figure
+    for column in range(count):
+        _show(grid[0, column], train.images[column])
+        _show(grid[1, column], augmented[column])
+        grid[0, column].set_title(classes[train.labels[column]], fontsize=8)
+    figure.suptitle("Training images, and below each one augmented version of it")
+    return figure
+
+
+def comparison(values: pd.DataFrame) -> Figure:
+    """Bars side by side.
+
+    Args:
+        values: a row per metric, a column per architecture.
+    """
+    figure, axes = _figure(1.8 + 0.9 * len(values), 4.2)
+    long = values.melt(ignore_index=False, var_name="architecture", value_name="value")
+    sns.barplot(
+        long.reset_index(names="metric"),
+        x="metric",
+        y="value",
+        hue="architecture",
+        palette="colorblind",
+        ax=axes,
+    )
+    for bars in axes.containers:
+        axes.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)  # type: ignore[arg-type]
+    axes.set(xlabel="", ylabel="on the test images", ylim=(0, 1.05))
+    axes.legend(frameon=False, ncols=len(values.columns), loc="lower left", bbox_to_anchor=(0, 1))
+    sns.despine(ax=axes)
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return figure, figure.subplots()
+
+
+def _grid(rows: int, columns: int, row_inches: float) -> tuple[Figure, NDArray[Any]]:
+    """A figure of empty square cells without axes."""
+    figure = Figure(
+        figsize=(columns * 1.25, rows * row_inches + 0.5), dpi=DPI, layout="constrained"
+    )
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    return figure, grid
+
+
+def _show(axes: Axes, image: NDArray[Any]) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")

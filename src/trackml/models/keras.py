@@ -1,0 +1,35 @@
+"""Keras architectures. Preprocessing lives inside them: they take what a user has, raw."""
+
+from trackml.tensorflow import keras
+
+
+def fashion_cnn(classes: int = 10, dropout: float = 0.3) -> keras.Model:
+    """Two convolutions and a dense layer, for grey images of 28 x 28.
+
+    uint8 (N, 28, 28), raw pixels → float32 (N, classes), class probabilities.
+
+    Args:
+        dropout: rate after the dense layer; half of it after each of the two poolings.
+    """
+    layers = keras.layers
+    pixels = keras.Input((28, 28), dtype="uint8", name="pixels")
+    x = layers.Rescaling(1 / 255)(pixels)
+    x = layers.Reshape((28, 28, 1))(x)
+    for filters in (32, 64):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D()(x)
+        x = layers.Dropout(dropout / 2)(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(128, activation="relu")(x)
+    x = layers.Dropout(dropout)(x)
+    probabilities = layers.Dense(classes, activation="softmax", name="probabilities")(x)
+    return keras.Model(pixels, probabilities, name="fashion_cnn")
+
+
+def describe(model: keras.Model) -> tuple[int, str]:
+    """The number of trainable parameters, and the layers as a table."""
+    lines: list[str] = []
+    model.summary(print_fn=lines.append, line_length=100)
+    return sum(int(weight.shape.num_elements()) for weight in model.trainable_weights), "\n".join(
+        lines
+    )

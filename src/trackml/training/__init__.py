@@ -1,0 +1,1 @@
+"""Fitting models: one epoch loop per framework, one hook and one history for all."""

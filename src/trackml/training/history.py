@@ -1,0 +1,63 @@
+"""What training leaves behind: a row of metrics per epoch, and which epoch was the best."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from trackml.errors import TrackmlError
+
+Metric = Literal["accuracy", "mae"]
+EpochHook = Callable[[int, Mapping[str, float]], None]
+"""Called after each epoch with its number, from 1, and its metrics by the names of the contract."""
+
+HIGHER_IS_BETTER: Mapping[Metric, bool] = {"accuracy": True, "mae": False}
+
+
+class NonFiniteLoss(TrackmlError):
+    """The loss became nan or infinite; the message names the epoch."""
+
+
+@dataclass(frozen=True)
+class History:
+    """The metrics of each epoch, in order, the metric that ranks epochs, the arithmetic used.
+
+    Each row has train_loss, val_loss, train_METRIC, val_METRIC, learning_rate, epoch_seconds and
+    samples_per_second. Losses and metrics are means over samples.
+    """
+
+    metric: Metric
+    precision: str
+    rows: tuple[Mapping[str, float], ...] = ()
+
+    def extended(self, row: Mapping[str, float]) -> "History":
+        """This history and one more epoch.
+
+        Raises:
+            NonFiniteLoss: a loss in `row` is nan or infinite.
+        """
+        epoch = len(self.rows) + 1
+        for name in ("train_loss", "val_loss"):
+            if not math.isfinite(row[name]):
+                raise NonFiniteLoss(
+                    f"{name} is {row[name]} in epoch {epoch}: training stopped; "
+                    "try a smaller --learning_rate"
+                )
+        return replace(self, rows=(*self.rows, row))
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 1, with the best validation metric; among equals, the lowest loss."""
+        sign = -1 if HIGHER_IS_BETTER[self.metric] else 1
+        keys = [(sign * row[f"val_{self.metric}"], row["val_loss"]) for row in self.rows]
+        return 1 + keys.index(min(keys))
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """best_epoch, and the validation loss and metric of that epoch, whose weights are kept."""
+        best = self.rows[self.best_epoch - 1]
+        return {
+            "best_epoch": self.best_epoch,
+            "best_val_loss": best["val_loss"],
+            f"best_val_{self.metric}": best[f"val_{self.metric}"],
+        }

@@ -1,0 +1,148 @@
+"""The epoch loop of Keras models."""
+
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trackml.params import Precision
+from trackml.tensorflow import keras, tf
+from trackml.training.history import EpochHook, History, Metric
+from trackml.training.precision import resolve_precision
+
+Array = NDArray[Any]
+Augment = Callable[[Any, Any], Any]
+"""(images (B, ...), stateless seed int32 (2,)) → images of the same shape, all tensors."""
+
+STEPS_PER_CALL = 50  # between two returns to Python: enough to make its cost vanish
+PREDICT_BATCH = 1_000
+
+
+class Split(Protocol):
+    """Anything with a pair of arrays: inputs (N, ...) and targets (N,)."""
+
+    @property
+    def arrays(self) -> tuple[Array, Array]: ...
+
+
+class Data(Protocol):
+    """Anything with a training and a validation split."""
+
+    @property
+    def train(self) -> Split: ...
+
+    @property
+    def validation(self) -> Split: ...
+
+
+def fit(
+    model: keras.Model,
+    data: Data,
+    *,
+    optimizer: keras.Optimizer,
+    loss: str,
+    metric: Metric,
+    score: Callable[[Array, Array], Mapping[str, float]],
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    precision: Precision = "float32",
+    augment: Augment | None = None,
+    hooks: Sequence[EpochHook] = (),
+) -> History:
+    """Train `model`, and leave in it the weights of its best validation epoch.
+
+    `precision` is that of the training steps alone: validation, and the model that is kept, are
+    float32, so that the scores are those of the model that others will load.
+
+    Args:
+        loss, metric: what Keras optimises, and what it counts along the way on the training data.
+        score: (predictions, targets) → {"loss": ..., metric: ...}, for the validation data.
+        augment: applied to every training batch, with fresh random numbers.
+
+    Raises:
+        NonFiniteLoss: the loss left the numbers; the hooks have seen all epochs before that one.
+    """
+    resolved = resolve_precision(precision, gpu=bool(tf.config.list_physical_devices("GPU")))
+    trainee = _twin(model, resolved)
+    trainee.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+    optimizer.build(trainee.trainable_variables)
+    train_steps = _train_steps(trainee, *data.train.arrays, batch_size, augment)
+    samples = len(data.train.arrays[1])
+    validation_inputs, validation_targets = data.validation.arrays
+
+    history, best_weights = History(metric, resolved), model.get_weights()
+    for epoch in range(1, epochs + 1):
+        started = perf_counter()
+        learning_rate = float(optimizer.learning_rate)
+        trainee.reset_metrics()
+        # All randomness of an epoch follows from (seed, epoch), whatever happened before it.
+        random = np.random.default_rng((seed, epoch))
+        order = random.permutation(samples).astype(np.int32)
+        epoch_seed = int(random.integers(2**31))
+        for first in range(0, samples, batch_size * STEPS_PER_CALL):
+            train_steps(
+                tf.constant(order[first : first + batch_size * STEPS_PER_CALL]),
+                tf.constant([epoch_seed, first]),
+            )
+        train = {name: float(value) for name, value in trainee.get_metrics_result().items()}
+        trained = perf_counter()
+
+        model.set_weights(trainee.get_weights())
+        val = score(predict(model, validation_inputs), validation_targets)
+        row = {
+            "train_loss": train["loss"],
+            "val_loss": val["loss"],
+            f"train_{metric}": train[metric],
+            f"val_{metric}": val[metric],
+            "learning_rate": learning_rate,
+            "epoch_seconds": perf_counter() - started,
+            "samples_per_second": samples / (trained - started),
+        }
+        history = history.extended(row)
+        if history.best_epoch == epoch:
+            best_weights = model.get_weights()
+        for hook in hooks:
+            hook(epoch, row)
+    model.set_weights(best_weights)
+    return history
+
+
+def predict(model: keras.Model, inputs: Array) -> NDArray[np.float32]:
+    """The model's answers to inputs (N, ...): float32 (N, outputs)."""
+    answers: NDArray[np.float32] = model.predict(inputs, batch_size=PREDICT_BATCH, verbose=0)
+    return answers
+
+
+def _twin(model: keras.Model, precision: str) -> keras.Model:
+    """The same architecture and weights, computing in `precision`, with outputs in float32."""
+    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+
+    def convert(layer: keras.Layer) -> keras.Layer:
+        # A loss taken from bfloat16 probabilities, of three digits, would lose its last ones.
+        dtype = "float32" if layer.name in model.output_names else policy
+        return type(layer).from_config(layer.get_config() | {"dtype": dtype})
+
+    twin = keras.models.clone_model(model, clone_function=convert)
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def _train_steps(
+    model: keras.Model, inputs: Array, targets: Array, batch_size: int, augment: Augment | None
+) -> Callable[[Any, Any], None]:
+    """A compiled function that takes the rows to train on, in order, and a stateless seed."""
+    all_inputs, all_targets = tf.constant(inputs), tf.constant(targets)
+
+    def train_steps(rows: Any, seed: Any) -> None:
+        for first in tf.range(0, tf.shape(rows)[0], batch_size):
+            batch = rows[first : first + batch_size]
+            x = tf.gather(all_inputs, batch)
+            if augment is not None:
+                x = augment(x, seed + [0, first])
+            model.train_step((x, tf.gather(all_targets, batch)))
+
+    compiled: Callable[[Any, Any], None] = tf.function(train_steps, reduce_retracing=True)
+    return compiled
