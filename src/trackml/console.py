@@ -1,0 +1,70 @@
+"""What a person sees while a pipeline runs, and at its end."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from trackml.training.history import EpochHook
+
+if TYPE_CHECKING:
+    from trackml.tracking.run import Run
+
+_SHOWN_PER_EPOCH = ("loss", "accuracy", "mae")
+
+
+@contextmanager
+def progress(epochs: int) -> Iterator[EpochHook]:
+    """A hook that prints a line per epoch, on a terminal above a bar that shows the time."""
+    console = Console(highlight=False)
+
+    def line(epoch: int, metrics: Mapping[str, float]) -> str:
+        scores = [
+            f"{name} {metrics[name]:.4f}"
+            for quantity in _SHOWN_PER_EPOCH
+            for name in (f"train_{quantity}", f"val_{quantity}")
+            if name in metrics
+        ]
+        number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
+        return "  ".join([number, *scores, f"{metrics['epoch_seconds']:.1f} s"])
+
+    if not console.is_terminal:
+        yield lambda epoch, metrics: print(line(epoch, metrics), flush=True)
+        return
+    columns = (TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("epochs", total=epochs)
+
+        def show(epoch: int, metrics: Mapping[str, float]) -> None:
+            console.print(line(epoch, metrics), soft_wrap=True)
+            bar.update(task, completed=epoch)
+
+        yield show
+
+
+def show_result(run: "Run") -> None:
+    """Print the test results, what became of the model, and how to look at it all."""
+    from trackml.tracking.store import ui_command
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(
+        "result", "value", title=f"{run.data.name}: {run.architecture}", title_justify="left"
+    )
+    table.columns[1].justify = "right"
+    for name, value in run.metrics.items():
+        if "_class_" not in name:
+            table.add_row(name, f"{value:g}" if name == "best_epoch" else f"{value:.4f}")
+    console.print(table)
+    if registered := run.registration:
+        console.print(
+            f"registered {registered.task} version {registered.version}, "
+            f"aliases: {', '.join(registered.aliases)}"
+        )
+        verdict = "new champion" if registered.is_champion else "not the champion"
+        console.print(f"{verdict}: {registered.reason}")
+    else:
+        console.print("not registered (--register false)")
+    console.print(f"to compare runs: {ui_command()}")

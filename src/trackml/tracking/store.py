@@ -1,0 +1,183 @@
+"""Where runs go: the tracking server that was asked for, else a SQLite database in this folder."""
+
+import logging
+import os
+import sqlite3
+import tempfile
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+import requests
+from alembic.script import ScriptDirectory
+from filelock import FileLock
+from mlflow.store.db import utils as mlflow_db
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracking import MlflowClient
+
+from trackml.errors import TrackmlError
+
+_log = logging.getLogger(__name__)
+
+_SQLITE = "sqlite:///"
+ANSWER_SECONDS = 5.0  # for a tracking server to say anything
+
+
+def connect() -> MlflowClient:
+    """A client of the store that MLFLOW_TRACKING_URI names, or of ./mlflow.db, made when missing.
+
+    Any number of processes may call this at once in an empty folder.
+
+    Raises:
+        TrackmlError: the server does not answer, or the database is not one that MLflow can use.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    if path := database_path(uri):
+        uri = f"{_SQLITE}{path}"  # absolute: `mlflow run` changes folders under a relative one
+        _prepare_database(path)
+    elif urlsplit(uri).scheme in ("http", "https"):
+        _check_server(uri)
+    mlflow.set_tracking_uri(uri)
+    return MlflowClient()
+
+
+def database_path(uri: str) -> Path | None:
+    """The absolute path of the file behind a SQLite URI; None for all other stores."""
+    name = uri.removeprefix(_SQLITE)
+    return Path(name).absolute() if name and name != uri else None
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The experiment of that name, created when missing.
+
+    Raises:
+        TrackmlError: the experiment was deleted.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        path = database_path(mlflow.get_tracking_uri())
+        # Explicit, for MLflow's default is the current folder's, of whoever creates it.
+        location = _artifact_root(path).joinpath(name).as_uri() if path else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except mlflow.exceptions.MlflowException:
+            experiment = client.get_experiment_by_name(name)  # another process was faster
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        raise TrackmlError(
+            f"the experiment {name!r} was deleted; bring it back with "
+            f"`mlflow experiments restore -x {experiment.experiment_id}`"
+        )
+    return str(experiment.experiment_id)
+
+
+def exclusively(purpose: str) -> AbstractContextManager[object]:
+    """Holds other processes off while `purpose` is done to a local database; no-op on a server."""
+    path = database_path(mlflow.get_tracking_uri())
+    return FileLock(path.with_name(f".{path.name}.{purpose}.lock")) if path else nullcontext()
+
+
+def ui_command() -> str:
+    """What to type, or where to go, to see the store."""
+    uri = mlflow.get_tracking_uri()
+    if urlsplit(uri).scheme in ("http", "https"):
+        return f"open {_without_password(uri)}"
+    if database_path(uri) == Path("mlflow.db").absolute():
+        return "mlflow ui"
+    return f"mlflow ui --backend-store-uri {uri}"
+
+
+def _prepare_database(path: Path) -> None:
+    if not _revision(path):
+        if not path.parent.is_dir():
+            raise TrackmlError(
+                f"there is no folder {path.parent} to keep {path.name} in; create it"
+            )
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not _revision(path):
+                _create_database(path)
+    if (revision := _revision(path)) != _own_revision():
+        _admit_newer_schema(path, str(revision))
+
+
+def _create_database(path: Path) -> None:
+    """Make the schema in a temporary file: a migration that dies half-way must not stay."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        draft = Path(folder, path.name)
+        for name in ("alembic", mlflow_db.__name__):  # they announce each step
+            logging.getLogger(name).setLevel(logging.WARNING)
+        store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
+            f"{_SQLITE}{draft}", _artifact_root(path).as_uri()
+        )
+        store.engine.dispose()
+        draft.replace(path)
+
+
+def _artifact_root(database: Path) -> Path:
+    return database.with_name("mlruns")
+
+
+def _revision(path: Path) -> str | None:
+    """The schema revision of a database, None when there is no file or nothing in it.
+
+    Raises:
+        TrackmlError: the file is something else.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise TrackmlError(
+            f"{path} is not an intact MLflow database ({error}); move it away, or name another "
+            "store in MLFLOW_TRACKING_URI"
+        ) from None
+    return str(row[0]) if row else "none"
+
+
+def _own_revision() -> str:
+    """The schema revision of the MLflow that is installed here."""
+    revision: str = mlflow_db._get_latest_schema_revision()  # type: ignore[no-untyped-call]  # noqa: SLF001
+    return revision
+
+
+def _admit_newer_schema(path: Path, revision: str) -> None:
+    """Let MLflow use a database that a newer MLflow has made; refuse one that an older has.
+
+    `mlflow run` from an environment with a newer MLflow makes the database before our pinned one
+    sees it. Newer schemas have only added tables and columns for features that we do not use, yet
+    MLflow refuses every revision but its own (docs/decisions/0003-tracking-store.md).
+    """
+    uri = f"{_SQLITE}{path}"
+    config = mlflow_db._get_alembic_config(uri)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    script = ScriptDirectory.from_config(config)
+    if revision in {known.revision for known in script.walk_revisions()}:
+        raise TrackmlError(
+            f"{path} was made by an older MLflow than {mlflow.__version__}; make a copy of it, "
+            f"then run `mlflow db upgrade {uri}`"
+        )
+    _log.warning(
+        "%s was made by a newer MLflow than %s: using it as it is", path, mlflow.__version__
+    )
+    mlflow_db._verify_schema = lambda _engine: None  # noqa: SLF001
+
+
+def _check_server(uri: str) -> None:
+    try:
+        requests.get(uri, timeout=ANSWER_SECONDS)
+    except requests.RequestException as error:
+        raise TrackmlError(
+            f"no tracking server answers at {_without_password(uri)} ({type(error).__name__}); "
+            "start it, or unset MLFLOW_TRACKING_URI to use ./mlflow.db"
+        ) from None
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
