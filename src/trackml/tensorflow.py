@@ -35,5 +35,6 @@ else:
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # looks for GPUs, and complains when there is none
+    del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # read by now; other processes choose for themselves
 
 __all__ = ["keras", "tf"]

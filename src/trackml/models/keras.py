@@ -1,5 +1,7 @@
 """Keras architectures. Preprocessing lives inside them: they take what a user has, raw."""
 
+import math
+
 from trackml.tensorflow import keras
 
 
@@ -27,9 +29,13 @@ def fashion_cnn(classes: int = 10, dropout: float = 0.3) -> keras.Model:
 
 
 def describe(model: keras.Model) -> tuple[int, str]:
-    """The number of trainable parameters, and the layers as a table."""
-    lines: list[str] = []
-    model.summary(print_fn=lines.append, line_length=100)
-    return sum(int(weight.shape.num_elements()) for weight in model.trainable_weights), "\n".join(
-        lines
-    )
+    """The number of trainable parameters, and a table of the layers."""
+    # Not model.summary(): it drops columns that do not fit the terminal that happens to be there.
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    rows = [("layer", "type", "output", "parameters")]
+    for layer in model.layers:
+        shape = " x ".join(str(size or "N") for size in layer.output.shape)
+        rows.append((layer.name, type(layer).__name__, shape, f"{layer.count_params():,}"))
+    rows.append(("trainable", "", "", f"{parameters:,}"))
+    lines = [f"{name:<20}{kind:<16}{shape:<20}{count:>12}" for name, kind, shape, count in rows]
+    return parameters, "\n".join([*lines, ""])

@@ -213,7 +213,7 @@ def tracked_run(params: Params, data: Data, *, framework: str, architecture: str
         TrackmlError: the store cannot be used.
     """
     client = store.connect()
-    active = mlflow.start_run(experiment_id=_experiment(client, data.name), run_name=architecture)
+    active = _start(client, data.name, architecture)
     run = Run(client, active.info.run_id, active.info.experiment_id, data, framework, architecture)
     try:
         _describe(run, params, active.info.run_name)
@@ -227,12 +227,13 @@ def tracked_run(params: Params, data: Data, *, framework: str, architecture: str
     mlflow.end_run("FINISHED")
 
 
-def _experiment(client: MlflowClient, name: str) -> str | None:
-    """The experiment to start a run in; None where the environment has decided."""
-    decided = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
-    if any(os.environ.get(variable) for variable in decided):
-        return None
-    return store.experiment_id(client, name)
+def _start(client: MlflowClient, experiment: str, name: str) -> mlflow.ActiveRun:
+    """The run that `mlflow run` has made for this process, else a new one."""
+    if os.environ.get("MLFLOW_RUN_ID"):
+        return mlflow.start_run()
+    if os.environ.get("MLFLOW_EXPERIMENT_ID") or os.environ.get("MLFLOW_EXPERIMENT_NAME"):
+        return mlflow.start_run(run_name=name)
+    return mlflow.start_run(experiment_id=store.experiment_id(client, experiment), run_name=name)
 
 
 def _describe(run: Run, params: Params, name: str) -> None:

@@ -15,7 +15,7 @@ HIGHER_IS_BETTER: Mapping[Metric, bool] = {"accuracy": True, "mae": False}
 
 
 class NonFiniteLoss(TrackmlError):
-    """The loss became nan or infinite; the message names the epoch."""
+    """The loss, or a weight, became nan or infinite; the message names the epoch."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trackml.params import Precision
 from trackml.tensorflow import keras, tf
-from trackml.training.history import EpochHook, History, Metric
+from trackml.training.history import EpochHook, History, Metric, NonFiniteLoss
 from trackml.training.precision import resolve_precision
 
 Array = NDArray[Any]
@@ -63,7 +63,7 @@ def fit(
         augment: applied to every training batch, with fresh random numbers.
 
     Raises:
-        NonFiniteLoss: the loss left the numbers; the hooks have seen all epochs before that one.
+        NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
     """
     resolved = resolve_precision(precision, gpu=bool(tf.config.list_physical_devices("GPU")))
     trainee = _twin(model, resolved)
@@ -102,8 +102,12 @@ def fit(
             "samples_per_second": samples / (trained - started),
         }
         history = history.extended(row)
+        weights = model.get_weights()
+        if not all(np.isfinite(weight).all() for weight in weights):
+            # Some ReLU kernels turn nan into 0: the loss alone would not show it.
+            raise NonFiniteLoss(f"weights are nan or infinite in epoch {epoch}: training stopped")
         if history.best_epoch == epoch:
-            best_weights = model.get_weights()
+            best_weights = weights
         for hook in hooks:
             hook(epoch, row)
     model.set_weights(best_weights)

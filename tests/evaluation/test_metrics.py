@@ -1,0 +1,44 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from trackml.evaluation.metrics import classification_metrics, score_classes
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rows, classes = draw(st.integers(1, 40)), draw(st.integers(2, 6))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    probabilities = random.dirichlet([1] * classes, size=rows).astype(np.float32)
+    return probabilities, random.integers(classes, size=rows)
+
+
+@given(answers())
+def test_metrics_agree_with_scikit_learn(
+    answer: tuple[NDArray[np.float32], NDArray[np.int64]],
+) -> None:
+    probabilities, labels = answer
+    classes, predicted = range(probabilities.shape[1]), probabilities.argmax(axis=1)
+    metrics = classification_metrics(probabilities, labels)
+    assert metrics["accuracy"] == accuracy_score(labels, predicted)
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)
+    assert metrics["loss"] == pytest.approx(log_loss(labels, exact, labels=classes), rel=1e-4)
+    f1 = f1_score(labels, predicted, labels=classes, average=None, zero_division=0)
+    assert [metrics[f"f1_class_{c}"] for c in classes] == pytest.approx(f1)
+    assert metrics["f1_macro"] == pytest.approx(f1.mean())
+
+
+def test_a_certain_mistake_costs_much_but_not_infinity() -> None:
+    scores = score_classes(np.array([[1.0, 0.0]], np.float32), np.array([1]))
+    assert scores == {"loss": pytest.approx(-math.log(1e-7)), "accuracy": 0.0}
+
+
+def test_nan_is_not_hidden() -> None:
+    scores = score_classes(np.full((2, 3), np.nan, np.float32), np.array([0, 1]))
+    assert math.isnan(scores["loss"])

@@ -1,0 +1,106 @@
+import os
+import signal
+
+import pytest
+from pydantic import Field
+
+from trackml.cli import exit_code, parse_flags
+from trackml.errors import TrackmlError, UsageError
+from trackml.params import Params
+
+
+class Example(Params):
+    epochs: int = Field(3, ge=1, description="passes over the data")
+    batch_size: int = Field(8, ge=1, description="rows")
+    learning_rate: float = Field(0.1, gt=0, description="step")
+    augment: bool = Field(False, description="change the images")
+
+
+@pytest.mark.parametrize(
+    ("flags", "augment"),
+    [
+        ([], False),
+        (["--augment"], True),
+        (["--augment", "true"], True),
+        (["--augment=false"], False),
+        (["--augment", "--epochs", "2"], True),
+        (["--debug", "--augment"], True),
+        (["--debug", "true", "--augment", "false"], False),
+    ],
+)
+def test_a_bare_flag_means_true(flags: list[str], augment: bool) -> None:
+    assert parse_flags(Example, flags).augment is augment
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epoch", "3"], "--epoch: there is no such flag; did you mean --epochs?"),
+        (["--xyz", "3"], "--xyz: there is no such flag; --help lists them"),
+        (["--epochs"], "--epochs: expected one argument"),
+        (["--epochs", "0"], "--epochs 0: expected an integer >= 1"),
+        (["stray"], "stray: there is no such flag; --help lists them"),
+    ],
+)
+def test_a_mistake_is_named(flags: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        parse_flags(Example, flags)
+    assert str(refusal.value) == message
+
+
+def test_the_environment_sets_no_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPOCHS", "77")
+    monkeypatch.setenv("epochs", "77")
+    assert parse_flags(Example, []).epochs == 3
+
+
+def test_help_shows_each_flag_with_its_range_and_default(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse_flags(Example, ["--help"], "Fits a line.")
+    words = " ".join(capsys.readouterr().out.split())
+    assert end.value.code == 0
+    assert "Fits a line." in words
+    assert "passes over the data [an integer >= 1] (default: 3)" in words
+
+
+def raising(error: BaseException) -> int:
+    def program() -> None:
+        raise error
+
+    return exit_code(program)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UsageError("--epochs 0: no"), 2, "error: --epochs 0: no"),
+        (TrackmlError("no data"), 1, "error: no data"),
+        (ValueError("two\nlines"), 1, "error: ValueError: two lines (--debug shows the traceback)"),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert raising(error) == code
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def program() -> None:
+        raise ValueError("deep inside")
+
+    assert exit_code(program, debug=True) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_sigterm_ends_with_143_and_its_handler_is_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert exit_code(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_success_is_zero() -> None:
+    assert exit_code(lambda: None) == 0

@@ -1,0 +1,90 @@
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+
+from trackml.errors import UsageError
+from trackml.params import Params, allowed
+
+
+class Example(Params):
+    epochs: int = Field(3, ge=1, description="passes")
+    batch_size: int = Field(8, ge=1, description="rows")
+    learning_rate: float = Field(0.1, gt=0, description="step")
+    dropout: float = Field(0.2, ge=0, lt=1, description="rate")
+    mode: Literal["slow", "fast"] = Field("slow", description="how")
+
+
+def test_texts_become_values_of_the_declared_types() -> None:
+    params = Example.parse({"epochs": "7", "learning_rate": "1e-3", "register": "false"})
+    assert (params.epochs, params.learning_rate, params.register_model) == (7, 0.001, False)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("epochs", 0, "an integer >= 1"),
+        ("epochs", "many", "an integer >= 1"),
+        ("batch_size", -1, "an integer >= 1"),
+        ("dropout", 1.5, "a number >= 0 and < 1"),
+        ("learning_rate", "nan", "a number > 0"),
+        ("learning_rate", "inf", "a number > 0"),
+        ("validation_split", 1, "a number > 0 and < 1"),
+        ("seed", 2**32, "an integer >= 0 and < 4294967296"),
+        ("mode", "medium", "slow or fast"),
+        ("register", "perhaps", "true or false"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_line_with_what_is_allowed(
+    flag: str, value: Any, expected: str
+) -> None:
+    with pytest.raises(UsageError) as refusal:
+        Example.parse({flag: value})
+    assert str(refusal.value) == f"--{flag} {value}: expected {expected}"
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    with pytest.raises(UsageError, match=r"--epochs 0.*--dropout 2"):
+        Example.parse({"epochs": 0, "dropout": 2})
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="--depth: there is no such flag"):
+        Example.parse({"depth": 3})
+
+
+def test_resume_is_refused_and_not_silently_ignored() -> None:
+    with pytest.raises(UsageError, match=r"--resume true: .*cannot continue"):
+        Example.parse({"resume": "true"})
+
+
+def test_params_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Example.parse({}).epochs = 5
+
+
+@given(
+    epochs=st.integers(1, 10**9),
+    rate=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
+    register=st.booleans(),
+)
+def test_what_is_logged_can_be_typed_again(epochs: int, rate: float, register: bool) -> None:
+    params = Example.parse({"epochs": epochs, "learning_rate": rate, "register": register})
+    assert Example.parse(params.as_text()) == params
+    assert params.as_text()["register"] in {"true", "false"}
+
+
+@given(st.floats())
+def test_dropout_accepts_its_range_and_nothing_else(rate: float) -> None:
+    if 0 <= rate < 1:
+        assert Example.parse({"dropout": rate}).dropout == rate
+    else:
+        with pytest.raises(UsageError):
+            Example.parse({"dropout": rate})
+
+
+def test_allowed_reads_like_the_ranges() -> None:
+    assert allowed(Example.flags()["dropout"]) == "a number >= 0 and < 1"
+    assert allowed(Example.flags()["register"]) == "true or false"

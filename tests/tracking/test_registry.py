@@ -1,0 +1,103 @@
+"""Who becomes champion: by the real registry, and by properties of the rule."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mlflow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow.tracking import MlflowClient
+
+import trackml
+from trackml.data import ImageData
+from trackml.errors import TrackmlError
+from trackml.tensorflow import keras
+from trackml.tracking.flavors import log_model
+from trackml.tracking.registry import Candidate, Registration, challenge, champion, register
+
+CNN = Candidate("keras", "cnn", "accuracy", 0.9, "sum", 6_000)
+
+
+@pytest.fixture
+def model_id(client: MlflowClient, blobs: ImageData) -> str:
+    pixels = keras.Input((9, 9), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+    with mlflow.start_run():
+        return log_model(model, "keras", blobs)
+
+
+def registered(client: MlflowClient, model_id: str, candidate: Candidate) -> Registration:
+    return register(client, task="toys", model_id=model_id, candidate=candidate)
+
+
+def holder(client: MlflowClient) -> str:
+    version = champion(client, "toys")
+    assert version
+    return str(version.version)
+
+
+def test_versions_get_tags_aliases_and_a_champion_that_is_only_beaten(
+    client: MlflowClient, model_id: str
+) -> None:
+    first = registered(client, model_id, CNN)
+    assert (first.version, first.aliases) == ("1", ("cnn", "champion"))
+
+    worse = registered(client, model_id, replace(CNN, value=0.8))
+    assert worse.aliases == ("cnn",)
+    assert worse.reason == "validation accuracy 0.8000 does not beat version 1's 0.9000"
+    assert holder(client) == "1"
+
+    better = registered(client, model_id, replace(CNN, architecture="dense", value=0.95))
+    assert better.is_champion
+    assert better.reason == "validation accuracy 0.9500 beats version 1's 0.9000"
+    assert holder(client) == "3"
+
+    for alias, number in (("cnn", "2"), ("dense", "3")):
+        assert str(client.get_model_version_by_alias("toys", alias).version) == number
+    assert client.get_model_version("toys", "3").tags == {
+        "trackml.framework": "keras",
+        "trackml.architecture": "dense",
+        "trackml.best_val_accuracy": "0.95",
+        "trackml.data_sha256": "sum",
+        "trackml.validation_samples": "6000",
+    }
+
+
+@pytest.mark.parametrize(
+    "other", [{"validation_samples": 600}, {"data_sha256": "other"}], ids=["rows", "data"]
+)
+def test_scores_on_other_rows_do_not_compare(
+    client: MlflowClient, model_id: str, other: dict[str, Any]
+) -> None:
+    registered(client, model_id, CNN)
+    result = registered(client, model_id, replace(CNN, value=0.99, **other))
+    assert not result.is_champion
+    assert "validated on other rows" in result.reason
+    assert holder(client) == "1"
+
+
+def test_a_champion_registered_by_other_means_is_not_pushed_aside(
+    client: MlflowClient, model_id: str
+) -> None:
+    mlflow.register_model(f"models:/{model_id}", "toys")
+    client.set_registered_model_alias("toys", "champion", "1")
+    result = registered(client, model_id, CNN)
+    assert result.reason == "version 1 has no validation accuracy to compare with"
+    assert holder(client) == "1"
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_tie_changes_nothing_and_the_direction_is_the_metrics(a: float, b: float) -> None:
+    for metric, wins in (("accuracy", b > a), ("mae", b < a)):
+        held = Candidate("keras", "x", metric, a, "sum", 5)  # type: ignore[arg-type]
+        version: Any = SimpleNamespace(version="7", tags=held.tags)
+        assert challenge(version, replace(held, value=b))[0] is wins
+
+
+def test_load_says_what_is_missing(empty_folder: Path, client: MlflowClient) -> None:
+    with pytest.raises(TrackmlError, match="has no model 'mnist' with alias 'champion'"):
+        trackml.load("mnist")

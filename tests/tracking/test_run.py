@@ -1,0 +1,192 @@
+"""A run's status tells the truth, and its names are those of the contract."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.entities import Run as MlflowRun
+from mlflow.tracking import MlflowClient
+from pydantic import Field
+
+from trackml.cli import exit_code
+from trackml.data import ImageData
+from trackml.evaluation.report import Report
+from trackml.params import Params
+from trackml.tracking.run import Run, tracked_run
+from trackml.training.history import History
+
+
+class Example(Params):
+    epochs: int = Field(2, ge=1, description="passes")
+    batch_size: int = Field(8, ge=1, description="rows")
+    learning_rate: float = Field(0.001, gt=0, description="step")
+
+
+def tracked(data: ImageData, **values: Any) -> Any:
+    return tracked_run(Example.parse(values), data, framework="keras", architecture="cnn")
+
+
+def only_run(client: MlflowClient) -> MlflowRun:
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    (run,) = client.search_runs(experiments)
+    return run
+
+
+def test_a_run_has_the_params_tags_and_dataset_of_the_contract(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    with tracked(blobs, seed=7):
+        pass
+    run = only_run(client)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "cnn")
+    assert client.get_experiment(run.info.experiment_id).name == "blobs"
+    assert run.data.params == {
+        "seed": "7",
+        "epochs": "2",
+        "batch_size": "8",
+        "learning_rate": "0.001",
+        "validation_split": "0.1",
+        "limit": "0",
+        "register": "true",
+        "resume": "false",
+        "train_samples": "150",
+        "validation_samples": "50",
+        "test_samples": "60",
+    }
+    own = {key: value for key, value in run.data.tags.items() if key.startswith("trackml.")}
+    assert own == {
+        "trackml.task": "blobs",
+        "trackml.framework": "keras",
+        "trackml.architecture": "cnn",
+        "trackml.data_sha256": blobs.sha256,
+        "trackml.version": "0.1.0",
+    }
+    assert run.inputs
+    (dataset,) = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("blobs", blobs.sha256[:36])
+    assert "arrays in memory" in dataset.dataset.source
+
+
+def test_an_error_ends_as_failed_with_its_reason(client: MlflowClient, blobs: ImageData) -> None:
+    def program() -> None:
+        with tracked(blobs):
+            raise ValueError("val_loss is nan\nin epoch 3")
+
+    assert exit_code(program) == 1
+    run = only_run(client)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["trackml.failure"] == "val_loss is nan in epoch 3"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_as_killed(
+    client: MlflowClient, blobs: ImageData, number: signal.Signals, code: int
+) -> None:
+    def program() -> None:
+        with tracked(blobs):
+            os.kill(os.getpid(), number)
+            signal.pause()
+
+    assert exit_code(program) == code
+    assert only_run(client).info.status == "KILLED"
+
+
+def test_under_mlflow_run_its_run_is_used_and_its_text_of_a_parameter_stays(
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client.create_run("0")
+    client.log_param(made.info.run_id, "learning_rate", "1e-3")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    with tracked(blobs, learning_rate="1e-3"):
+        pass
+    run = only_run(client)
+    assert run.info.run_id == made.info.run_id
+    assert run.data.params["learning_rate"] == "1e-3"
+    assert run.data.params["epochs"] == "2"
+    assert run.info.run_name == "cnn"
+
+
+def test_a_name_that_a_person_chose_is_kept(
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = client.create_run("0", run_name="My best idea")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with tracked(blobs):
+        pass
+    assert only_run(client).info.run_name == "My best idea"
+
+
+def test_epochs_are_steps_from_one(client: MlflowClient, blobs: ImageData) -> None:
+    with tracked(blobs) as run:
+        run.log_epoch(1, {"train_loss": 0.9, "val_loss": 1.0})
+        run.log_epoch(2, {"train_loss": 0.8, "val_loss": 0.9})
+    rows = client.get_metric_history(run.run_id, "train_loss")
+    assert [(row.step, row.value) for row in rows] == [(1, 0.9), (2, 0.8)]
+
+
+def test_history_and_report_arrive_under_their_names(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    row = {"train_loss": 0.9, "val_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.4}
+    with tracked(blobs) as run:
+        run.log_history(History("accuracy", "bfloat16").extended(row))
+        run.log_report(Report({"test_accuracy": 0.3}, {"reports/note.txt": "ä"}))
+    logged = client.get_run(run.run_id)
+    assert logged.data.metrics == {
+        "best_epoch": 1,
+        "best_val_loss": 1.0,
+        "best_val_accuracy": 0.4,
+        "test_accuracy": 0.3,
+    }
+    assert logged.data.tags["trackml.precision"] == "bfloat16"
+    history = mlflow.artifacts.load_dict(f"{logged.info.artifact_uri}/history.json")
+    assert history == {"best_epoch": 1, "epochs": [row]}
+    assert mlflow.artifacts.load_text(f"{logged.info.artifact_uri}/reports/note.txt") == "ä"
+
+
+def finished(data: ImageData, architecture: str, accuracy: float, **values: Any) -> Run:
+    params = Example.parse(values)
+    with tracked_run(params, data, framework="keras", architecture=architecture) as run:
+        run.log_report(Report({"test_accuracy": accuracy}))
+    return run
+
+
+def test_the_previous_run_is_the_one_whose_parameters_agree(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    finished(blobs, "cnn", 0.1, epochs=3)
+    finished(blobs, "cnn", 0.2)
+    finished(blobs, "cnn", 0.3, epochs=4, seed=2)
+    with tracked_run(Example.parse({}), blobs, framework="keras", architecture="cnn-aug") as run:
+        previous = run.previous("cnn")
+    assert previous
+    assert previous.metrics == {"test_accuracy": 0.2}
+    assert previous.differences == ()
+
+
+def test_there_is_no_previous_run_of_another_task_or_one_that_failed(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    with pytest.raises(ValueError, match="broken"), tracked(blobs):
+        raise ValueError("broken")
+    with tracked_run(Example.parse({}), blobs, framework="keras", architecture="cnn-aug") as run:
+        assert run.previous("cnn") is None
+
+
+def test_registering_without_a_model_is_a_programming_error(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    with pytest.raises(ValueError, match="log_model comes first"), tracked(blobs) as run:
+        run.register(History("accuracy", "float32"))
+
+
+def test_no_run_is_made_where_the_store_cannot_be_used(
+    empty_folder: Path, blobs: ImageData
+) -> None:
+    (empty_folder / "mlflow.db").write_text("something else")
+    with pytest.raises(Exception, match="not an intact"), tracked(blobs):
+        pytest.fail("the run began")

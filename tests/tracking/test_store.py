@@ -1,0 +1,157 @@
+"""The database: made once, by whoever comes first, and never half."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.store.db import utils as mlflow_db
+from mlflow.tracking import MlflowClient
+
+from tests.conftest import user_environment
+from trackml.errors import TrackmlError
+from trackml.tracking import store
+
+
+def test_a_missing_database_is_made_with_its_artifacts_beside_it(empty_folder: Path) -> None:
+    client = store.connect()
+    assert mlflow.get_tracking_uri() == f"sqlite:///{empty_folder}/mlflow.db"
+    assert (empty_folder / "mlflow.db").is_file()
+    default = client.get_experiment("0")
+    assert default.artifact_location.startswith((empty_folder / "mlruns").as_uri())
+    left = {path.name for path in empty_folder.iterdir()}
+    assert left == {"mlflow.db", ".mlflow.db.lock"}
+
+
+def test_processes_that_start_at_once_make_one_good_database(empty_folder: Path) -> None:
+    code = (
+        "from trackml.tracking import store; client = store.connect(); "
+        "print(store.experiment_id(client, 'race'))"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=empty_folder,
+            env=user_environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    answers = {process.communicate()[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0] * 4
+    assert len(answers) == 1
+
+
+def test_a_kill_while_the_schema_is_made_leaves_nothing_broken(empty_folder: Path) -> None:
+    code = "from trackml.tracking import store; print(flush=True); store.connect()"
+    for delay in (0.2, 0.6, 1.0):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=empty_folder,
+            env=user_environment(),
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+    assert store.connect().get_experiment("0").name == "Default"
+
+
+def test_a_relative_address_is_made_absolute(
+    empty_folder: Path, blank_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(blank_database, empty_folder / "own.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
+    store.connect()
+    assert mlflow.get_tracking_uri() == f"sqlite:///{empty_folder}/own.db"
+    assert store.ui_command() == f"mlflow ui --backend-store-uri sqlite:///{empty_folder}/own.db"
+
+
+def test_a_folder_with_blanks_and_umlauts_works(
+    tmp_path: Path, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "so ein Ärger 100%"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    client = store.connect()
+    run = client.create_run(store.experiment_id(client, "x"))
+    client.log_text(run.info.run_id, "here", "note.txt")
+    assert [path.read_text() for path in folder.rglob("note.txt")] == ["here"]
+
+
+def test_experiments_keep_their_artifacts_beside_the_database(client: MlflowClient) -> None:
+    first = store.experiment_id(client, "fashion_mnist")
+    assert store.experiment_id(client, "fashion_mnist") == first
+    location = client.get_experiment(first).artifact_location
+    assert location == Path("mlruns/fashion_mnist").absolute().as_uri()
+
+
+def test_a_deleted_experiment_is_explained(client: MlflowClient) -> None:
+    number = store.experiment_id(client, "mnist")
+    client.delete_experiment(number)
+    with pytest.raises(TrackmlError, match=f"experiments restore -x {number}"):
+        store.experiment_id(client, "mnist")
+
+
+def set_revision(database: Path, revision: str) -> None:
+    connection = sqlite3.connect(database)
+    with connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    connection.close()
+
+
+def test_a_database_of_a_newer_mlflow_is_used_as_it_is(
+    empty_folder: Path,
+    blank_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(mlflow_db, "_verify_schema", mlflow_db._verify_schema)  # put back after
+    shutil.copy(blank_database, empty_folder / "mlflow.db")
+    set_revision(empty_folder / "mlflow.db", "from_the_future")
+    client = store.connect()
+    run = client.create_run(store.experiment_id(client, "mnist"))
+    client.log_metric(run.info.run_id, "val_loss", 0.5)
+    assert client.get_run(run.info.run_id).data.metrics == {"val_loss": 0.5}
+    assert "made by a newer MLflow" in caplog.text
+
+
+def test_a_database_of_an_older_mlflow_is_refused_with_the_remedy(
+    empty_folder: Path, blank_database: Path
+) -> None:
+    shutil.copy(blank_database, empty_folder / "mlflow.db")
+    set_revision(empty_folder / "mlflow.db", "451aebb31d03")  # MLflow 1.0
+    with pytest.raises(TrackmlError, match=r"older MLflow.*mlflow db upgrade sqlite:///"):
+        store.connect()
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" * 9])
+def test_what_is_no_database_is_refused_and_left_alone(empty_folder: Path, content: bytes) -> None:
+    (empty_folder / "mlflow.db").write_bytes(content)
+    with pytest.raises(TrackmlError, match="is not an intact MLflow database"):
+        store.connect()
+    assert (empty_folder / "mlflow.db").read_bytes() == content
+
+
+def test_an_empty_file_is_no_obstacle(empty_folder: Path) -> None:
+    (empty_folder / "mlflow.db").touch()
+    assert store.connect().get_experiment("0").name == "Default"
+
+
+def test_a_server_that_does_not_answer_is_named_quickly_without_its_password(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(TrackmlError, match=r"answers at http://127\.0\.0\.1:9 ") as failure:
+        store.connect()
+    assert "secret" not in str(failure.value)
+    assert time.monotonic() - started < 8
+    assert not any(empty_folder.iterdir())

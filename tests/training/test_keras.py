@@ -1,0 +1,183 @@
+"""The epoch loop, on models and data small enough to check by hand."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trackml.data import ImageData
+from trackml.evaluation.metrics import score_classes
+from trackml.models.keras import describe, fashion_cnn
+from trackml.seeding import seed_everything
+from trackml.tensorflow import keras
+from trackml.training.history import History, NonFiniteLoss
+from trackml.training.keras import _twin, fit, predict
+
+
+def small_model(dropout: float = 0.0) -> keras.Model:
+    pixels = keras.Input((9, 9), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
+    x = keras.layers.Dropout(dropout)(keras.layers.Dense(16, activation="relu")(x))
+    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+
+
+def trained(
+    data: ImageData, seed: int = 0, learning_rate: float = 0.01, **options: Any
+) -> tuple[keras.Model, History]:
+    seed_everything(seed)
+    model = small_model(options.pop("dropout", 0.0))
+    history = fit(
+        model,
+        data,
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metric="accuracy",
+        score=score_classes,
+        **{"epochs": 6, "batch_size": 32, "seed": seed} | options,
+    )
+    return model, history
+
+
+def without_times(history: History) -> list[Mapping[str, float]]:
+    timed = {"epoch_seconds", "samples_per_second"}
+    return [{k: v for k, v in row.items() if k not in timed} for row in history.rows]
+
+
+def test_a_model_learns_and_keeps_the_weights_of_its_best_epoch(blobs: ImageData) -> None:
+    model, history = trained(blobs, epochs=8)
+    best = history.rows[history.best_epoch - 1]
+    assert best["val_accuracy"] > 0.9
+    scores = score_classes(predict(model, blobs.validation.images), blobs.validation.labels)
+    assert scores["accuracy"] == best["val_accuracy"]
+    assert scores["loss"] == pytest.approx(best["val_loss"], rel=1e-6)
+
+
+def test_a_bad_end_does_not_spoil_the_model_that_is_kept(blobs: ImageData) -> None:
+    optimizer = keras.optimizers.SGD(0.1)
+
+    def ruin(epoch: int, metrics: Mapping[str, float]) -> None:
+        if epoch == 5:
+            optimizer.learning_rate = 50.0
+
+    seed_everything(0)
+    model = small_model()
+    history = fit(
+        model,
+        blobs,
+        optimizer=optimizer,
+        loss="sparse_categorical_crossentropy",
+        metric="accuracy",
+        score=score_classes,
+        epochs=7,
+        batch_size=32,
+        seed=0,
+        hooks=[ruin],
+    )
+    assert history.rows[-1]["val_accuracy"] < history.rows[history.best_epoch - 1]["val_accuracy"]
+    scores = score_classes(predict(model, blobs.validation.images), blobs.validation.labels)
+    assert scores["accuracy"] == history.summary["best_val_accuracy"]
+
+
+def test_the_training_loss_is_a_mean_over_samples_not_over_batches(blobs: ImageData) -> None:
+    """150 images in batches of 64: the last has 22. Steps this small leave the model as it was."""
+    seed_everything(0)
+    model = small_model()
+    before = score_classes(predict(model, blobs.train.images), blobs.train.labels)
+    _, history = trained(blobs, learning_rate=1e-12, epochs=1, batch_size=64)
+    assert history.rows[0]["train_loss"] == pytest.approx(before["loss"], rel=1e-5)
+    assert history.rows[0]["train_accuracy"] == pytest.approx(before["accuracy"], rel=1e-5)
+
+
+def test_the_same_seed_repeats_and_another_does_not(blobs: ImageData) -> None:
+    histories = [without_times(trained(blobs, seed, dropout=0.5)[1]) for seed in (3, 3, 4)]
+    assert histories[0] == histories[1] != histories[2]
+
+
+def test_hooks_see_each_epoch_with_the_names_of_the_contract(blobs: ImageData) -> None:
+    seen: list[tuple[int, set[str]]] = []
+    trained(blobs, epochs=2, hooks=[lambda epoch, metrics: seen.append((epoch, set(metrics)))])
+    names = {"train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate"}
+    assert seen == [(e, names | {"epoch_seconds", "samples_per_second"}) for e in (1, 2)]
+
+
+def test_every_image_is_seen_once_in_each_epoch_in_another_order(blobs: ImageData) -> None:
+    seen: list[Any] = []
+
+    def watch(images: Any, seed: Any) -> Any:
+        def note(batch: Any) -> Any:
+            seen.extend(image.tobytes() for image in batch.numpy())
+            return batch
+
+        from trackml.tensorflow import tf
+
+        return tf.ensure_shape(tf.py_function(note, [images], images.dtype), images.shape)
+
+    trained(blobs, epochs=2, augment=watch)
+    count = len(blobs.train)
+    first, second = seen[:count], seen[count:]
+    assert sorted(first) == sorted(second) == sorted(i.tobytes() for i in blobs.train.images)
+    assert first != second
+
+
+def test_a_loss_that_leaves_the_numbers_stops_the_training(blobs: ImageData) -> None:
+    epochs: list[int] = []
+    with pytest.raises(NonFiniteLoss, match="in epoch"):
+        trained(blobs, learning_rate=1e30, hooks=[lambda epoch, metrics: epochs.append(epoch)])
+    assert len(epochs) < 6
+
+
+def test_a_weight_that_leaves_the_numbers_stops_it_too_where_the_loss_does_not_show_it(
+    blobs: ImageData,
+) -> None:
+    pixels = keras.Input((9, 9), dtype="uint8")
+    embedding = keras.layers.Embedding(300, 4)  # pixels go up to 255: the last rows are not used
+    x = keras.layers.GlobalAveragePooling1D()(embedding(keras.layers.Flatten()(pixels)))
+    model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+    table = embedding.get_weights()[0]
+    table[256:] = np.nan
+    embedding.set_weights([table])
+    with pytest.raises(NonFiniteLoss, match="weights are nan or infinite in epoch 1"):
+        fit(
+            model,
+            blobs,
+            optimizer=keras.optimizers.SGD(0.01),
+            loss="sparse_categorical_crossentropy",
+            metric="accuracy",
+            score=score_classes,
+            epochs=2,
+            batch_size=32,
+            seed=0,
+        )
+
+
+def test_bfloat16_trains_about_as_well_and_leaves_a_float32_model(blobs: ImageData) -> None:
+    model, history = trained(blobs, precision="bfloat16", epochs=8)
+    assert history.precision == "bfloat16"
+    assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"float32"}
+    assert history.summary["best_val_accuracy"] > 0.9
+    scores = score_classes(predict(model, blobs.validation.images), blobs.validation.labels)
+    assert scores["accuracy"] == history.summary["best_val_accuracy"]
+
+
+def test_the_twin_computes_in_bfloat16_but_for_its_output() -> None:
+    twin = _twin(fashion_cnn(), "bfloat16")
+    dtypes = {layer.name: layer.compute_dtype for layer in twin.layers if layer.weights}
+    assert dtypes.pop("probabilities") == "float32"
+    assert set(dtypes.values()) == {"bfloat16"}
+
+
+def test_the_model_that_is_kept_carries_no_optimizer(blobs: ImageData) -> None:
+    model, _ = trained(blobs, epochs=1)
+    assert not model.compiled
+
+
+def test_the_documented_cnn() -> None:
+    parameters, summary = describe(fashion_cnn())
+    # 3*3*1*32+32, 3*3*32*64+64, 7*7*64*128+128, 128*10+10
+    assert parameters == 320 + 18_496 + 401_536 + 1_290
+    assert "N x 3136" in summary
+    assert "401,536" in summary
+    assert summary.splitlines()[-1].split() == ["trainable", "421,642"]
+    images = np.zeros((2, 28, 28), np.uint8)
+    np.testing.assert_allclose(predict(fashion_cnn(), images).sum(axis=1), 1, rtol=1e-6)
