@@ -4,15 +4,20 @@ mlflow run . -e fashion        # 3 to 4 minutes on 2 cores
 mlflow run . -e fashion_aug
 """
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from trackml.cli import command_line
 from trackml.data import load
-from trackml.params import Params, Precision
-from trackml.training.history import EpochHook
+from trackml.params import KerasParams
+
+if TYPE_CHECKING:
+    from trackml.evaluation.report import Report
+    from trackml.training.history import EpochHook
 
 
-class FashionParams(Params):
+class FashionParams(KerasParams):
     """Parameters of both entry points; rotation, zoom and shift matter with `augment` only."""
 
     epochs: int = Field(20, ge=1, description="passes over the training data")
@@ -25,16 +30,14 @@ class FashionParams(Params):
     rotation: float = Field(10.0, ge=0, le=180, description="largest rotation, degrees")
     zoom: float = Field(0.1, ge=0, lt=1, description="largest change of size, as a share")
     shift: float = Field(0.1, ge=0, lt=1, description="largest shift, as a share of the side")
-    precision: Precision = Field("auto", description="arithmetic of the training steps")
 
 
-def main(params: FashionParams, on_epoch: EpochHook | None = None) -> None:
+def main(params: FashionParams, on_epoch: "EpochHook | None" = None) -> "Report":
     """Train a small CNN on Fashion-MNIST, with every result tracked in MLflow."""
     data = load("fashion_mnist", params.validation_split, params.limit)
 
     # Loaded now, not on top: --help, and a mistake, must not wait for TensorFlow.
     from trackml.console import progress, show_result
-    from trackml.evaluation.metrics import score_classes
     from trackml.evaluation.report import compare_architectures, evaluate_classifier
     from trackml.models.keras import describe, fashion_cnn
     from trackml.seeding import seed_everything
@@ -55,37 +58,20 @@ def main(params: FashionParams, on_epoch: EpochHook | None = None) -> None:
         history = fit(
             model,
             data,
+            params,
             optimizer=keras.optimizers.Adam(params.learning_rate),
-            loss="sparse_categorical_crossentropy",
-            metric="accuracy",
-            score=score_classes,
-            epochs=params.epochs,
-            batch_size=params.batch_size,
-            seed=params.seed,
-            precision=params.precision,
             augment=augment,
-            hooks=[run.log_epoch, show, *([on_epoch] if on_epoch else [])],
+            hooks=[run.log_epoch, show, on_epoch],
         )
-        run.log_history(history)
-        run.log_model(model)
-        report = evaluate_classifier(
-            predict(model, data.test.images),
-            data,
-            history,
-            augmented=augment and augment(data.train.images[:10], [params.seed, 0]).numpy(),
-        )
-        run.log_report(report)
-        if params.augment and (plain := run.previous("cnn")):
-            run.log_report(
-                compare_architectures(
-                    {"cnn": plain.metrics, "cnn-aug": report.metrics},
-                    ["test_accuracy", "test_f1_macro", "test_f1_class_6"],
-                    plain.notes,
-                )
-            )
-        if params.register_model:
-            run.register(history)
+        samples = augment(data.train.images[:10], [params.seed, 0]).numpy() if augment else None
+        report = evaluate_classifier(predict(model, data.test.images), data, history, samples)
+        if augment and (plain := run.previous("cnn")):
+            scores = ["test_accuracy", "test_f1_macro", "test_f1_class_6"]
+            both = {"cnn": plain.metrics, "cnn-aug": report.metrics}
+            run.log_report(compare_architectures(both, scores, plain.notes))
+        run.log_result(model, history, report)
     show_result(run)
+    return report
 
 
 if __name__ == "__main__":

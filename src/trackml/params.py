@@ -61,6 +61,12 @@ class Params(BaseModel):
         return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
+class KerasParams(Params):
+    """What pipelines in Keras add."""
+
+    precision: Precision = Field("auto", description="arithmetic of the training steps")
+
+
 def allowed(field: FieldInfo) -> str:
     """What a field accepts, in words: "an integer >= 1", "a number > 0 and < 1", "auto or cpu"."""
     bounds = []

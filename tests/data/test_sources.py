@@ -31,7 +31,7 @@ def test_each_dataset_asks_the_official_hosts_first_and_a_registry_last() -> Non
 def test_hosts_that_do_not_answer_cost_seconds() -> None:
     # 192.0.2.0/24 is set aside for documentation: nobody answers there.
     started = time.monotonic()
-    with pytest.raises(SourceError, match="no answer within 3 s"):
+    with pytest.raises(SourceError, match="no answer"):
         list(Mirrors("http://192.0.2.1/{name}", "http://no-such-host.invalid/{name}").fetch(["x"]))
     assert time.monotonic() - started < 5
 

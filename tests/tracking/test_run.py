@@ -15,6 +15,7 @@ from trackml.cli import exit_code
 from trackml.data import ImageData
 from trackml.evaluation.report import Report
 from trackml.params import Params
+from trackml.tensorflow import keras
 from trackml.tracking.run import Run, tracked_run
 from trackml.training.history import History
 
@@ -128,13 +129,21 @@ def test_epochs_are_steps_from_one(client: MlflowClient, blobs: ImageData) -> No
     assert [(row.step, row.value) for row in rows] == [(1, 0.9), (2, 0.8)]
 
 
-def test_history_and_report_arrive_under_their_names(
-    client: MlflowClient, blobs: ImageData
-) -> None:
-    row = {"train_loss": 0.9, "val_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.4}
+HISTORY = History("accuracy", "bfloat16").extended(
+    {"train_loss": 0.9, "val_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.4}
+)
+
+
+def small_model() -> keras.Model:
+    pixels = keras.Input((9, 9), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
+    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+
+
+def test_results_arrive_under_their_names(client: MlflowClient, blobs: ImageData) -> None:
     with tracked(blobs) as run:
-        run.log_history(History("accuracy", "bfloat16").extended(row))
-        run.log_report(Report({"test_accuracy": 0.3}, {"reports/note.txt": "ä"}))
+        report = Report({"test_accuracy": 0.3}, {"reports/note.txt": "ä"})
+        run.log_result(small_model(), HISTORY, report)
     logged = client.get_run(run.run_id)
     assert logged.data.metrics == {
         "best_epoch": 1,
@@ -144,8 +153,37 @@ def test_history_and_report_arrive_under_their_names(
     }
     assert logged.data.tags["trackml.precision"] == "bfloat16"
     history = mlflow.artifacts.load_dict(f"{logged.info.artifact_uri}/history.json")
-    assert history == {"best_epoch": 1, "epochs": [row]}
+    assert history == {"best_epoch": 1, "epochs": list(HISTORY.rows)}
     assert mlflow.artifacts.load_text(f"{logged.info.artifact_uri}/reports/note.txt") == "ä"
+    assert run.registration.aliases == ("cnn", "champion")
+    version = client.get_model_version_by_alias("blobs", "champion")
+    assert version.run_id == run.run_id
+
+
+def test_a_model_is_logged_but_not_registered_where_the_parameters_say_so(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    with tracked(blobs, register=False) as run:
+        run.log_result(small_model(), HISTORY, Report({"test_accuracy": 0.3}))
+    assert run.registration is None
+    assert not client.search_registered_models()
+    outputs = client.get_run(run.run_id).outputs
+    assert outputs
+    assert len(outputs.model_outputs) == 1
+
+
+def test_what_fails_before_the_registry_leaves_nothing_in_it(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    class Unsaveable:
+        def savefig(self, path: Path) -> None:
+            raise OSError("disk full")
+
+    broken: Any = Report({"test_accuracy": 0.3}, figures={"figures/x.png": Unsaveable()})  # type: ignore[dict-item]
+    with pytest.raises(OSError, match="disk full"), tracked(blobs) as run:
+        run.log_result(small_model(), HISTORY, broken)
+    assert only_run(client).info.status == "FAILED"
+    assert not client.search_registered_models()
 
 
 def finished(data: ImageData, architecture: str, accuracy: float, **values: Any) -> Run:
@@ -175,13 +213,6 @@ def test_there_is_no_previous_run_of_another_task_or_one_that_failed(
         raise ValueError("broken")
     with tracked_run(Example.parse({}), blobs, framework="keras", architecture="cnn-aug") as run:
         assert run.previous("cnn") is None
-
-
-def test_registering_without_a_model_is_a_programming_error(
-    client: MlflowClient, blobs: ImageData
-) -> None:
-    with pytest.raises(ValueError, match="log_model comes first"), tracked(blobs) as run:
-        run.register(History("accuracy", "float32"))
 
 
 def test_no_run_is_made_where_the_store_cannot_be_used(

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import Field
 
 from trackml.data import ImageData
 from trackml.evaluation.metrics import score_classes
 from trackml.models.keras import describe, fashion_cnn
+from trackml.params import KerasParams, Precision
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
 from trackml.training.history import History, NonFiniteLoss
@@ -22,20 +24,21 @@ def small_model(dropout: float = 0.0) -> keras.Model:
     return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
 
 
+class Example(KerasParams):
+    epochs: int = Field(6, ge=1, description="passes")
+    batch_size: int = Field(32, ge=1, description="rows")
+    learning_rate: float = Field(0.01, gt=0, description="step")
+    precision: Precision = Field("float32", description="arithmetic")
+
+
 def trained(
-    data: ImageData, seed: int = 0, learning_rate: float = 0.01, **options: Any
+    data: ImageData, *, dropout: float = 0.0, augment: Any = None, hooks: Any = (), **values: Any
 ) -> tuple[keras.Model, History]:
-    seed_everything(seed)
-    model = small_model(options.pop("dropout", 0.0))
-    history = fit(
-        model,
-        data,
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metric="accuracy",
-        score=score_classes,
-        **{"epochs": 6, "batch_size": 32, "seed": seed} | options,
-    )
+    params = Example.parse(values)
+    seed_everything(params.seed)
+    model = small_model(dropout)
+    optimizer = keras.optimizers.Adam(params.learning_rate)
+    history = fit(model, data, params, optimizer=optimizer, augment=augment, hooks=hooks)
     return model, history
 
 
@@ -63,16 +66,7 @@ def test_a_bad_end_does_not_spoil_the_model_that_is_kept(blobs: ImageData) -> No
     seed_everything(0)
     model = small_model()
     history = fit(
-        model,
-        blobs,
-        optimizer=optimizer,
-        loss="sparse_categorical_crossentropy",
-        metric="accuracy",
-        score=score_classes,
-        epochs=7,
-        batch_size=32,
-        seed=0,
-        hooks=[ruin],
+        model, blobs, Example.parse({"epochs": 7}), optimizer=optimizer, hooks=[ruin, None]
     )
     assert history.rows[-1]["val_accuracy"] < history.rows[history.best_epoch - 1]["val_accuracy"]
     scores = score_classes(predict(model, blobs.validation.images), blobs.validation.labels)
@@ -90,7 +84,7 @@ def test_the_training_loss_is_a_mean_over_samples_not_over_batches(blobs: ImageD
 
 
 def test_the_same_seed_repeats_and_another_does_not(blobs: ImageData) -> None:
-    histories = [without_times(trained(blobs, seed, dropout=0.5)[1]) for seed in (3, 3, 4)]
+    histories = [without_times(trained(blobs, seed=seed, dropout=0.5)[1]) for seed in (3, 3, 4)]
     assert histories[0] == histories[1] != histories[2]
 
 
@@ -138,17 +132,7 @@ def test_a_weight_that_leaves_the_numbers_stops_it_too_where_the_loss_does_not_s
     table[256:] = np.nan
     embedding.set_weights([table])
     with pytest.raises(NonFiniteLoss, match="weights are nan or infinite in epoch 1"):
-        fit(
-            model,
-            blobs,
-            optimizer=keras.optimizers.SGD(0.01),
-            loss="sparse_categorical_crossentropy",
-            metric="accuracy",
-            score=score_classes,
-            epochs=2,
-            batch_size=32,
-            seed=0,
-        )
+        fit(model, blobs, Example.parse({}), optimizer=keras.optimizers.SGD(0.01))
 
 
 def test_bfloat16_trains_about_as_well_and_leaves_a_float32_model(blobs: ImageData) -> None:

@@ -87,7 +87,7 @@ class Run:
 
     client: MlflowClient
     run_id: str
-    experiment_id: str
+    params: Params
     data: Data
     framework: str
     architecture: str
@@ -122,8 +122,12 @@ class Run:
             metrics=[Metric(name, value, now, epoch) for name, value in metrics.items()],
         )
 
-    def log_history(self, history: History) -> None:
-        """Log the best epoch and its scores, and the whole history as a file."""
+    def log_result(self, model: Any, history: History, report: "Report") -> None:
+        """Log what came of training, and register the model unless the parameters say no.
+
+        The model comes first, as MLflow links the test metrics to it; the registry comes last, as
+        it must not know of anything unfinished.
+        """
         self.metrics |= history.summary
         mlflow.log_metrics(history.summary, run_id=self.run_id)
         self.client.set_tag(self.run_id, "trackml.precision", history.precision)
@@ -132,10 +136,10 @@ class Run:
             {"best_epoch": history.best_epoch, "epochs": [dict(row) for row in history.rows]},
             "history.json",
         )
-
-    def log_model(self, model: Any) -> None:
-        """Log a model so that it loads without trackml and without pickle."""
         self._model_id = log_model(model, self.framework, self.data)
+        self.log_report(report)
+        if self.params.register_model:
+            self.registration = self._register(self._model_id, history)
 
     def log_report(self, report: "Report") -> None:
         """Log a report's numbers, linked to the model and the dataset, its texts and figures."""
@@ -179,22 +183,17 @@ class Run:
         ]
         return min(past, key=lambda run: len(run.differences), default=None)
 
-    def register(self, history: History) -> None:
-        """Put the logged model in the registry, and see whether it is the new champion."""
-        if self._model_id is None:
-            raise ValueError("log_model comes first: there is no model to register")
-        self.registration = registry.register(
-            self.client,
-            task=self.data.name,
-            model_id=self._model_id,
-            candidate=registry.Candidate(
-                framework=self.framework,
-                architecture=self.architecture,
-                metric=history.metric,
-                value=history.summary[f"best_val_{history.metric}"],
-                data_sha256=self.data.sha256,
-                validation_samples=len(self.data.validation),
-            ),
+    def _register(self, model_id: str, history: History) -> registry.Registration:
+        candidate = registry.Candidate(
+            framework=self.framework,
+            architecture=self.architecture,
+            metric=history.metric,
+            value=history.summary[f"best_val_{history.metric}"],
+            data_sha256=self.data.sha256,
+            validation_samples=len(self.data.validation),
+        )
+        return registry.register(
+            self.client, task=self.data.name, model_id=model_id, candidate=candidate
         )
 
 
@@ -214,9 +213,9 @@ def tracked_run(params: Params, data: Data, *, framework: str, architecture: str
     """
     client = store.connect()
     active = _start(client, data.name, architecture)
-    run = Run(client, active.info.run_id, active.info.experiment_id, data, framework, architecture)
+    run = Run(client, active.info.run_id, params, data, framework, architecture)
     try:
-        _describe(run, params, active.info.run_name)
+        _describe(run, active.info.run_name)
         yield run
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | Terminated)
@@ -236,7 +235,7 @@ def _start(client: MlflowClient, experiment: str, name: str) -> mlflow.ActiveRun
     return mlflow.start_run(experiment_id=store.experiment_id(client, experiment), run_name=name)
 
 
-def _describe(run: Run, params: Params, name: str) -> None:
+def _describe(run: Run, name: str) -> None:
     """Log what is known before training: parameters, tags, the dataset."""
     tags = {
         "trackml.task": run.data.name,
@@ -249,7 +248,7 @@ def _describe(run: Run, params: Params, name: str) -> None:
         tags["mlflow.runName"] = run.architecture
     run.client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     run.log_params(
-        params.as_text()
+        run.params.as_text()
         | {
             "train_samples": str(len(run.data.train)),
             "validation_samples": str(len(run.data.validation)),

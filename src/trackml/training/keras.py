@@ -1,13 +1,15 @@
 """The epoch loop of Keras models."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trackml.params import Precision
+from trackml.evaluation.metrics import score_classes
+from trackml.params import KerasParams
 from trackml.tensorflow import keras, tf
 from trackml.training.history import EpochHook, History, Metric, NonFiniteLoss
 from trackml.training.precision import resolve_precision
@@ -37,66 +39,78 @@ class Data(Protocol):
     def validation(self) -> Split: ...
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What training is for.
+
+    Attributes:
+        loss: what Keras minimises.
+        metric: what Keras counts on the way, and what ranks epochs.
+        score: (predictions, targets) → {"loss": ..., metric: ...}, for the validation data.
+    """
+
+    loss: str
+    metric: Metric
+    score: Callable[[Array, Array], Mapping[str, float]]
+
+
+CLASSIFICATION = Objective("sparse_categorical_crossentropy", "accuracy", score_classes)
+
+
 def fit(
     model: keras.Model,
     data: Data,
+    params: KerasParams,
     *,
     optimizer: keras.Optimizer,
-    loss: str,
-    metric: Metric,
-    score: Callable[[Array, Array], Mapping[str, float]],
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    precision: Precision = "float32",
+    objective: Objective = CLASSIFICATION,
     augment: Augment | None = None,
-    hooks: Sequence[EpochHook] = (),
+    hooks: Sequence[EpochHook | None] = (),
 ) -> History:
     """Train `model`, and leave in it the weights of its best validation epoch.
 
-    `precision` is that of the training steps alone: validation, and the model that is kept, are
-    float32, so that the scores are those of the model that others will load.
+    `params.precision` is that of the training steps alone: validation, and the model that is kept,
+    are float32, so that the scores are those of the model that others will load.
 
     Args:
-        loss, metric: what Keras optimises, and what it counts along the way on the training data.
-        score: (predictions, targets) → {"loss": ..., metric: ...}, for the validation data.
         augment: applied to every training batch, with fresh random numbers.
+        hooks: called after each epoch; None is skipped.
 
     Raises:
         NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
     """
-    resolved = resolve_precision(precision, gpu=bool(tf.config.list_physical_devices("GPU")))
-    trainee = _twin(model, resolved)
-    trainee.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    precision = resolve_precision(params.precision, gpu=gpu)
+    trainee = _twin(model, precision)
+    trainee.compile(optimizer=optimizer, loss=objective.loss, metrics=[objective.metric])
     optimizer.build(trainee.trainable_variables)
-    train_steps = _train_steps(trainee, *data.train.arrays, batch_size, augment)
-    samples = len(data.train.arrays[1])
+    inputs, targets = data.train.arrays
+    train_steps = _train_steps(trainee, inputs, targets, params.batch_size, augment)
+    samples, rows_per_call = len(targets), params.batch_size * STEPS_PER_CALL
     validation_inputs, validation_targets = data.validation.arrays
 
-    history, best_weights = History(metric, resolved), model.get_weights()
-    for epoch in range(1, epochs + 1):
+    history, best_weights = History(objective.metric, precision), model.get_weights()
+    for epoch in range(1, params.epochs + 1):
         started = perf_counter()
         learning_rate = float(optimizer.learning_rate)
         trainee.reset_metrics()
         # All randomness of an epoch follows from (seed, epoch), whatever happened before it.
-        random = np.random.default_rng((seed, epoch))
+        random = np.random.default_rng((params.seed, epoch))
         order = random.permutation(samples).astype(np.int32)
         epoch_seed = int(random.integers(2**31))
-        for first in range(0, samples, batch_size * STEPS_PER_CALL):
-            train_steps(
-                tf.constant(order[first : first + batch_size * STEPS_PER_CALL]),
-                tf.constant([epoch_seed, first]),
-            )
+        for first in range(0, samples, rows_per_call):
+            rows = order[first : first + rows_per_call]
+            train_steps(tf.constant(rows), tf.constant([epoch_seed, first]))
         train = {name: float(value) for name, value in trainee.get_metrics_result().items()}
         trained = perf_counter()
 
         model.set_weights(trainee.get_weights())
-        val = score(predict(model, validation_inputs), validation_targets)
+        val = objective.score(predict(model, validation_inputs), validation_targets)
         row = {
             "train_loss": train["loss"],
             "val_loss": val["loss"],
-            f"train_{metric}": train[metric],
-            f"val_{metric}": val[metric],
+            f"train_{objective.metric}": train[objective.metric],
+            f"val_{objective.metric}": val[objective.metric],
             "learning_rate": learning_rate,
             "epoch_seconds": perf_counter() - started,
             "samples_per_second": samples / (trained - started),
@@ -108,7 +122,7 @@ def fit(
             raise NonFiniteLoss(f"weights are nan or infinite in epoch {epoch}: training stopped")
         if history.best_epoch == epoch:
             best_weights = weights
-        for hook in hooks:
+        for hook in filter(None, hooks):
             hook(epoch, row)
     model.set_weights(best_weights)
     return history
