@@ -34,10 +34,10 @@ ui: .venv/ready
 
 # All pins anew, from the ranges of pyproject.toml, for every platform and Python that we support.
 COMPILE = CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile --quiet --universal --upgrade \
-	--python-version 3.11 --no-emit-index-url --no-emit-find-links pyproject.toml
+	--python-version 3.11 --no-emit-index-url --no-emit-find-links
 
 requirements: .venv/ready
-	$(COMPILE) --output-file requirements.txt
+	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
 
 clean:

@@ -14,10 +14,10 @@ from trackml.params import KerasParams
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Report
-    from trackml.training.history import EpochHook
+    from trackml.history import EpochHook
 
 
-class FashionParams(KerasParams):
+class Params(KerasParams):
     """Parameters of both entry points; rotation, zoom and shift matter with `augment` only."""
 
     epochs: int = Field(20, ge=1, description="passes over the training data")
@@ -32,7 +32,7 @@ class FashionParams(KerasParams):
     shift: float = Field(0.1, ge=0, lt=1, description="largest shift, as a share of the side")
 
 
-def main(params: FashionParams, on_epoch: "EpochHook | None" = None) -> "Report":
+def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Report":
     """Train a small CNN on Fashion-MNIST, with every result tracked in MLflow."""
     data = load("fashion_mnist", params.validation_split, params.limit)
 
@@ -65,14 +65,14 @@ def main(params: FashionParams, on_epoch: "EpochHook | None" = None) -> "Report"
         )
         samples = augment(data.train.images[:10], [params.seed, 0]).numpy() if augment else None
         report = evaluate_classifier(predict(model, data.test.images), data, history, samples)
-        if augment and (plain := run.previous("cnn")):
+        if augment and (plain := run.closest("cnn")):
             scores = ["test_accuracy", "test_f1_macro", "test_f1_class_6"]
             both = {"cnn": plain.metrics, "cnn-aug": report.metrics}
             run.log_report(compare_architectures(both, scores, plain.notes))
-        run.log_result(model, history, report)
-    show_result(run)
+        registration = run.log_result(model, history, report)
+    show_result(f"{data.name}: {architecture}", history, report, registration)
     return report
 
 
 if __name__ == "__main__":
-    command_line(main, FashionParams)
+    command_line(main, Params)

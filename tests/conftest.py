@@ -4,22 +4,86 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import yaml
 
 from trackml.data import ImageData
 
 if TYPE_CHECKING:
+    from keras import Model
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 ROOT = Path(__file__).parents[1]
 MLFLOW_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
 
-Start = Callable[..., subprocess.CompletedProcess[str]]
+SHORT = ("--limit", "3000", "--epochs", "2")
+
+
+def start(*command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a module of the project in a folder, as a user would, and return what it said."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=user_environment() | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def user_environment() -> dict[str, str]:
+    """The environment of a shell from which nobody has used MLflow yet."""
+    kept = {key: value for key, value in os.environ.items() if key not in MLFLOW_VARIABLES}
+    scripts = str(Path(sys.executable).parent)
+    return kept | {
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
+        "PATH": f"{scripts}:{os.environ['PATH']}",
+    }
+
+
+def read(folder: Path) -> "MlflowClient":
+    """A client of the database in a folder, that leaves the rest of the process alone."""
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(f"sqlite:///{folder}/mlflow.db", f"sqlite:///{folder}/mlflow.db")
+
+
+def runs(folder: Path) -> "list[Run]":
+    """All runs of a folder's database, oldest first."""
+    client = read(folder)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A folder with two finished runs, and what they said."""
+
+    folder: Path
+    said: "list[subprocess.CompletedProcess[str]]"
+
+    @property
+    def client(self) -> "MlflowClient":
+        return read(self.folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Short runs of `fashion` and then `fashion_aug` on real data, started as a user does."""
+    folder = tmp_path_factory.mktemp("finished")
+    said = [
+        start("pipelines.fashion", *SHORT, *flags, folder=folder) for flags in ([], ["--augment"])
+    ]
+    for result in said:
+        assert result.returncode == 0, result.stderr
+    return Finished(folder, said)
 
 
 @pytest.fixture(scope="session")
@@ -57,38 +121,11 @@ def client(empty_folder: Path, blank_database: Path) -> "MlflowClient":
 
 
 @pytest.fixture
-def start() -> Start:
-    """Run a command of the project in a folder, as a user would, and return what it said."""
-
-    def run(
-        *command: str, folder: Path, timeout: float = 240, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=folder,
-            env=user_environment() | environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
-    return run
-
-
-def user_environment() -> dict[str, str]:
-    """The environment of a shell from which nobody has used MLflow yet."""
-    kept = {key: value for key, value in os.environ.items() if key not in MLFLOW_VARIABLES}
-    scripts = str(Path(sys.executable).parent)
-    return kept | {
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
-        "PATH": f"{scripts}:{os.environ['PATH']}",
-    }
-
-
-@pytest.fixture
 def blobs() -> ImageData:
-    """200 small images of 3 classes that differ in which third of them is bright."""
+    """260 small images (150 to train, 50 to validate, 60 to test) of 3 classes.
+
+    The classes differ in which third of the image is bright.
+    """
     random = np.random.default_rng(0)
     labels = random.integers(3, size=260)
     images = random.integers(0, 120, size=(260, 9, 9), dtype=np.uint8)
@@ -101,3 +138,19 @@ def blobs() -> ImageData:
         classes=("top", "middle", "bottom"),
         validation_split=0.25,
     )
+
+
+def small_model(dropout: float = 0.0) -> "Model":
+    """A dense network for the images of `blobs`."""
+    from trackml.tensorflow import keras
+
+    pixels = keras.Input((9, 9), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
+    x = keras.layers.Dropout(dropout)(keras.layers.Dense(16, activation="relu")(x))
+    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+
+
+def entry_points() -> dict[str, Any]:
+    """The entry points of MLproject by name."""
+    project: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text())
+    return dict(project["entry_points"])

@@ -92,7 +92,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     def program() -> None:
         raise ValueError("deep inside")
 
-    assert exit_code(program, debug=True) == 1
+    assert exit_code(program, ["--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
 

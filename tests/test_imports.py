@@ -31,7 +31,10 @@ def test_only_tracking_talks_to_mlflow(file: Path) -> None:
     assert not forbidden
 
 
-@pytest.mark.parametrize("module", ["trackml", "trackml.cli", "trackml.data", "pipelines.fashion"])
+PIPELINES = [f"pipelines.{file.stem}" for file in (ROOT / "pipelines").glob("[!_]*.py")]
+
+
+@pytest.mark.parametrize("module", ["trackml", "trackml.cli", "trackml.data", *PIPELINES])
 def test_no_framework_is_loaded_before_a_run(module: str) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     result = subprocess.run(

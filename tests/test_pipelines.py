@@ -1,37 +1,24 @@
 """Whole pipelines on real data, cut short by `limit`, started and read back as users do."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
-import yaml
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipelines.fashion import FashionParams
-from tests.conftest import ROOT, Start, user_environment
+from pipelines.fashion import Params
+from tests.conftest import ROOT, SHORT, Finished, entry_points, read, runs, start, user_environment
 from trackml.data import load
-
-SHORT = ("--limit", "3000", "--epochs", "2")
-
-
-def read(folder: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{folder}/mlflow.db", f"sqlite:///{folder}/mlflow.db")
-
-
-def runs(folder: Path) -> list[Run]:
-    """All runs of a folder's database, oldest first."""
-    client = read(folder)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
 
 
 def artifacts(client: MlflowClient, run: Run, path: str | None = None) -> Iterator[str]:
@@ -40,36 +27,6 @@ def artifacts(client: MlflowClient, run: Run, path: str | None = None) -> Iterat
             yield from artifacts(client, run, entry.path)
         else:
             yield entry.path
-
-
-class Finished:
-    """A folder with two finished runs, `fashion` and then `fashion_aug`, and what they printed."""
-
-    def __init__(self, folder: Path, start: Start) -> None:
-        self.folder = folder
-        self.said = [
-            start("pipelines.fashion", *SHORT, *flags, folder=folder)
-            for flags in ([], ["--augment"])
-        ]
-        self.client = read(folder)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    def start(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=folder,
-            env=user_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    made = Finished(tmp_path_factory.mktemp("finished"), start)
-    for result in made.said:
-        assert result.returncode == 0, result.stderr
-    return made
 
 
 PER_EPOCH = {
@@ -100,7 +57,7 @@ def test_runs_keep_the_tracking_contract(finished: Finished) -> None:
         for name in PER_EPOCH:
             history = finished.client.get_metric_history(run.info.run_id, name)
             assert [row.step for row in history] == [1, 2]
-        assert set(run.data.params) == set(FashionParams.flags()) | {
+        assert set(run.data.params) == set(Params.flags()) | {
             *("model_parameters", "train_samples", "validation_samples", "test_samples")
         }
         assert run.data.params["model_parameters"] == "421642"
@@ -252,7 +209,7 @@ def test_a_person_reads_one_line_per_epoch_and_the_result(finished: Finished) ->
     ],
 )
 def test_bad_input_is_refused_before_anything_is_made(
-    flags: list[str], line: str, tmp_path: Path, start: Start
+    flags: list[str], line: str, tmp_path: Path
 ) -> None:
     result = start("pipelines.fashion", *flags, folder=tmp_path)
     assert result.returncode == 2
@@ -261,9 +218,7 @@ def test_bad_input_is_refused_before_anything_is_made(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_loss_that_is_not_a_number_fails_the_run_and_registers_nothing(
-    tmp_path: Path, start: Start
-) -> None:
+def test_a_loss_that_is_not_a_number_fails_the_run_and_registers_nothing(tmp_path: Path) -> None:
     result = start("pipelines.fashion", *SHORT, "--learning_rate", "1e10", folder=tmp_path)
     assert result.returncode == 1
     assert "is nan in epoch 1" in result.stderr
@@ -321,9 +276,7 @@ def test_four_starts_at_once_in_an_empty_folder_share_one_database(tmp_path: Pat
     assert held == best.data.metrics["best_val_accuracy"]
 
 
-def test_mlflow_run_works_from_another_folder_with_its_own_text_of_a_number(
-    tmp_path: Path, start: Start
-) -> None:
+def test_mlflow_run_works_from_another_folder_with_its_own_text_of_a_number(tmp_path: Path) -> None:
     result = start(
         *("mlflow", "run", str(ROOT), "-e", "fashion", "--env-manager", "local"),
         *("-P", "learning_rate=1e-3", "-P", "epochs=1", "-P", "limit=500"),
@@ -337,15 +290,11 @@ def test_mlflow_run_works_from_another_folder_with_its_own_text_of_a_number(
     assert set(run.data.metrics) == PER_EPOCH | AT_THE_END
 
 
-def entry_points() -> dict[str, Any]:
-    project: dict[str, Any] = yaml.safe_load((ROOT / "MLproject").read_text())
-    return dict(project["entry_points"])
-
-
 @pytest.mark.parametrize("name", list(entry_points()))
 def test_mlproject_and_params_have_the_same_names_and_defaults(name: str) -> None:
     entry = entry_points()[name]
-    defaults = FashionParams.parse({}).as_text()
+    (module,) = re.findall(r"-m (pipelines\.\w+)", entry["command"])
+    defaults = import_module(module).Params.parse({}).as_text()
     for parameter, declared in entry["parameters"].items():
         assert str(declared["default"]) == defaults[parameter], parameter
         assert f"--{parameter} {{{parameter}}}" in entry["command"]

@@ -21,36 +21,39 @@ P = TypeVar("P", bound=Params)
 def command_line(main: Callable[[P], object], params: type[P]) -> NoReturn:
     """Run a pipeline's `main` on this process's flags; exit with a code of the contract."""
     flags = sys.argv[1:]
-    raise SystemExit(
-        exit_code(lambda: main(parse_flags(params, flags, main.__doc__)), debug="--debug" in flags)
-    )
+    raise SystemExit(exit_code(lambda: main(parse_flags(params, flags, main.__doc__)), flags))
 
 
-def exit_code(program: Callable[[], object], *, debug: bool = False) -> int:
+def exit_code(program: Callable[[], object], flags: Sequence[str] = ()) -> int:
     """Run a program to its end: 0 done, 1 failed, 2 bad usage, 130 interrupted, 143 terminated.
 
-    Errors go to stderr in one line each; with `debug`, after their traceback.
+    Errors go to stderr in one line each; with --debug among `flags`, after their traceback.
     """
     _show_log()
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         program()
-    except TrackmlError as error:
-        message, code = str(error), error.exit_code
-    except KeyboardInterrupt:
-        message, code = "interrupted", 128 + signal.SIGINT
-    except Terminated:
-        message, code = "terminated", 128 + signal.SIGTERM
-    except Exception as error:  # noqa: BLE001  # a person gets one line, whatever went wrong
-        message, code = f"{type(error).__name__}: {error} (--debug shows the traceback)", 1
-        if debug:
+    except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the last resort
+        if "--debug" in flags:
             traceback.print_exc()
-    else:
-        return 0
+        message, code = _outcome(error)
+        print("error:", " ".join(message.split()), file=sys.stderr)
+        return code
     finally:
         signal.signal(signal.SIGTERM, previous)
-    print("error:", " ".join(message.split()), file=sys.stderr)
-    return code
+    return 0
+
+
+def _outcome(error: BaseException) -> tuple[str, int]:
+    """An error as one line for people, and its exit code."""
+    match error:
+        case TrackmlError():
+            return str(error), error.exit_code
+        case KeyboardInterrupt():
+            return "interrupted", 128 + signal.SIGINT
+        case Terminated():
+            return "terminated", 128 + signal.SIGTERM
+    return f"{type(error).__name__}: {error} (--debug shows the traceback)", 1
 
 
 def parse_flags(params: type[P], flags: Sequence[str], description: str | None = None) -> P:
@@ -68,19 +71,22 @@ def parse_flags(params: type[P], flags: Sequence[str], description: str | None =
 
     for field in Flags.model_fields.values():
         field.description = f"{field.description} [{allowed(field)}]"
-    parser = _Parser(description=description, allow_abbrev=False)
-    parser.add_argument("--debug", metavar="bool", help="show the traceback of an error")
+    parser = Parser(description=description)
     source = CliSettingsSource[ArgumentParser](
         Flags,
         root_parser=parser,
-        add_argument_method=_Parser.add_argument,
+        add_argument_method=Parser.add_argument,
         cli_parse_args=list(flags),
     )
     return params.parse(source())
 
 
-class _Parser(ArgumentParser):
-    """argparse with one-line errors and true-or-false flags whose value may be left out."""
+class Parser(ArgumentParser):
+    """argparse with `--debug`, one-line errors, and true-or-false flags without a value."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self.add_argument("--debug", metavar="bool", help="show the traceback of an error")
 
     def add_argument(self, *names: Any, **options: Any) -> Action:
         if options.get("metavar") == "bool":

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from trackml.training.history import EpochHook
+from trackml.history import EpochHook, History
 
 if TYPE_CHECKING:
-    from trackml.tracking.run import Run
+    from trackml.evaluation.report import Report
+    from trackml.tracking.registry import Registration
 
 _SHOWN_PER_EPOCH = ("loss", "accuracy", "mae")
 
@@ -45,26 +46,26 @@ def progress(epochs: int) -> Iterator[EpochHook]:
         yield show
 
 
-def show_result(run: "Run") -> None:
+def show_result(
+    title: str, history: History, report: "Report", registration: "Registration | None"
+) -> None:
     """Print the test results, what became of the model, and how to look at it all."""
     from trackml.tracking.store import ui_command
 
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(
-        "result", "value", title=f"{run.data.name}: {run.architecture}", title_justify="left"
-    )
+    table = Table("result", "value", title=title, title_justify="left")
     table.columns[1].justify = "right"
-    for name, value in run.metrics.items():
+    for name, value in (history.summary | dict(report.metrics)).items():
         if "_class_" not in name:
             table.add_row(name, f"{value:g}" if name == "best_epoch" else f"{value:.4f}")
     console.print(table)
-    if registered := run.registration:
+    if registration:
         console.print(
-            f"registered {registered.task} version {registered.version}, "
-            f"aliases: {', '.join(registered.aliases)}"
+            f"registered {registration.task} version {registration.version}, "
+            f"aliases: {', '.join(registration.aliases)}"
         )
-        verdict = "new champion" if registered.is_champion else "not the champion"
-        console.print(f"{verdict}: {registered.reason}")
+        verdict = "new champion" if registration.is_champion else "not the champion"
+        console.print(f"{verdict}: {registration.reason}")
     else:
         console.print("not registered (--register false)")
     console.print(f"to compare runs: {ui_command()}")

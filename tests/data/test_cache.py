@@ -6,6 +6,7 @@ import http.server
 import logging
 import multiprocessing
 import threading
+import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -110,6 +111,24 @@ def test_a_source_with_wrong_content_is_passed_over(dataset: Dataset) -> None:
     contents, source = cache.fetch(replace(dataset, sources=(forger, *dataset.sources)))
     assert contents == list(CONTENTS.values())
     assert source == "shelf"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A source whose archive cannot be opened."""
+
+    label: str = "broken"
+
+    def fetch(self, names: Collection[str]) -> Delivery:
+        yield from ()
+        raise zipfile.BadZipFile("no end of archive")
+
+
+def test_a_source_that_breaks_is_passed_over_and_named(dataset: Dataset, folder: Path) -> None:
+    assert cache.fetch(replace(dataset, sources=(Broken(), *dataset.sources)))[1] == "shelf"
+    (folder / "images").unlink()
+    with pytest.raises(cache.DataUnavailable, match="broken: BadZipFile: no end of archive"):
+        cache.fetch(replace(dataset, sources=(Broken(),)))
 
 
 def test_a_file_that_a_person_put_there_is_used(dataset: Dataset, folder: Path) -> None:

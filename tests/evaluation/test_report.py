@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trackml.data import ImageData
 from trackml.evaluation import figures
 from trackml.evaluation.report import compare_architectures, evaluate_classifier
-from trackml.training.history import History
+from trackml.history import History
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -122,7 +122,7 @@ def test_the_best_epoch_is_marked(history: History) -> None:
 
 def test_originals_stand_above_their_augmented_versions(blobs: ImageData) -> None:
     changed = blobs.train.images[:3].astype(np.float32) / 2
-    figure = figures.samples(blobs.train, blobs.classes, changed, columns=3)
+    figure = figures.augmentations(blobs.train, blobs.classes, changed)
     shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
     for column in range(3):
         np.testing.assert_array_equal(shown[column], blobs.train.images[column])

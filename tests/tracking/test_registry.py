@@ -6,15 +6,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR
 from mlflow.tracking import MlflowClient
 
 import trackml
+from tests.conftest import small_model
 from trackml.data import ImageData
 from trackml.errors import TrackmlError
-from trackml.tensorflow import keras
 from trackml.tracking.flavors import log_model
 from trackml.tracking.registry import Candidate, Registration, challenge, champion, register
 
@@ -23,11 +26,8 @@ CNN = Candidate("keras", "cnn", "accuracy", 0.9, "sum", 6_000)
 
 @pytest.fixture
 def model_id(client: MlflowClient, blobs: ImageData) -> str:
-    pixels = keras.Input((9, 9), dtype="uint8")
-    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
-    model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
     with mlflow.start_run():
-        return log_model(model, "keras", blobs)
+        return log_model(small_model(), "keras", blobs)
 
 
 def registered(client: MlflowClient, model_id: str, candidate: Candidate) -> Registration:
@@ -96,6 +96,34 @@ def test_a_tie_changes_nothing_and_the_direction_is_the_metrics(a: float, b: flo
         held = Candidate("keras", "x", metric, a, "sum", 5)  # type: ignore[arg-type]
         version: Any = SimpleNamespace(version="7", tags=held.tags)
         assert challenge(version, replace(held, value=b))[0] is wins
+
+
+def test_a_store_that_fails_makes_nobody_champion(
+    client: MlflowClient, model_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(client, model_id, CNN)
+
+    def fail(*_: object) -> None:
+        raise MlflowException("down", error_code=INTERNAL_ERROR)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(client, "get_model_version_by_alias", fail)
+        with pytest.raises(MlflowException, match="down"):
+            registered(client, model_id, replace(CNN, value=0.99))
+    assert holder(client) == "1"
+
+
+def test_load_uses_the_store_that_this_process_has_chosen(
+    client: MlflowClient, model_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(client, model_id, CNN)
+    uri = mlflow.get_tracking_uri()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    mlflow.set_tracking_uri(uri)
+    answer = np.asarray(trackml.load("toys").predict(np.zeros((2, 9, 9), np.uint8)))
+    assert answer.shape == (2, 3)
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_load_says_what_is_missing(empty_folder: Path, client: MlflowClient) -> None:

@@ -11,13 +11,14 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 from pydantic import Field
 
+import trackml
+from tests.conftest import small_model
 from trackml.cli import exit_code
 from trackml.data import ImageData
 from trackml.evaluation.report import Report
+from trackml.history import History
 from trackml.params import Params
-from trackml.tensorflow import keras
 from trackml.tracking.run import Run, tracked_run
-from trackml.training.history import History
 
 
 class Example(Params):
@@ -63,7 +64,7 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(
         "trackml.framework": "keras",
         "trackml.architecture": "cnn",
         "trackml.data_sha256": blobs.sha256,
-        "trackml.version": "0.1.0",
+        "trackml.version": trackml.__version__,
     }
     assert run.inputs
     (dataset,) = run.inputs.dataset_inputs
@@ -134,16 +135,10 @@ HISTORY = History("accuracy", "bfloat16").extended(
 )
 
 
-def small_model() -> keras.Model:
-    pixels = keras.Input((9, 9), dtype="uint8")
-    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
-    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
-
-
 def test_results_arrive_under_their_names(client: MlflowClient, blobs: ImageData) -> None:
     with tracked(blobs) as run:
         report = Report({"test_accuracy": 0.3}, {"reports/note.txt": "ä"})
-        run.log_result(small_model(), HISTORY, report)
+        registration = run.log_result(small_model(), HISTORY, report)
     logged = client.get_run(run.run_id)
     assert logged.data.metrics == {
         "best_epoch": 1,
@@ -155,7 +150,8 @@ def test_results_arrive_under_their_names(client: MlflowClient, blobs: ImageData
     history = mlflow.artifacts.load_dict(f"{logged.info.artifact_uri}/history.json")
     assert history == {"best_epoch": 1, "epochs": list(HISTORY.rows)}
     assert mlflow.artifacts.load_text(f"{logged.info.artifact_uri}/reports/note.txt") == "ä"
-    assert run.registration.aliases == ("cnn", "champion")
+    assert registration
+    assert registration.aliases == ("cnn", "champion")
     version = client.get_model_version_by_alias("blobs", "champion")
     assert version.run_id == run.run_id
 
@@ -164,8 +160,8 @@ def test_a_model_is_logged_but_not_registered_where_the_parameters_say_so(
     client: MlflowClient, blobs: ImageData
 ) -> None:
     with tracked(blobs, register=False) as run:
-        run.log_result(small_model(), HISTORY, Report({"test_accuracy": 0.3}))
-    assert run.registration is None
+        result = run.log_result(small_model(), HISTORY, Report({"test_accuracy": 0.3}))
+    assert result is None
     assert not client.search_registered_models()
     outputs = client.get_run(run.run_id).outputs
     assert outputs
@@ -200,7 +196,7 @@ def test_the_previous_run_is_the_one_whose_parameters_agree(
     finished(blobs, "cnn", 0.2)
     finished(blobs, "cnn", 0.3, epochs=4, seed=2)
     with tracked_run(Example.parse({}), blobs, framework="keras", architecture="cnn-aug") as run:
-        previous = run.previous("cnn")
+        previous = run.closest("cnn")
     assert previous
     assert previous.metrics == {"test_accuracy": 0.2}
     assert previous.differences == ()
@@ -212,7 +208,7 @@ def test_there_is_no_previous_run_of_another_task_or_one_that_failed(
     with pytest.raises(ValueError, match="broken"), tracked(blobs):
         raise ValueError("broken")
     with tracked_run(Example.parse({}), blobs, framework="keras", architecture="cnn-aug") as run:
-        assert run.previous("cnn") is None
+        assert run.closest("cnn") is None
 
 
 def test_no_run_is_made_where_the_store_cannot_be_used(

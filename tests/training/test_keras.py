@@ -7,21 +7,15 @@ import numpy as np
 import pytest
 from pydantic import Field
 
+from tests.conftest import small_model
 from trackml.data import ImageData
 from trackml.evaluation.metrics import score_classes
+from trackml.history import History, NonFiniteLoss
 from trackml.models.keras import describe, fashion_cnn
 from trackml.params import KerasParams, Precision
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
-from trackml.training.history import History, NonFiniteLoss
 from trackml.training.keras import _twin, fit, predict
-
-
-def small_model(dropout: float = 0.0) -> keras.Model:
-    pixels = keras.Input((9, 9), dtype="uint8")
-    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
-    x = keras.layers.Dropout(dropout)(keras.layers.Dense(16, activation="relu")(x))
-    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
 
 
 class Example(KerasParams):
@@ -86,6 +80,23 @@ def test_the_training_loss_is_a_mean_over_samples_not_over_batches(blobs: ImageD
 def test_the_same_seed_repeats_and_another_does_not(blobs: ImageData) -> None:
     histories = [without_times(trained(blobs, seed=seed, dropout=0.5)[1]) for seed in (3, 3, 4)]
     assert histories[0] == histories[1] != histories[2]
+
+
+def test_an_epochs_randomness_does_not_depend_on_the_epochs_before_it(blobs: ImageData) -> None:
+    """A step too small to matter leaves dropout as the only difference between epochs' losses."""
+    still = {"learning_rate": 1e-12, "dropout": 0.5, "batch_size": 10}
+    short, long = (trained(blobs, epochs=epochs, **still)[1].rows for epochs in (2, 3))
+    assert [row["train_loss"] for row in short] == [row["train_loss"] for row in long[:2]]
+    assert long[0]["train_loss"] != long[1]["train_loss"]
+
+    seen: list[float] = []
+
+    def disturb(epoch: int, metrics: Mapping[str, float]) -> None:
+        seed_everything(99)  # what happens between epochs must not matter
+        seen.append(metrics["train_loss"])
+
+    trained(blobs, epochs=2, hooks=[disturb], **still)
+    assert seen == [row["train_loss"] for row in short]
 
 
 def test_hooks_see_each_epoch_with_the_names_of_the_contract(blobs: ImageData) -> None:

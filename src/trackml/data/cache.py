@@ -5,7 +5,8 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from trackml.data.catalog import Dataset, File
-from trackml.data.sources import Folder, Mirrors, Source, SourceError
+from trackml.data.sources import Delivery, Folder, Mirrors, Source, SourceError
 from trackml.errors import TrackmlError
 
 _log = logging.getLogger(__name__)
@@ -71,21 +72,25 @@ def fetch(dataset: Dataset) -> tuple[list[bytes], str]:
     contents = _verified(dataset, folder)
     if len(contents) < len(dataset.files):
         _log.info("%s: looking for a source", dataset.name)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_name(f".{dataset.name}.lock")):
-                contents = _verified(dataset, folder)  # another process may have been faster
-                contents |= _deliver(
-                    dataset, folder, [f for f in dataset.files if f not in contents]
-                )
-        except OSError as error:
-            raise DataUnavailable(
-                f"{dataset.name}: cannot write to {folder}: {error.strerror or error}; make room "
-                "there and make it writable, or set TRACKML_DATA_DIR to another folder"
-            ) from error
+        with _writable(folder), FileLock(folder.with_name(f".{dataset.name}.lock")):
+            contents = _verified(dataset, folder)  # another process may have been faster
+            contents |= _deliver(dataset, folder, [f for f in dataset.files if f not in contents])
     origins = _origins(folder)
     sources = dict.fromkeys(origins.get(file.name, _BY_HAND) for file in dataset.files)
     return [contents[file] for file in dataset.files], ", ".join(sources)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Make `folder`; what then keeps it from being written is explained."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise DataUnavailable(
+            f"{folder.name}: cannot write to {folder}: {error.strerror or error}; make room there "
+            "and make it writable, or set TRACKML_DATA_DIR to another folder"
+        ) from error
 
 
 def _deliver(dataset: Dataset, folder: Path, wanted: list[File]) -> dict[File, bytes]:
@@ -98,7 +103,7 @@ def _deliver(dataset: Dataset, folder: Path, wanted: list[File]) -> dict[File, b
     missing = {file.name: file for file in wanted}
     for source in _sources(dataset, folder):
         try:
-            for name, raw in source.fetch(missing):
+            for name, raw in _offers(source, missing):
                 try:
                     content = _checked(dataset, missing[name], raw)
                 except ValueError as error:
@@ -122,6 +127,16 @@ def _deliver(dataset: Dataset, folder: Path, wanted: list[File]) -> dict[File, b
         f"{dataset.name}: nobody delivered it ({'; '.join(problems)}). "
         f"Put into {folder}: {places}. Or name a mirror in TRACKML_DATA_MIRROR"
     )
+
+
+def _offers(source: Source, names: Collection[str]) -> Delivery:
+    """What a source delivers. Whatever breaks in it is its own problem: the next one is asked."""
+    try:
+        yield from source.fetch(names)
+    except SourceError:
+        raise
+    except Exception as error:
+        raise SourceError(f"{type(error).__name__}: {error}") from error
 
 
 def _checked(dataset: Dataset, file: File, raw: bytes) -> bytes:

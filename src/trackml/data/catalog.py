@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trackml.data import formats
-from trackml.data.sources import AptPackage, Folder, Mirrors, NpmPackage, PipPackage, Source
+from trackml.data.registries import AptPackage, NpmPackage, PipPackage
+from trackml.data.sources import Folder, Mirrors, Source
 
 
 @dataclass(frozen=True)

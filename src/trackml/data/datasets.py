@@ -114,7 +114,7 @@ def load(
 ) -> ImageData: ...
 @overload
 def load(
-    name: Literal["california_housing"], validation_split: float = 0.2, limit: int = 0
+    name: Literal["california_housing"], validation_split: float = 0.1, limit: int = 0
 ) -> TableData: ...
 def load(name: str, validation_split: float = 0.1, limit: int = 0) -> ImageData | TableData:
     """Load a dataset from the cache, fetching and repairing what is not there or not intact.

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from trackml.data import ImageSplit
-from trackml.training.history import History
+from trackml.history import History
 
 TRAIN, VALIDATION, HIGHLIGHT = sns.color_palette("colorblind")[:3]
 DPI = 120
@@ -67,7 +67,7 @@ def learning_curves(history: History) -> Figure:
         for split, colour in (("train", TRAIN), ("val", VALIDATION)):
             values = [row[f"{split}_{quantity}"] for row in history.rows]
             axes.plot(epochs, values, color=colour, marker="o", markersize=3, label=split)
-        best = history.rows[history.best_epoch - 1][f"val_{quantity}"]
+        best = history.best[f"val_{quantity}"]
         axes.axvline(history.best_epoch, color="0.6", linestyle="--", linewidth=1, zorder=0)
         axes.plot(
             history.best_epoch,
@@ -128,29 +128,26 @@ def mistakes(
     return figure
 
 
-def samples(
-    train: ImageSplit,
-    classes: Sequence[str],
-    augmented: NDArray[Any] | None = None,
-    columns: int = 10,
-) -> Figure:
-    """Training images with their classes; with `augmented`, each above its augmented version.
+def samples(train: ImageSplit, classes: Sequence[str], columns: int = 10) -> Figure:
+    """The first training images, in three rows, with their classes."""
+    figure, grid = _grid(rows=3, columns=columns, row_inches=1.35)
+    for axes, image, label in zip(grid.flat, train.images, train.labels, strict=False):
+        _show(axes, image)
+        axes.set_title(classes[label], fontsize=8)
+    figure.suptitle("Training images")
+    return figure
+
+
+def augmentations(train: ImageSplit, classes: Sequence[str], augmented: NDArray[Any]) -> Figure:
+    """Training images, each above its augmented version.
 
     Args:
         augmented: (M, height, width): versions of the first M training images.
     """
-    count = min(len(train), columns if augmented is None else min(columns, len(augmented)))
-    rows = 2 if augmented is not None else 3
-    figure, grid = _grid(rows=rows, columns=columns, row_inches=1.35)
-    if augmented is None:
-        for axes, image, label in zip(grid.flat, train.images, train.labels, strict=False):
-            _show(axes, image)
-            axes.set_title(classes[label], fontsize=8)
-        figure.suptitle("Training images")
-        return figure
-    for column in range(count):
+    figure, grid = _grid(rows=2, columns=len(augmented), row_inches=1.35)
+    for column, version in enumerate(augmented):
         _show(grid[0, column], train.images[column])
-        _show(grid[1, column], augmented[column])
+        _show(grid[1, column], version)
         grid[0, column].set_title(classes[train.labels[column]], fontsize=8)
     figure.suptitle("Training images, and below each one augmented version of it")
     return figure

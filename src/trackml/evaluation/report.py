@@ -13,7 +13,7 @@ from sklearn.metrics import classification_report, confusion_matrix
 from trackml.data import ImageData
 from trackml.evaluation import figures
 from trackml.evaluation.metrics import classification_metrics
-from trackml.training.history import History
+from trackml.history import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +70,9 @@ def evaluate_classifier(
             "figures/mistakes.png": figures.mistakes(
                 data.test.images, labels, probabilities, classes
             ),
-            "figures/samples.png": figures.samples(data.train, classes, augmented),
+            "figures/samples.png": figures.samples(data.train, classes)
+            if augmented is None
+            else figures.augmentations(data.train, classes, augmented),
         },
     )
 

@@ -1,1 +1,1 @@
-"""Architectures, and nothing else: raw input in, answer out."""
+"""Architectures, raw input in and answer out, and their description as text."""

@@ -1,7 +1,7 @@
 """How each framework's models are logged: loadable without trackml, and without pickle."""
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import mlflow
 import numpy as np
@@ -10,15 +10,14 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 
 from trackml.data import ImageData, TableData
 
+Framework = Literal["keras"]
 
-def log_model(model: Any, framework: str, data: ImageData | TableData) -> str:
-    """Log `model` to the active run, and return its id.
 
-    Args:
-        framework: "keras"; the others come with their pipelines.
-    """
-    loggers = {"keras": _log_keras}
-    return loggers[framework](model, signature(data))
+def log_model(model: Any, framework: Framework, data: ImageData | TableData) -> str:
+    """Log `model` to the active run, and return its id."""
+    match framework:
+        case "keras":
+            return _log_keras(model, signature(data))
 
 
 def signature(data: ImageData | TableData) -> ModelSignature:

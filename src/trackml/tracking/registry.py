@@ -11,13 +11,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from trackml.errors import TrackmlError
+from trackml.history import HIGHER_IS_BETTER, Metric
 from trackml.tracking import store
-from trackml.training.history import HIGHER_IS_BETTER, Metric
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 CHAMPION = "champion"
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def champion(client: MlflowClient, task: str) -> ModelVersion | None:
     """The version that holds the champion's alias."""
     try:
         return client.get_model_version_by_alias(task, CHAMPION)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
         return None
 
 
@@ -117,7 +120,7 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
     try:
         model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
     except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code not in _ABSENT:
             raise
         raise TrackmlError(
             f"{mlflow.get_tracking_uri()} has no model {task!r} with alias {alias!r}; run a "

@@ -1,7 +1,6 @@
 """Where runs go: the tracking server that was asked for, else a SQLite database in this folder."""
 
 import logging
-import os
 import sqlite3
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
@@ -25,14 +24,16 @@ ANSWER_SECONDS = 5.0  # for a tracking server to say anything
 
 
 def connect() -> MlflowClient:
-    """A client of the store that MLFLOW_TRACKING_URI names, or of ./mlflow.db, made when missing.
+    """A client of the store that was chosen, or of ./mlflow.db, made when missing.
+
+    Chosen by MLFLOW_TRACKING_URI, or in this process by mlflow.set_tracking_uri.
 
     Any number of processes may call this at once in an empty folder.
 
     Raises:
         TrackmlError: the server does not answer, or the database is not one that MLflow can use.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    uri = mlflow.get_tracking_uri() if _is_chosen() else f"{_SQLITE}mlflow.db"
     if path := database_path(uri):
         uri = f"{_SQLITE}{path}"  # absolute: `mlflow run` changes folders under a relative one
         _prepare_database(path)
@@ -87,6 +88,10 @@ def ui_command() -> str:
     if database_path(uri) == Path("mlflow.db").absolute():
         return "mlflow ui"
     return f"mlflow ui --backend-store-uri {uri}"
+
+
+def _is_chosen() -> bool:
+    return bool(mlflow.is_tracking_uri_set())  # type: ignore[no-untyped-call]
 
 
 def _prepare_database(path: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trackml.evaluation.metrics import score_classes
+from trackml.history import EpochHook, History, Metric, NonFiniteLoss
 from trackml.params import KerasParams
 from trackml.tensorflow import keras, tf
-from trackml.training.history import EpochHook, History, Metric, NonFiniteLoss
 from trackml.training.precision import resolve_precision
 
 Array = NDArray[Any]
@@ -86,6 +86,7 @@ def fit(
     optimizer.build(trainee.trainable_variables)
     inputs, targets = data.train.arrays
     train_steps = _train_steps(trainee, inputs, targets, params.batch_size, augment)
+    dropout_states = [v for v in trainee.variables if v.path.endswith("seed_generator_state")]
     samples, rows_per_call = len(targets), params.batch_size * STEPS_PER_CALL
     validation_inputs, validation_targets = data.validation.arrays
 
@@ -94,8 +95,11 @@ def fit(
         started = perf_counter()
         learning_rate = float(optimizer.learning_rate)
         trainee.reset_metrics()
-        # All randomness of an epoch follows from (seed, epoch), whatever happened before it.
+        # All randomness of an epoch follows from (seed, epoch), whatever happened before it:
+        # dropout's too, whose generators would otherwise go on from where the last epoch left them.
         random = np.random.default_rng((params.seed, epoch))
+        for state in dropout_states:
+            state.assign(random.integers(2**31, size=state.shape))
         order = random.permutation(samples).astype(np.int32)
         epoch_seed = int(random.integers(2**31))
         for first in range(0, samples, rows_per_call):

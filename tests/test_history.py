@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackml.training.history import History, Metric, NonFiniteLoss
+from trackml.history import History, Metric, NonFiniteLoss
 
 
 def history(metric: Metric, *scores: tuple[float, float]) -> History:

@@ -22,8 +22,9 @@ class NonFiniteLoss(TrackmlError):
 class History:
     """The metrics of each epoch, in order, the metric that ranks epochs, the arithmetic used.
 
-    Each row has train_loss, val_loss, train_METRIC, val_METRIC, learning_rate, epoch_seconds and
-    samples_per_second. Losses and metrics are means over samples.
+    Each row has train_loss, val_loss, train_METRIC and val_METRIC, all means over samples;
+    learning_rate, as the epoch began; epoch_seconds, validation included; and samples_per_second of
+    the training alone.
     """
 
     metric: Metric
@@ -53,11 +54,15 @@ class History:
         return 1 + keys.index(min(keys))
 
     @property
+    def best(self) -> Mapping[str, float]:
+        """The metrics of the best epoch."""
+        return self.rows[self.best_epoch - 1]
+
+    @property
     def summary(self) -> dict[str, float]:
         """best_epoch, and the validation loss and metric of that epoch, whose weights are kept."""
-        best = self.rows[self.best_epoch - 1]
         return {
             "best_epoch": self.best_epoch,
-            "best_val_loss": best["val_loss"],
-            f"best_val_{self.metric}": best[f"val_{self.metric}"],
+            "best_val_loss": self.best["val_loss"],
+            f"best_val_{self.metric}": self.best[f"val_{self.metric}"],
         }

@@ -1,0 +1,52 @@
+"""What the cache holds, as a table for people."""
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from rich.console import Console
+from rich.table import Table
+
+from trackml.data import cache
+from trackml.data.catalog import CATALOG, Dataset
+from trackml.errors import TrackmlError, UsageError
+
+
+def show_data(names: Sequence[str], *, fetch: bool) -> None:
+    """Print what the cache holds of the named datasets, of all if none is named.
+
+    Args:
+        fetch: complete the cache before.
+
+    Raises:
+        UsageError: there is no such dataset.
+        TrackmlError: one could not be fetched; the others were.
+    """
+    for name in names:
+        if name not in CATALOG:
+            raise UsageError(f"there is no dataset {name!r}; there are {', '.join(CATALOG)}")
+    datasets = [CATALOG[name] for name in names or CATALOG]
+    problems = _complete(datasets) if fetch else []
+    table = Table("dataset", "file", "bytes", "state", "source", title=str(cache.data_dir()))
+    for dataset in datasets:
+        for entry in cache.inspect(dataset):
+            size = f"{entry.file.size:,}"
+            table.add_row(dataset.name, entry.file.name, size, entry.state, entry.origin)
+    # Outside a terminal the table takes the width it needs: nothing is cut in a log.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    if problems:
+        raise TrackmlError("; ".join(problems))
+
+
+def _complete(datasets: Sequence[Dataset]) -> list[str]:
+    """Fetch all at once: where they wait in vain for an answer, they wait together."""
+
+    def problem(dataset: Dataset) -> str | None:
+        try:
+            cache.fetch(dataset)
+        except TrackmlError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        return [found for found in pool.map(problem, datasets) if found]

@@ -1,0 +1,46 @@
+"""`python -m trackml`, with a cache of the tests' own."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import start
+
+
+def test_data_fetches_and_shows_what_is_there_and_where_it_came_from(tmp_path: Path) -> None:
+    result = start(
+        "trackml", "data", "california_housing", folder=tmp_path, TRACKML_DATA_DIR=str(tmp_path)
+    )
+    assert result.returncode == 0, result.stderr
+    row = next(line for line in result.stdout.splitlines() if "california_housing.f4" in line)
+    assert "743,040" in row
+    assert "verified" in row
+    assert (tmp_path / "california_housing" / "california_housing.f4").stat().st_size == 743_040
+
+
+def test_list_fetches_nothing(tmp_path: Path) -> None:
+    result = start("trackml", "data", "--list", folder=tmp_path, TRACKML_DATA_DIR=str(tmp_path))
+    assert result.returncode == 0
+    assert result.stdout.count("missing") == 9
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["data", "cifar"], "error: there is no dataset 'cifar'; there are mnist, fashion_mnist"),
+        (["date"], "error: COMMAND: invalid choice: 'date'"),
+        ([], "error: the following arguments are required: COMMAND"),
+        (["data", "--lsit"], "error: --lsit: there is no such flag"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], line: str, tmp_path: Path) -> None:
+    result = start("trackml", *arguments, folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+
+
+def test_debug_works_before_and_after_the_command(tmp_path: Path) -> None:
+    for arguments in (["--debug", "data", "cifar"], ["data", "cifar", "--debug"]):
+        assert "Traceback" in start("trackml", *arguments, folder=tmp_path).stderr
