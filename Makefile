@@ -33,7 +33,7 @@ ui: .venv/ready
 	@touch $@
 
 # All pins anew, from the ranges of pyproject.toml, for every platform and Python that we support.
-COMPILE = CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile --quiet --universal --upgrade \
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile --quiet --universal --upgrade \
 	--python-version 3.11 --no-emit-index-url --no-emit-find-links
 
 requirements: .venv/ready

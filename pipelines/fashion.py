@@ -65,8 +65,8 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Report":
         )
         samples = augment(data.train.images[:10], [params.seed, 0]).numpy() if augment else None
         report = evaluate_classifier(predict(model, data.test.images), data, history, samples)
-        if augment and (plain := run.closest("cnn")):
-            scores = ["test_accuracy", "test_f1_macro", "test_f1_class_6"]
+        scores = ["test_accuracy", "test_f1_macro", "test_f1_class_6"]
+        if augment and (plain := run.closest("cnn", scores)):
             both = {"cnn": plain.metrics, "cnn-aug": report.metrics}
             run.log_report(compare_architectures(both, scores, plain.notes))
         registration = run.log_result(model, history, report)

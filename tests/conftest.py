@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 ROOT = Path(__file__).parents[1]
-MLFLOW_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
+MLFLOW_VARIABLES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+)
 
 SHORT = ("--limit", "3000", "--epochs", "2")
 
@@ -106,8 +112,6 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # back to its default
     yield tmp_path
-    while mlflow.active_run():
-        mlflow.end_run()
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
 

@@ -38,6 +38,8 @@ def test_a_bare_flag_means_true(flags: list[str], augment: bool) -> None:
         (["--epoch", "3"], "--epoch: there is no such flag; did you mean --epochs?"),
         (["--xyz", "3"], "--xyz: there is no such flag; --help lists them"),
         (["--epochs"], "--epochs: expected one argument"),
+        (["--learning_rate", "-1e-3"], "--learning_rate -1e-3: expected a number > 0"),
+        (["--learning_rate", "-inf"], "--learning_rate -inf: expected a number > 0"),
         (["--epochs", "0"], "--epochs 0: expected an integer >= 1"),
         (["stray"], "stray: there is no such flag; --help lists them"),
     ],

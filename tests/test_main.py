@@ -1,10 +1,14 @@
 """`python -m trackml`, with a cache of the tests' own."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import start
+from tests.conftest import start, user_environment
 
 
 def test_data_fetches_and_shows_what_is_there_and_where_it_came_from(tmp_path: Path) -> None:
@@ -41,6 +45,33 @@ def test_a_mistake_is_one_line(arguments: list[str], line: str, tmp_path: Path) 
     assert result.stderr.count("\n") == 1
 
 
-def test_debug_works_before_and_after_the_command(tmp_path: Path) -> None:
-    for arguments in (["--debug", "data", "cifar"], ["data", "cifar", "--debug"]):
-        assert "Traceback" in start("trackml", *arguments, folder=tmp_path).stderr
+def test_options_may_stand_before_the_dataset(tmp_path: Path) -> None:
+    arguments = ("trackml", "data", "--list", "--debug", "mnist")
+    result = start(*arguments, folder=tmp_path, TRACKML_DATA_DIR=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("missing") == 4
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = start("trackml", "data", "cifar", "--debug", folder=tmp_path)
+    assert "Traceback" in result.stderr
+    assert "there is no dataset 'cifar'" in result.stderr
+
+
+def test_ctrl_c_does_not_wait_for_downloads(tmp_path: Path) -> None:
+    """The mirror is an address where nobody answers: each dataset waits for it in vain."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trackml", "data"],
+        cwd=tmp_path,
+        env=user_environment()
+        | {"TRACKML_DATA_DIR": str(tmp_path), "TRACKML_DATA_MIRROR": "http://192.0.2.1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    process.stderr.readline()  # looking for a source
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 1.5

@@ -15,13 +15,16 @@ def main() -> None:
 
 
 def _parse(flags: list[str]) -> Namespace:
+    common = Parser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser = Parser(prog="python -m trackml", description="Tools around the pipelines.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
 
-    data = commands.add_parser("data", help="fetch the datasets, and show what the cache holds")
+    about = "fetch the datasets, and show what the cache holds"
+    data = commands.add_parser("data", help=about, description=about, parents=[common])
     data.add_argument("dataset", nargs="*", help=f"any of {', '.join(CATALOG)}; default: all")
-    data.add_argument("--list", metavar="bool", help="show only, fetch nothing")
-    data.set_defaults(run=lambda given: show_data(given.dataset, fetch=given.list != "true"))
+    data.add_argument("--list", action="store_true", help="show only, fetch nothing")
+    data.set_defaults(run=lambda given: show_data(given.dataset, fetch=not given.list))
 
     return parser.parse_args(flags)
 

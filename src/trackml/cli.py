@@ -1,19 +1,20 @@
 """A pipeline as a program: flags in, exit code out, errors in one line."""
 
 import logging
+import re
 import signal
 import sys
 import traceback
 from argparse import Action, ArgumentParser
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from pydantic_settings import BaseSettings, CliSettingsSource
 
 from trackml.errors import Terminated, TrackmlError, UsageError
 from trackml.params import Params, allowed
+from trackml.signals import stop_requests
 
 P = TypeVar("P", bound=Params)
 
@@ -30,17 +31,15 @@ def exit_code(program: Callable[[], object], flags: Sequence[str] = ()) -> int:
     Errors go to stderr in one line each; with --debug among `flags`, after their traceback.
     """
     _show_log()
-    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        program()
+        with stop_requests():
+            program()
     except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the last resort
         if "--debug" in flags:
             traceback.print_exc()
         message, code = _outcome(error)
         print("error:", " ".join(message.split()), file=sys.stderr)
         return code
-    finally:
-        signal.signal(signal.SIGTERM, previous)
     return 0
 
 
@@ -72,6 +71,7 @@ def parse_flags(params: type[P], flags: Sequence[str], description: str | None =
     for field in Flags.model_fields.values():
         field.description = f"{field.description} [{allowed(field)}]"
     parser = Parser(description=description)
+    parser.add_argument("--debug", metavar="bool", help="show the traceback of an error")
     source = CliSettingsSource[ArgumentParser](
         Flags,
         root_parser=parser,
@@ -82,11 +82,12 @@ def parse_flags(params: type[P], flags: Sequence[str], description: str | None =
 
 
 class Parser(ArgumentParser):
-    """argparse with `--debug`, one-line errors, and true-or-false flags without a value."""
+    """argparse with one-line errors, and true-or-false flags whose value may be left out."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
-        self.add_argument("--debug", metavar="bool", help="show the traceback of an error")
+        # So that -1e-3 is a value that is out of range, and not a flag, before Python 3.13 too.
+        self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf|nan)")
 
     def add_argument(self, *names: Any, **options: Any) -> Action:
         if options.get("metavar") == "bool":
@@ -109,7 +110,3 @@ def _show_log() -> None:
     if not log.handlers:
         log.addHandler(logging.StreamHandler())
         log.setLevel(logging.INFO)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated

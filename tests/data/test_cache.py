@@ -6,6 +6,7 @@ import http.server
 import logging
 import multiprocessing
 import threading
+import time
 import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -44,6 +45,16 @@ class Nobody:
 
     def fetch(self, names: Collection[str]) -> Delivery:
         yield from ()  # a generator, as every source is
+        raise SourceError("no answer")
+
+
+@dataclass(frozen=True)
+class Slow:
+    label: str = "slow"
+
+    def fetch(self, names: Collection[str]) -> Delivery:
+        time.sleep(1)
+        yield from ()
         raise SourceError("no answer")
 
 
@@ -179,6 +190,33 @@ def test_two_good_copies_are_as_good_as_one(dataset: Dataset, folder: Path) -> N
     assert cache.fetch(dataset)[0] == list(CONTENTS.values())
 
 
+def test_who_waited_for_a_failure_does_not_wait_again(dataset: Dataset, folder: Path) -> None:
+    slow = replace(dataset, sources=(Slow(),))
+
+    def ask() -> None:
+        with pytest.raises(cache.DataUnavailable, match="slow: no answer"):
+            cache.fetch(slow)
+
+    started = time.monotonic()
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - started < 1.5
+    ask()  # a later one asks anew
+    assert time.monotonic() - started >= 2
+
+
+@pytest.mark.parametrize("note", [b"null", b"[1]", b"{", b'{"images": 1}'])
+def test_a_spoilt_note_on_origins_is_no_obstacle(
+    dataset: Dataset, folder: Path, note: bytes
+) -> None:
+    cache.fetch(dataset)
+    (folder / "origins.json").write_bytes(note)
+    assert cache.fetch(dataset)[0] == list(CONTENTS.values())
+
+
 def test_no_temporary_file_is_left(dataset: Dataset, folder: Path) -> None:
     cache.fetch(dataset)
     assert sorted(path.name for path in folder.iterdir()) == ["images", "labels", "origins.json"]
@@ -224,10 +262,12 @@ def test_a_mirror_of_ones_own_is_asked_first(
     (shown / "tiny").mkdir()
     (shown / "tiny" / "images").write_bytes(CONTENTS["images"])
     (shown / "tiny" / "labels.gz").write_bytes(gzip.compress(CONTENTS["labels"]))
+    address = address.replace("http://", "http://me:secret@")
     monkeypatch.setenv("TRACKML_DATA_MIRROR", f"{address}/")
     contents, source = cache.fetch(dataset)
     assert contents == list(CONTENTS.values())
     assert source == "127.0.0.1:" + address.rpartition(":")[2]
+    assert "secret" not in (cache.data_dir() / "tiny" / "origins.json").read_text()
     assert not asked.exists()
 
 

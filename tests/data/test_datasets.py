@@ -1,5 +1,7 @@
 """The data contract, on the real data."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -119,3 +121,20 @@ def test_equal_arrays_have_equal_sums_and_others_do_not() -> None:
         )
 
     assert made(0).sha256 == made(0).sha256 != made(1).sha256
+
+
+IMAGES = np.zeros((10, 4, 4), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES / 255, np.zeros(10, int), r"uint8 \(N, height, width\)\. Received: float64"),
+        (IMAGES[..., None], np.zeros(10, int), r"Received: uint8 \(10, 4, 4, 1\)"),
+        (IMAGES, np.zeros(7, int), r"10 images need as many labels\. Received: \(7,\)"),
+        (IMAGES, np.full(10, 3), r"indices of the 3 classes\. Received: 3 to 3"),
+    ],
+)
+def test_arrays_of_ones_own_are_checked(images: Any, labels: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ImageData.from_arrays("own", (images, labels), (images, labels), classes="abc")

@@ -4,6 +4,8 @@ import io
 import tarfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,14 @@ from numpy.typing import NDArray
 
 from trackml.data import cache
 from trackml.data.catalog import CALIFORNIA_HOUSING
-from trackml.data.formats import decode_housing, decode_idx, parse_housing, parse_idx
+from trackml.data.formats import (
+    HOUSING_FEATURES,
+    HOUSING_TARGET,
+    decode_housing,
+    decode_idx,
+    parse_housing,
+    parse_idx,
+)
 
 
 def idx(array: NDArray[np.uint8]) -> bytes:
@@ -62,6 +71,17 @@ def test_scikit_learns_archive_gives_the_canonical_bytes() -> None:
     archive = archive_of("CaliforniaHousing/cal_housing.data", text.getvalue().encode())
     decoded = decode_housing(archive, 0)
     assert hashlib.sha256(decoded).hexdigest() == CALIFORNIA_HOUSING.files[0].sha256
+
+
+def test_a_parquet_file_that_is_cut_is_a_value_error() -> None:
+    buffer = io.BytesIO()
+    columns = {name: np.arange(1000.0) for name in (*HOUSING_FEATURES, HOUSING_TARGET)}
+    pq.write_table(pa.table(columns), buffer, compression="brotli", use_dictionary=False)
+    whole = buffer.getvalue()
+    assert len(decode_housing(whole, 0)) == 1000 * 9 * 4
+    spoilt = whole[:200] + b"\xff" * 400 + whole[600:]
+    with pytest.raises(ValueError, match="not a Parquet file"):
+        decode_housing(spoilt, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Who becomes champion: by the real registry, and by properties of the rule."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,16 +20,24 @@ import trackml
 from tests.conftest import small_model
 from trackml.data import ImageData
 from trackml.errors import TrackmlError
+from trackml.tracking import store
 from trackml.tracking.flavors import log_model
-from trackml.tracking.registry import Candidate, Registration, challenge, champion, register
+from trackml.tracking.registry import (
+    Candidate,
+    Registration,
+    challenge,
+    champion,
+    check_names,
+    register,
+)
 
 CNN = Candidate("keras", "cnn", "accuracy", 0.9, "sum", 6_000)
 
 
 @pytest.fixture
 def model_id(client: MlflowClient, blobs: ImageData) -> str:
-    with mlflow.start_run():
-        return log_model(small_model(), "keras", blobs)
+    run = client.create_run(store.experiment_id(client, "toys"))
+    return log_model(client, run, small_model(), "keras", blobs)
 
 
 def registered(client: MlflowClient, model_id: str, candidate: Candidate) -> Registration:
@@ -124,6 +134,44 @@ def test_load_uses_the_store_that_this_process_has_chosen(
     answer = np.asarray(trackml.load("toys").predict(np.zeros((2, 9, 9), np.uint8)))
     assert answer.shape == (2, 3)
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_an_alias_that_fails_takes_the_version_back(
+    client: MlflowClient, model_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MlflowException("down", error_code=INTERNAL_ERROR)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(client, "set_registered_model_alias", fail)
+        with pytest.raises(MlflowException, match="down"):
+            registered(client, model_id, CNN)
+    assert not client.search_model_versions("name='toys'")
+    assert registered(client, model_id, CNN).is_champion
+
+
+def test_a_request_to_stop_waits_for_the_registration(
+    client: MlflowClient, model_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_model = mlflow.register_model
+
+    def stopped(*arguments: Any, **options: Any) -> Any:
+        version = register_model(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return version
+
+    monkeypatch.setattr(mlflow, "register_model", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        registered(client, model_id, CNN)
+    assert holder(client) == "1"
+
+
+@pytest.mark.parametrize("architecture", ["champion", "latest", "v3", "cnn v2", ""])
+def test_names_that_mlflow_would_refuse_are_refused_before_training(architecture: str) -> None:
+    with pytest.raises(ValueError, match="an architecture's name"):
+        check_names("mnist", architecture)
+    with pytest.raises(ValueError, match="a task's name"):
+        check_names("mnist/2", "cnn")
 
 
 def test_load_says_what_is_missing(empty_folder: Path, client: MlflowClient) -> None:

@@ -96,6 +96,42 @@ def test_a_signal_ends_as_killed(
     assert only_run(client).info.status == "KILLED"
 
 
+def test_the_echo_of_a_signal_does_not_spoil_the_status(
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in `mlflow run`: the terminal's SIGINT, and at once the parent's SIGTERM."""
+    set_tag = client.set_tag
+
+    def interrupted(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        set_tag(*arguments)
+
+    monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
+    monkeypatch.setattr(client, "set_tag", interrupted)
+
+    def program() -> None:
+        with tracked(blobs):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert exit_code(program) == 130
+    run = only_run(client)
+    assert run.info.status == "KILLED"
+    assert run.data.tags["trackml.failure"] == "stopped by a signal"
+
+
+def test_a_failure_that_cannot_be_explained_is_a_failure_still(
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no tags today")
+
+    monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
+    monkeypatch.setattr(client, "set_tag", fail)
+    with pytest.raises(OSError, match="no tags today"), tracked(blobs):
+        raise ValueError("the first reason")
+    assert only_run(client).info.status == "FAILED"
+
+
 def test_under_mlflow_run_its_run_is_used_and_its_text_of_a_parameter_stays(
     client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,14 +148,26 @@ def test_under_mlflow_run_its_run_is_used_and_its_text_of_a_parameter_stays(
     assert run.info.run_name == "cnn"
 
 
+@pytest.mark.parametrize("name", ["My best idea", "exp-lr-3"])
 def test_a_name_that_a_person_chose_is_kept(
-    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    made = client.create_run("0", run_name="My best idea")
+    made = client.create_run("0", run_name=name)
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     with tracked(blobs):
         pass
-    assert only_run(client).info.run_name == "My best idea"
+    assert only_run(client).info.run_name == name
+
+
+def test_an_experiment_of_the_environment_is_used_with_artifacts_beside_the_database(
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    with tracked(blobs):
+        pass
+    experiment = client.get_experiment(only_run(client).info.experiment_id)
+    assert experiment.name == "mine"
+    assert experiment.artifact_location == Path("mlruns/mine").absolute().as_uri()
 
 
 def test_epochs_are_steps_from_one(client: MlflowClient, blobs: ImageData) -> None:
@@ -196,7 +244,7 @@ def test_the_previous_run_is_the_one_whose_parameters_agree(
     finished(blobs, "cnn", 0.2)
     finished(blobs, "cnn", 0.3, epochs=4, seed=2)
     with tracked_run(Example.parse({}), blobs, framework="keras", architecture="cnn-aug") as run:
-        previous = run.closest("cnn")
+        previous = run.closest("cnn", ["test_accuracy"])
     assert previous
     assert previous.metrics == {"test_accuracy": 0.2}
     assert previous.differences == ()
@@ -208,7 +256,7 @@ def test_there_is_no_previous_run_of_another_task_or_one_that_failed(
     with pytest.raises(ValueError, match="broken"), tracked(blobs):
         raise ValueError("broken")
     with tracked_run(Example.parse({}), blobs, framework="keras", architecture="cnn-aug") as run:
-        assert run.closest("cnn") is None
+        assert run.closest("cnn", ["test_accuracy"]) is None
 
 
 def test_no_run_is_made_where_the_store_cannot_be_used(

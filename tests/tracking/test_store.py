@@ -74,16 +74,45 @@ def test_a_relative_address_is_made_absolute(
     assert store.ui_command() == f"mlflow ui --backend-store-uri sqlite:///{empty_folder}/own.db"
 
 
-def test_a_folder_with_blanks_and_umlauts_works(
-    tmp_path: Path, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["so ein Ärger 100%", "a%2Fb%41", "what?", "a#b;c'd"])
+def test_a_folder_with_any_name_works(
+    tmp_path: Path, empty_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    folder = tmp_path / "so ein Ärger 100%"
+    folder = tmp_path / name
     folder.mkdir()
     monkeypatch.chdir(folder)
     client = store.connect()
     run = client.create_run(store.experiment_id(client, "x"))
     client.log_text(run.info.run_id, "here", "note.txt")
     assert [path.read_text() for path in folder.rglob("note.txt")] == ["here"]
+    assert (folder / "mlflow.db").stat().st_size > 0
+    assert not list(tmp_path.glob("*.db"))
+
+
+def test_the_options_of_an_address_are_kept(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db?timeout=30")
+    store.connect()
+    assert mlflow.get_tracking_uri() == f"sqlite:///{empty_folder}/own.db?timeout=30"
+    assert (empty_folder / "own.db").stat().st_size > 0
+
+
+def test_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "postgresql://me:s3cret@db/x")
+    assert "s3cret" not in store.ui_command()
+
+
+def test_a_schema_without_a_revision_is_not_taken_for_a_newer_one(
+    empty_folder: Path, blank_database: Path
+) -> None:
+    shutil.copy(blank_database, empty_folder / "mlflow.db")
+    connection = sqlite3.connect(empty_folder / "mlflow.db")
+    with connection:
+        connection.execute("DELETE FROM alembic_version")
+    connection.close()
+    with pytest.raises(TrackmlError, match="schema that is not complete"):
+        store.connect()
 
 
 def test_experiments_keep_their_artifacts_beside_the_database(client: MlflowClient) -> None:

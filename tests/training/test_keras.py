@@ -155,6 +155,15 @@ def test_bfloat16_trains_about_as_well_and_leaves_a_float32_model(blobs: ImageDa
     assert scores["accuracy"] == history.summary["best_val_accuracy"]
 
 
+def test_a_sequential_model_can_be_trained_too(blobs: ImageData) -> None:
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    output = keras.layers.Dense(3, activation="softmax")
+    model = keras.Sequential([keras.Input((9, 9), dtype="uint8"), *layers, output])
+    optimizer = keras.optimizers.Adam(0.01)
+    history = fit(model, blobs, Example.parse({"precision": "bfloat16"}), optimizer=optimizer)
+    assert history.summary["best_val_accuracy"] > 0.9
+
+
 def test_the_twin_computes_in_bfloat16_but_for_its_output() -> None:
     twin = _twin(fashion_cnn(), "bfloat16")
     dtypes = {layer.name: layer.compute_dtype for layer in twin.layers if layer.weights}

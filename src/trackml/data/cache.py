@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,9 +73,12 @@ def fetch(dataset: Dataset) -> tuple[list[bytes], str]:
     contents = _verified(dataset, folder)
     if len(contents) < len(dataset.files):
         _log.info("%s: looking for a source", dataset.name)
+        asked_at = time.time()
         with _writable(folder), FileLock(folder.with_name(f".{dataset.name}.lock")):
             contents = _verified(dataset, folder)  # another process may have been faster
-            contents |= _deliver(dataset, folder, [f for f in dataset.files if f not in contents])
+            wanted = [file for file in dataset.files if file not in contents]
+            if wanted:
+                contents |= _deliver_or_share_failure(dataset, folder, wanted, asked_at)
     origins = _origins(folder)
     sources = dict.fromkeys(origins.get(file.name, _BY_HAND) for file in dataset.files)
     return [contents[file] for file in dataset.files], ", ".join(sources)
@@ -91,6 +95,20 @@ def _writable(folder: Path) -> Iterator[None]:
             f"{folder.name}: cannot write to {folder}: {error.strerror or error}; make room there "
             "and make it writable, or set TRACKML_DATA_DIR to another folder"
         ) from error
+
+
+def _deliver_or_share_failure(
+    dataset: Dataset, folder: Path, wanted: list[File], asked_at: float
+) -> dict[File, bytes]:
+    """`_deliver`, but a failure is that of all who waited for the lock meanwhile."""
+    note = folder.with_name(f".{dataset.name}.failure")
+    if note.exists() and note.stat().st_mtime >= asked_at:
+        raise DataUnavailable(note.read_text())
+    try:
+        return _deliver(dataset, folder, wanted)
+    except DataUnavailable as error:
+        note.write_text(str(error))
+        raise
 
 
 def _deliver(dataset: Dataset, folder: Path, wanted: list[File]) -> dict[File, bytes]:
@@ -167,14 +185,15 @@ def _matches(content: bytes, file: File) -> bool:
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError:
+        return None  # what cannot be read is as good as missing: it is fetched and replaced
 
 
 def _origins(folder: Path) -> dict[str, str]:
     try:
-        return dict(json.loads((folder / _ORIGINS).read_bytes()))
-    except (FileNotFoundError, ValueError):
+        origins = json.loads((folder / _ORIGINS).read_bytes())
+        return {str(name): str(origin) for name, origin in origins.items()}
+    except (OSError, ValueError, AttributeError):
         return {}  # unknown is no reason to stop: the sums vouch for the content
 
 

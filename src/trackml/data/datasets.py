@@ -80,8 +80,11 @@ class ImageData:
             limit: 0 keeps all.
 
         Raises:
+            ValueError: the arrays are not what is said above.
             UsageError: the split leaves no training or no validation images.
         """
+        for part in (train, test):
+            _check(*part, classes=len(classes))
         images, labels = train
         kept, held_out = split_at_end(len(labels), validation_split, limit)
         return cls(
@@ -181,6 +184,21 @@ def _housing(
         sha256=sha256,
         source=source,
     )
+
+
+def _check(images: NDArray[Any], labels: NDArray[Any], classes: int) -> None:
+    if images.dtype != np.uint8 or images.ndim != 3:
+        raise ValueError(
+            "images must be raw pixels, uint8 (N, height, width). "
+            f"Received: {images.dtype} {images.shape}"
+        )
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"{len(images)} images need as many labels. Received: {labels.shape}")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(
+            f"labels must be indices of the {classes} classes. "
+            f"Received: {labels.min()} to {labels.max()}"
+        )
 
 
 def _image_split(images: Images, labels: NDArray[np.integer[Any]]) -> ImageSplit:

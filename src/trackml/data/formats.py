@@ -106,7 +106,7 @@ def _housing_from_parquet(raw: bytes) -> bytes:
         table = parquet.read_table(
             pyarrow.BufferReader(raw), columns=[*HOUSING_FEATURES, HOUSING_TARGET]
         )
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:  # OSError: pages that do not decompress
         raise ValueError(f"not a Parquet file of California housing: {error}") from None
     columns = [column.to_numpy() for column in table.itercolumns()]
     return np.stack(columns, axis=1).astype("<f4").tobytes()

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 from rich.console import Console
 from rich.table import Table
@@ -39,14 +39,19 @@ def show_data(names: Sequence[str], *, fetch: bool) -> None:
 
 
 def _complete(datasets: Sequence[Dataset]) -> list[str]:
-    """Fetch all at once: where they wait in vain for an answer, they wait together."""
+    """Fetch all at once, as where they wait in vain for an answer they should wait together."""
+    problems = []
 
-    def problem(dataset: Dataset) -> str | None:
+    def complete(dataset: Dataset) -> None:
         try:
             cache.fetch(dataset)
         except TrackmlError as error:
-            return str(error)
-        return None
+            problems.append(str(error))
 
-    with ThreadPoolExecutor() as pool:
-        return [found for found in pool.map(problem, datasets) if found]
+    # Daemons, not a pool: Ctrl-C must not wait for a download.
+    threads = [Thread(target=complete, args=(dataset,), daemon=True) for dataset in datasets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return problems

@@ -4,6 +4,7 @@ The user's own npm, apt-get and pip do the downloading, as they know the user's 
 credentials. Archives are read member by member; nothing in them is installed or run.
 """
 
+import atexit
 import os
 import re
 import shutil
@@ -74,6 +75,8 @@ class AptPackage:
                 "Dir::Cache": f"{folder}/cache",
                 "APT::Sandbox::User": "",
                 "Acquire::Retries": "0",
+                "Acquire::http::Timeout": "10",
+                "Acquire::https::Timeout": "10",
                 "Acquire::Languages": "none",
             }
             options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
@@ -142,6 +145,7 @@ def _run_client(command: Sequence[str], folder: str, *, sign: str) -> None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
+        atexit.register(kill)
         silence = threading.Timer(SIGN_SECONDS, kill)
         deadline = threading.Timer(CLIENT_SECONDS, kill)
         silence.start()
@@ -156,6 +160,7 @@ def _run_client(command: Sequence[str], folder: str, *, sign: str) -> None:
         finally:
             silence.cancel()
             deadline.cancel()
+            atexit.unregister(kill)
             if process.poll() is None:
                 kill()
     if code < 0:

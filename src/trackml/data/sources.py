@@ -5,15 +5,17 @@ A source delivers raw files by name; whether their content is right is for `cach
 
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import requests
 
-ANSWER_SECONDS = 3.0  # for a web host to answer at all; a closed network must not cost minutes
+ANSWER_SECONDS = 2.0  # for a web host to answer at all; a closed network must not cost minutes
 STALL_SECONDS = 20.0  # without a byte, in the middle of a download
 FILE_LIMIT = 256 * 2**20  # bytes of one file; the largest wanted has 47 MB
 
@@ -76,7 +78,8 @@ class Mirrors:
 
     @property
     def label(self) -> str:
-        return " or ".join(dict.fromkeys(urlsplit(url).netloc for url in self.urls))
+        # hostname, not netloc: that may have a password in it.
+        return " or ".join(dict.fromkeys(_host(url) for url in self.urls))
 
     def fetch(self, names: Collection[str]) -> Delivery:
         answering = _answering(self.urls, next(iter(names)))
@@ -90,7 +93,7 @@ class Mirrors:
                 try:
                     yield name, _download(url.format(name=name))
                 except (requests.RequestException, SourceError) as error:
-                    problems.append(f"{url.format(name=name)}: {error}")
+                    problems.append(f"{name} from {_host(url)}: {_without_address(error)}")
         if names and problems:
             raise SourceError("; ".join(problems))
 
@@ -110,12 +113,23 @@ def _answering(urls: Sequence[str], name: str) -> list[str]:
     for url in urls:
         threading.Thread(target=ask, args=(url,), daemon=True).start()
     said = set()
-    try:
+    deadline = monotonic() + ANSWER_SECONDS
+    with suppress(Empty):  # whoever is silent at the deadline is not waited for
         for _ in urls:
-            said.add(answers.get(timeout=ANSWER_SECONDS))
-    except Empty:
-        pass  # whoever is silent by now is not waited for
+            said.add(answers.get(timeout=max(0.0, deadline - monotonic())))
     return [url for url in urls if url in said]
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+
+
+def _without_address(error: Exception) -> str:
+    """A short reason: requests puts the whole address, with any password, into its texts."""
+    if isinstance(error, requests.HTTPError):
+        return f"{error.response.status_code} {error.response.reason}"
+    return type(error).__name__ if isinstance(error, requests.RequestException) else str(error)
 
 
 def _download(url: str) -> bytes:

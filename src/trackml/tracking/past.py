@@ -1,6 +1,6 @@
 """Runs that are over, to compare with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow.tracking import MlflowClient
@@ -28,11 +28,17 @@ class PastRun:
 
 
 def closest_run(
-    client: MlflowClient, params: Params, *, task: str, architecture: str, data_sha256: str
+    client: MlflowClient,
+    params: Params,
+    *,
+    task: str,
+    architecture: str,
+    data_sha256: str,
+    metrics: Sequence[str],
 ) -> PastRun | None:
     """The finished run of an architecture, on the same data, whose parameters differ least.
 
-    Among equals the newest; None if there is no such run.
+    Only runs that have all of `metrics`; among equals the newest; None if there is none.
     """
     tags = {
         "trackml.task": task,
@@ -49,6 +55,7 @@ def closest_run(
     past = [
         PastRun(run.info.run_id, run.data.metrics, _differences(params, run.data.params))
         for run in found
+        if set(metrics) <= run.data.metrics.keys()
     ]
     return min(past, key=lambda run: len(run.differences), default=None)
 

@@ -1,6 +1,7 @@
 """The registry: a model per task, an alias per architecture, and a champion until it is beaten."""
 
 import io
+import re
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from trackml.errors import TrackmlError
 from trackml.history import HIGHER_IS_BETTER, Metric
+from trackml.signals import deferred_signals
 from trackml.tracking import store
 
 if TYPE_CHECKING:
@@ -61,15 +63,38 @@ def register(
     client: MlflowClient, *, task: str, model_id: str, candidate: Candidate
 ) -> Registration:
     """Make a logged model the next version of its task, point its architecture's alias at it, and
-    let it challenge the champion."""
-    with store.exclusively("registry"):
-        with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
-            version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
+    let it challenge the champion.
+
+    A request to stop waits until this is done. An error takes the new version back.
+    """
+    with deferred_signals(), store.exclusively("registry"):
         wins, reason = challenge(champion(client, task), candidate)
         aliases = (candidate.architecture, *([CHAMPION] if wins else []))
-        for alias in aliases:
-            client.set_registered_model_alias(task, alias, version.version)
+        with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
+            version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
+        try:
+            for alias in aliases:
+                client.set_registered_model_alias(task, alias, version.version)
+        except MlflowException:
+            client.delete_model_version(task, version.version)
+            raise
     return Registration(task, str(version.version), aliases, reason)
+
+
+def check_names(task: str, architecture: str) -> None:
+    """Refuse, before any training, what MLflow would refuse as a model's name or as an alias.
+
+    Raises:
+        ValueError: one of them will not do.
+    """
+    if not task or set(task) & set("/:."):
+        raise ValueError(f"a task's name has none of / : and . in it. Received: {task!r}")
+    reserved = architecture in (CHAMPION, "latest") or re.fullmatch(r"v\d+", architecture)
+    if reserved or not re.fullmatch(r"[\w-]+", architecture):
+        raise ValueError(
+            "an architecture's name has letters, digits, - and _ only, and is not 'champion', "
+            f"'latest' or a version such as 'v3'. Received: {architecture!r}"
+        )
 
 
 def champion(client: MlflowClient, task: str) -> ModelVersion | None:
@@ -117,13 +142,14 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
         TrackmlError: there is none.
     """
     store.connect()
+    uri = mlflow.get_tracking_uri()
     try:
         model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
     except MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
         raise TrackmlError(
-            f"{mlflow.get_tracking_uri()} has no model {task!r} with alias {alias!r}; run a "
+            f"{store.without_password(uri)} has no model {task!r} with alias {alias!r}; run a "
             "pipeline that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
         ) from None
     return model

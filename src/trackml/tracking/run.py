@@ -2,33 +2,30 @@
 
 import json
 import os
-import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils import name_utils
 
 import trackml
-from trackml.data import ImageData, TableData
 from trackml.errors import Terminated
 from trackml.history import History
 from trackml.params import Params
+from trackml.signals import deferred_signals
 from trackml.tracking import registry, store
-from trackml.tracking.flavors import Framework, log_model
+from trackml.tracking.flavors import Data, Framework, log_model
 from trackml.tracking.past import PastRun, closest_run
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Report
-
-# Names that MLflow invents for runs that got none, such as "bold-auk-521".
-_INVENTED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Run:
     client: MlflowClient
     run_id: str
     params: Params
-    data: ImageData | TableData
+    data: Data
     framework: Framework
     architecture: str
 
@@ -89,7 +86,8 @@ class Run:
         self.client.set_tag(self.run_id, "trackml.precision", history.precision)
         rows = {"best_epoch": history.best_epoch, "epochs": [dict(row) for row in history.rows]}
         self.client.log_dict(self.run_id, rows, "history.json")
-        model_id = log_model(model, self.framework, self.data)
+        logged_run = self.client.get_run(self.run_id)
+        model_id = log_model(self.client, logged_run, model, self.framework, self.data)
         self.log_report(report, model_id)
         if not self.params.register_model:
             return None
@@ -105,14 +103,18 @@ class Run:
             self.client, task=self.data.name, model_id=model_id, candidate=candidate
         )
 
-    def closest(self, architecture: str) -> PastRun | None:
-        """The finished run of another architecture on this data that compares best with this."""
+    def closest(self, architecture: str, metrics: Sequence[str]) -> PastRun | None:
+        """The finished run of another architecture on this data that compares best with this.
+
+        Only runs that have all of `metrics`.
+        """
         return closest_run(
             self.client,
             self.params,
             task=self.data.name,
             architecture=architecture,
             data_sha256=self.data.sha256,
+            metrics=metrics,
         )
 
     def _log_metrics(
@@ -141,7 +143,7 @@ class Run:
 
 @contextmanager
 def tracked_run(
-    params: Params, data: ImageData | TableData, *, framework: Framework, architecture: str
+    params: Params, data: Data, *, framework: Framework, architecture: str
 ) -> Iterator[Run]:
     """A run whose final status is true: FINISHED, FAILED on an error, KILLED on SIGINT or SIGTERM.
 
@@ -154,33 +156,45 @@ def tracked_run(
     Raises:
         TrackmlError: the store cannot be used.
     """
+    registry.check_names(data.name, architecture)
     client = store.connect()
-    active = None
+    run = None
     try:
-        active = _start(client, data.name, architecture)
-        run = Run(client, active.info.run_id, params, data, framework, architecture)
-        _describe(run, active.info.run_name)
+        with deferred_signals():
+            run_id = _start(client, data.name, architecture)
+            run = Run(client, run_id, params, data, framework, architecture)
+        _describe(run)
         yield run
     except BaseException as error:
-        if active:
-            stopped = isinstance(error, KeyboardInterrupt | Terminated)
-            reason = "stopped by a signal" if stopped else str(error) or type(error).__name__
-            client.set_tag(active.info.run_id, "trackml.failure", " ".join(reason.split())[:5000])
-            mlflow.end_run("KILLED" if stopped else "FAILED")
+        if run:
+            with deferred_signals():
+                _end(run, error)
         raise
-    mlflow.end_run("FINISHED")
+    client.set_terminated(run.run_id, "FINISHED")
 
 
-def _start(client: MlflowClient, experiment: str, name: str) -> mlflow.ActiveRun:
-    """The run that `mlflow run` has made for this process, else a new one."""
-    if os.environ.get("MLFLOW_RUN_ID"):
-        return mlflow.start_run()
-    if os.environ.get("MLFLOW_EXPERIMENT_ID") or os.environ.get("MLFLOW_EXPERIMENT_NAME"):
-        return mlflow.start_run(run_name=name)
-    return mlflow.start_run(experiment_id=store.experiment_id(client, experiment), run_name=name)
+def _start(client: MlflowClient, experiment: str, name: str) -> str:
+    """The id of the run that `mlflow run` has made for this process, else of a new one."""
+    # Runs are made by the client, not by mlflow.start_run: that would set the status at exit too.
+    if given := os.environ.get("MLFLOW_RUN_ID"):
+        return given
+    number = os.environ.get("MLFLOW_EXPERIMENT_ID") or store.experiment_id(
+        client, os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment
+    )
+    return str(client.create_run(number, tags=resolve_tags(), run_name=name).info.run_id)
 
 
-def _describe(run: Run, name: str) -> None:
+def _end(run: Run, error: BaseException) -> None:
+    """Say what became of a run that did not finish."""
+    stopped = isinstance(error, KeyboardInterrupt | Terminated)
+    reason = "stopped by a signal" if stopped else str(error) or type(error).__name__
+    try:
+        run.client.set_tag(run.run_id, "trackml.failure", " ".join(reason.split())[:5000])
+    finally:
+        run.client.set_terminated(run.run_id, "KILLED" if stopped else "FAILED")
+
+
+def _describe(run: Run) -> None:
     """Log what is known before training: parameters, tags, the dataset."""
     tags = {
         "trackml.task": run.data.name,
@@ -189,7 +203,7 @@ def _describe(run: Run, name: str) -> None:
         "trackml.data_sha256": run.data.sha256,
         "trackml.version": trackml.__version__,
     }
-    if _INVENTED_NAME.fullmatch(name):
+    if _is_invented(run.client.get_run(run.run_id).info.run_name):
         tags["mlflow.runName"] = run.architecture
     run.client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     run.log_params(
@@ -202,6 +216,13 @@ def _describe(run: Run, name: str) -> None:
     )
     context = InputTag("mlflow.data.context", "training")
     run.client.log_inputs(run.run_id, [DatasetInput(run.dataset, [context])])
+
+
+def _is_invented(name: str) -> bool:
+    """Whether MLflow made up the name of a run that got none, such as "bold-auk-521"."""
+    adjectives, nouns = name_utils._GENERATOR_PREDICATES, name_utils._GENERATOR_NOUNS  # noqa: SLF001
+    parts = name.split("-")
+    return len(parts) == 3 and parts[0] in adjectives and parts[1] in nouns
 
 
 def _inside(folder: str, name: str) -> Path:

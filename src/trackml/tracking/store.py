@@ -1,6 +1,7 @@
 """Where runs go: the tracking server that was asked for, else a SQLite database in this folder."""
 
 import logging
+import shlex
 import sqlite3
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
@@ -14,12 +15,12 @@ from filelock import FileLock
 from mlflow.store.db import utils as mlflow_db
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
+from sqlalchemy import make_url
 
 from trackml.errors import TrackmlError
 
 _log = logging.getLogger(__name__)
 
-_SQLITE = "sqlite:///"
 ANSWER_SECONDS = 5.0  # for a tracking server to say anything
 
 
@@ -33,9 +34,10 @@ def connect() -> MlflowClient:
     Raises:
         TrackmlError: the server does not answer, or the database is not one that MLflow can use.
     """
-    uri = mlflow.get_tracking_uri() if _is_chosen() else f"{_SQLITE}mlflow.db"
+    uri = mlflow.get_tracking_uri() if _is_chosen() else "sqlite:///mlflow.db"
     if path := database_path(uri):
-        uri = f"{_SQLITE}{path}"  # absolute: `mlflow run` changes folders under a relative one
+        # Absolute: `mlflow run` changes folders under a relative one.
+        uri = _sqlite_uri(path, options=uri.partition("?")[2])
         _prepare_database(path)
     elif urlsplit(uri).scheme in ("http", "https"):
         _check_server(uri)
@@ -45,8 +47,10 @@ def connect() -> MlflowClient:
 
 def database_path(uri: str) -> Path | None:
     """The absolute path of the file behind a SQLite URI; None for all other stores."""
-    name = uri.removeprefix(_SQLITE)
-    return Path(name).absolute() if name and name != uri else None
+    if not uri.startswith("sqlite:"):
+        return None
+    name = make_url(uri).database
+    return Path(name).absolute() if name and name != ":memory:" else None
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
@@ -84,10 +88,12 @@ def ui_command() -> str:
     """What to type, or where to go, to see the store."""
     uri = mlflow.get_tracking_uri()
     if urlsplit(uri).scheme in ("http", "https"):
-        return f"open {_without_password(uri)}"
+        return f"open {without_password(uri)}"
     if database_path(uri) == Path("mlflow.db").absolute():
         return "mlflow ui"
-    return f"mlflow ui --backend-store-uri {uri}"
+    if database_path(uri):
+        return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
 
 
 def _is_chosen() -> bool:
@@ -114,10 +120,16 @@ def _create_database(path: Path) -> None:
         for name in ("alembic", mlflow_db.__name__):  # they announce each step
             logging.getLogger(name).setLevel(logging.WARNING)
         store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
-            f"{_SQLITE}{draft}", _artifact_root(path).as_uri()
+            _sqlite_uri(draft), _artifact_root(path).as_uri()
         )
         store.engine.dispose()
         draft.replace(path)
+
+
+def _sqlite_uri(path: Path, options: str = "") -> str:
+    """The URI of a database, with no more escaped than SQLAlchemy needs, for people to read."""
+    uri = "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+    return f"{uri}?{options}" if options else uri
 
 
 def _artifact_root(database: Path) -> Path:
@@ -133,7 +145,7 @@ def _revision(path: Path) -> str | None:
     if not path.exists() or path.stat().st_size == 0:
         return None
     try:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=20)
         try:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         finally:
@@ -143,7 +155,12 @@ def _revision(path: Path) -> str | None:
             f"{path} is not an intact MLflow database ({error}); move it away, or name another "
             "store in MLFLOW_TRACKING_URI"
         ) from None
-    return str(row[0]) if row else "none"
+    if row is None:
+        raise TrackmlError(
+            f"{path} has an MLflow schema that is not complete: another program is making it, or "
+            "died while it did; try again in a minute, then move it away"
+        )
+    return str(row[0])
 
 
 def _own_revision() -> str:
@@ -159,7 +176,7 @@ def _admit_newer_schema(path: Path, revision: str) -> None:
     sees it. Newer schemas have only added tables and columns for features that we do not use, yet
     MLflow refuses every revision but its own (docs/decisions/0003-tracking-store.md).
     """
-    uri = f"{_SQLITE}{path}"
+    uri = _sqlite_uri(path)
     config = mlflow_db._get_alembic_config(uri)  # type: ignore[no-untyped-call]  # noqa: SLF001
     script = ScriptDirectory.from_config(config)
     if revision in {known.revision for known in script.walk_revisions()}:
@@ -176,13 +193,16 @@ def _admit_newer_schema(path: Path, revision: str) -> None:
 def _check_server(uri: str) -> None:
     try:
         requests.get(uri, timeout=ANSWER_SECONDS)
+    except requests.exceptions.SSLError:
+        pass  # it answers; whether its certificate will do is for MLflow's own settings to say
     except requests.RequestException as error:
         raise TrackmlError(
-            f"no tracking server answers at {_without_password(uri)} ({type(error).__name__}); "
+            f"no tracking server answers at {without_password(uri)} ({type(error).__name__}); "
             "start it, or unset MLFLOW_TRACKING_URI to use ./mlflow.db"
         ) from None
 
 
-def _without_password(uri: str) -> str:
+def without_password(uri: str) -> str:
+    """A store's address as it may be shown."""
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -144,7 +144,7 @@ def _twin(model: keras.Model, precision: str) -> keras.Model:
 
     def convert(layer: keras.Layer) -> keras.Layer:
         # A loss taken from bfloat16 probabilities, of three digits, would lose its last ones.
-        dtype = "float32" if layer.name in model.output_names else policy
+        dtype = "float32" if layer is model.layers[-1] else policy
         return type(layer).from_config(layer.get_config() | {"dtype": dtype})
 
     twin = keras.models.clone_model(model, clone_function=convert)
