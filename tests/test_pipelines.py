@@ -1,8 +1,10 @@
 """Whole pipelines on real data, cut short by `limit`, started and read back as users do."""
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -249,6 +251,66 @@ def test_a_signal_in_mid_training_leaves_the_run_killed(
     assert errors.count("\n") == 1
     (run,) = runs(tmp_path)
     assert run.info.status == "KILLED"
+
+
+def test_ctrl_c_in_mlflow_run_is_told_from_a_failure(tmp_path: Path) -> None:
+    """The terminal signals all processes, and MLflow then signals its child again.
+
+    The status is MLflow's last word, FAILED for all that did not end well; the tag is ours.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "fashion"]
+        + ["--env-manager", "local", "-P", "epochs=500", "-P", "limit=2000"],
+        cwd=tmp_path,
+        env=user_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    while not process.stdout.readline().startswith("epoch"):
+        pass
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    (run,) = runs(tmp_path)
+    assert run.info.status in {"KILLED", "FAILED"}
+    assert run.data.tags["trackml.failure"] == "stopped by a signal"
+
+
+@pytest.fixture
+def silent_proxy() -> Iterator[str]:
+    """The address of something that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_with_nothing_reachable_it_ends_within_10_seconds_and_says_what_to_do(
+    tmp_path: Path, silent_proxy: str
+) -> None:
+    proxies = dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), silent_proxy
+    )
+    cache = tmp_path / "cache"
+    started = time.monotonic()
+    result = start(
+        "pipelines.fashion", folder=tmp_path, TRACKML_DATA_DIR=str(cache), no_proxy="", **proxies
+    )
+    assert time.monotonic() - started < 10
+    assert result.returncode == 1
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("error: fashion_mnist: nobody delivered it")
+    assert f"Put into {cache / 'fashion_mnist'}: train-images-idx3-ubyte or" in error
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_help_is_there_at_once(tmp_path: Path) -> None:
+    started = time.monotonic()
+    result = start("pipelines.fashion", "--help", folder=tmp_path)
+    assert time.monotonic() - started < 1.5
+    assert "largest rotation, degrees [a number >= 0 and <= 180] (default: 10.0)" in " ".join(
+        result.stdout.split()
+    )
 
 
 def test_four_starts_at_once_in_an_empty_folder_share_one_database(tmp_path: Path) -> None:
