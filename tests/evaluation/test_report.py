@@ -104,7 +104,7 @@ def test_the_gallery_shows_the_most_confident_mistakes_first() -> None:
     labels = np.array([0, 0, 1, 1])
     sure = np.array([[0.2, 0.8], [0.9, 0.1], [0.95, 0.05], [0.6, 0.4]], np.float32)
     titles = [axes.get_title() for axes in figures.mistakes(images, labels, sure, "AB").axes]
-    assert titles[:4] == ["says A, 95%\nis B", "says B, 80%\nis A", "says A, 60%\nis B", ""]
+    assert titles[:4] == ["says A, 95.0%\nis B", "says B, 80.0%\nis A", "says A, 60.0%\nis B", ""]
 
 
 def test_a_perfect_model_has_an_empty_gallery() -> None:

@@ -116,11 +116,13 @@ def mistakes(
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:shown]
-    figure, grid = _grid(rows=max(1, -(-len(worst) // 8)), columns=8, row_inches=1.62)
+    figure, grid = _grid(
+        rows=max(1, -(-len(worst) // 8)), columns=8, row_inches=1.8, column_inches=1.5
+    )
     for axes, index in zip(grid.flat, worst, strict=False):
         _show(axes, images[index])
         axes.set_title(
-            f"says {classes[predicted[index]]}, {probabilities[index].max():.0%}\n"
+            f"says {classes[predicted[index]]}, {probabilities[index].max():.1%}\n"
             f"is {classes[labels[index]]}",
             fontsize=8,
         )
@@ -182,11 +184,12 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _grid(rows: int, columns: int, row_inches: float) -> tuple[Figure, NDArray[Any]]:
-    """A figure of empty square cells without axes."""
-    figure = Figure(
-        figsize=(columns * 1.25, rows * row_inches + 0.5), dpi=DPI, layout="constrained"
-    )
+def _grid(
+    rows: int, columns: int, row_inches: float, column_inches: float = 1.25
+) -> tuple[Figure, NDArray[Any]]:
+    """A figure of empty cells without axes."""
+    size = (columns * column_inches, rows * row_inches + 0.5)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
