@@ -23,7 +23,7 @@ format: .venv/ready
 	ruff format .
 
 ui: .venv/ready
-	mlflow ui
+	mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 .venv/ready: requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"trackml needs Python 3.11 to 3.13, and {sys.executable} is {v[0]}.{v[1]}: make PYTHON=...")'

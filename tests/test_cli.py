@@ -42,6 +42,7 @@ def test_a_bare_flag_means_true(flags: list[str], augment: bool) -> None:
         (["--learning_rate", "-inf"], "--learning_rate -inf: expected a number > 0"),
         (["--epochs", "0"], "--epochs 0: expected an integer >= 1"),
         (["stray"], "stray: there is no such flag; --help lists them"),
+        (["--debug", "stray"], "--debug: invalid choice: 'stray' (choose from 'true', 'false')"),
     ],
 )
 def test_a_mistake_is_named(flags: list[str], message: str) -> None:
@@ -90,12 +91,25 @@ def test_an_error_is_one_line_and_a_code(
     assert capsys.readouterr().err == line + "\n"
 
 
-def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (["--debug"], True),
+        (["--debug", "--epochs", "3"], True),
+        (["--debug", "true"], True),
+        (["--debug=true"], True),
+        (["--debug", "false"], False),
+        (["--epochs", "3"], False),
+    ],
+)
+def test_debug_shows_the_traceback(
+    flags: list[str], shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     def program() -> None:
         raise ValueError("deep inside")
 
-    assert exit_code(program, ["--debug"]) == 1
-    assert "Traceback" in capsys.readouterr().err
+    assert exit_code(program, flags) == 1
+    assert ("Traceback" in capsys.readouterr().err) is shown
 
 
 def test_sigterm_ends_with_143_and_its_handler_is_put_back() -> None:

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ def project(tmp_path: Path) -> Path:
     assert example.count("\n") < 60
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / "digits.py").write_text(example)
+    style = ["ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
+    subprocess.run([sys.executable, "-m", *style], check=True)
     return tmp_path
 
 

@@ -52,6 +52,13 @@ def test_options_may_stand_before_the_dataset(tmp_path: Path) -> None:
     assert result.stdout.count("missing") == 4
 
 
+def test_a_folder_that_looks_like_markup_is_shown_as_it_is(tmp_path: Path) -> None:
+    odd = tmp_path / "d[/old]"
+    result = start("trackml", "data", "--list", folder=tmp_path, TRACKML_DATA_DIR=str(odd))
+    assert result.returncode == 0, result.stderr
+    assert "d[/old]" in result.stdout
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     result = start("trackml", "data", "cifar", "--debug", folder=tmp_path)
     assert "Traceback" in result.stderr

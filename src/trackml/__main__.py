@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 
-from trackml.cli import Parser, exit_code
+from trackml.cli import DEBUG_HELP, Parser, exit_code
 from trackml.data.catalog import CATALOG
 from trackml.data.listing import show_data
 
@@ -16,7 +16,7 @@ def main() -> None:
 
 def _parse(flags: list[str]) -> Namespace:
     common = Parser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common.add_argument("--debug", action="store_true", help=DEBUG_HELP)
     parser = Parser(prog="python -m trackml", description="Tools around the pipelines.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
 

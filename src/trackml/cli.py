@@ -8,6 +8,7 @@ import traceback
 from argparse import Action, ArgumentParser
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any, NoReturn, TypeVar
 
 from pydantic_settings import BaseSettings, CliSettingsSource
@@ -17,6 +18,8 @@ from trackml.params import Params, allowed
 from trackml.signals import stop_requests
 
 P = TypeVar("P", bound=Params)
+
+DEBUG_HELP = "show the traceback of an error"
 
 
 def command_line(main: Callable[[P], object], params: type[P]) -> NoReturn:
@@ -35,12 +38,17 @@ def exit_code(program: Callable[[], object], flags: Sequence[str] = ()) -> int:
         with stop_requests():
             program()
     except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the last resort
-        if "--debug" in flags:
+        if _wants_debug(flags):
             traceback.print_exc()
         message, code = _outcome(error)
         print("error:", " ".join(message.split()), file=sys.stderr)
         return code
     return 0
+
+
+def _wants_debug(flags: Sequence[str]) -> bool:
+    following = dict(pairwise([*flags, ""]))
+    return "--debug=true" in flags or following.get("--debug", "false") != "false"
 
 
 def _outcome(error: BaseException) -> tuple[str, int]:
@@ -71,7 +79,10 @@ def parse_flags(params: type[P], flags: Sequence[str], description: str | None =
     for field in Flags.model_fields.values():
         field.description = f"{field.description} [{allowed(field)}]"
     parser = Parser(description=description)
-    parser.add_argument("--debug", metavar="bool", help="show the traceback of an error")
+    # Here for --help and to refuse other values; `exit_code` looks for it itself.
+    parser.add_argument(
+        "--debug", nargs="?", const="true", choices=["true", "false"], help=DEBUG_HELP
+    )
     source = CliSettingsSource[ArgumentParser](
         Flags,
         root_parser=parser,

@@ -20,7 +20,7 @@ _SHOWN_PER_EPOCH = ("loss", "accuracy", "mae")
 @contextmanager
 def progress(epochs: int) -> Iterator[EpochHook]:
     """A hook that prints a line per epoch, on a terminal above a bar that shows the time."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
 
     def line(epoch: int, metrics: Mapping[str, float]) -> str:
         scores = [
@@ -52,7 +52,7 @@ def show_result(
     """Print the test results, what became of the model, and how to look at it all."""
     from trackml.tracking.store import ui_command
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     table = Table("result", "value", title=title, title_justify="left")
     table.columns[1].justify = "right"
     for name, value in (history.summary | dict(report.metrics)).items():

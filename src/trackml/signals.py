@@ -20,13 +20,13 @@ def stop_requests() -> Iterator[None]:
     One Ctrl-C often arrives more than once: the terminal signals the whole group, and `mlflow run`
     then signals its child again. A second request, some time later, raises again.
     """
-    first: float | None = None
+    last: float | None = None
 
     def request(number: int, _frame: FrameType | None) -> None:
-        nonlocal first
-        if first is not None and monotonic() - first < ECHO_SECONDS:
+        nonlocal last
+        if last is not None and monotonic() - last < ECHO_SECONDS:
             return
-        first = monotonic()
+        last = monotonic()
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     with _handled_by(request):
@@ -37,10 +37,12 @@ def stop_requests() -> Iterator[None]:
 def deferred_signals() -> Iterator[None]:
     """Finish the block first: a request to stop that arrives in it is delivered at its end."""
     arrived: list[int] = []
-    with _handled_by(lambda number, _frame: arrived.append(number)):
-        yield
-    if arrived:
-        signal.raise_signal(arrived[0])
+    try:
+        with _handled_by(lambda number, _frame: arrived.append(number)):
+            yield
+    finally:
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 @contextmanager

@@ -25,6 +25,8 @@ def _silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever else this machine's Keras is set to
+
 if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
     import keras
     import tensorflow as tf

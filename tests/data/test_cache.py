@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import logging
 import multiprocessing
+import socketserver
 import threading
 import time
 import zipfile
@@ -28,14 +29,13 @@ class Shelf:
 
     log: str
     contents: tuple[tuple[str, bytes], ...] = tuple(CONTENTS.items())
-
-    @property
-    def label(self) -> str:
-        return "shelf"
+    seconds: float = 0.0
+    label: str = "shelf"
 
     def fetch(self, names: Collection[str]) -> Delivery:
         with Path(self.log).open("a") as log:
             log.write(f"{' '.join(sorted(names))}\n")
+        time.sleep(self.seconds)
         yield from ((name, content) for name, content in self.contents if name in names)
 
 
@@ -147,7 +147,7 @@ def test_a_file_that_a_person_put_there_is_used(dataset: Dataset, folder: Path) 
         (folder / f"{name}.gz").write_bytes(gzip.compress(content))
     contents, source = cache.fetch(replace(dataset, sources=(Nobody(),)))
     assert contents == list(CONTENTS.values())
-    assert source == str(folder)
+    assert source == "put into the cache by hand"
 
 
 def test_a_damaged_file_beside_a_good_archive_is_repaired_from_it(
@@ -179,8 +179,9 @@ def _fetch(dataset: Dataset) -> bool:
 def test_processes_that_fetch_at_once_all_succeed_and_ask_once(
     dataset: Dataset, asked: Path
 ) -> None:
+    slow = replace(dataset, sources=(Shelf(str(asked), seconds=2),))
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        assert all(pool.map(_fetch, [dataset] * 6))
+        assert all(pool.map(_fetch, [slow] * 3, chunksize=1))
     assert asked.read_text() == "images labels\n"
 
 
@@ -294,6 +295,28 @@ def test_the_second_mirror_helps_where_the_first_is_damaged(
     mirrors = Mirrors(f"{address}/bad/{{name}}", f"{address}/good/{{name}}")
     contents, _ = cache.fetch(replace(dataset, sources=(mirrors,)))
     assert contents == list(CONTENTS.values())
+
+
+def test_a_connection_that_breaks_is_no_reason_not_to_ask_the_next(
+    web: tuple[Path, str],
+) -> None:
+    shown, address = web
+    (shown / "images").write_bytes(b"content")
+    with socketserver.TCPServer(("127.0.0.1", 0), BreaksOff) as broken:
+        threading.Thread(target=broken.serve_forever, daemon=True).start()
+        mirrors = Mirrors(
+            f"http://127.0.0.1:{broken.server_address[1]}/{{name}}", f"{address}/{{name}}"
+        )
+        assert next(mirrors.fetch(["images"])) == ("images", b"content")
+        broken.shutdown()
+
+
+class BreaksOff(socketserver.StreamRequestHandler):
+    """Promises 100 bytes, and sends 10."""
+
+    def handle(self) -> None:
+        self.rfile.readline()
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n0123456789")
 
 
 def test_a_mirror_that_lacks_a_file_says_so(web: tuple[Path, str]) -> None:

@@ -1,6 +1,6 @@
 """The data contract, on the real data."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,16 +15,16 @@ from trackml.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("data", "classes", "mean", "std"),
+    ("name", "classes", "mean", "std"),
     [
-        (load("mnist"), MNIST.classes, 0.13066, 0.30811),
-        (load("fashion_mnist"), FASHION_MNIST.classes, 0.28604, 0.35302),
+        ("mnist", MNIST.classes, 0.13066, 0.30811),
+        ("fashion_mnist", FASHION_MNIST.classes, 0.28604, 0.35302),
     ],
-    ids=["mnist", "fashion_mnist"],
 )
 def test_image_datasets_keep_the_contract(
-    data: ImageData, classes: tuple[str, ...], mean: float, std: float
+    name: Literal["mnist", "fashion_mnist"], classes: tuple[str, ...], mean: float, std: float
 ) -> None:
+    data = load(name)
     sizes = [len(split) for split in (data.train, data.validation, data.test)]
     assert sizes == [54_000, 6_000, 10_000]
     assert data.classes == classes
@@ -132,9 +132,19 @@ IMAGES = np.zeros((10, 4, 4), np.uint8)
         (IMAGES / 255, np.zeros(10, int), r"uint8 \(N, height, width\)\. Received: float64"),
         (IMAGES[..., None], np.zeros(10, int), r"Received: uint8 \(10, 4, 4, 1\)"),
         (IMAGES, np.zeros(7, int), r"10 images need as many labels\. Received: \(7,\)"),
+        (IMAGES, np.full(10, 0.5), r"integers\. Received: float64"),
+        (IMAGES[:0], np.zeros(0, int), r"at least one image"),
         (IMAGES, np.full(10, 3), r"indices of the 3 classes\. Received: 3 to 3"),
     ],
 )
 def test_arrays_of_ones_own_are_checked(images: Any, labels: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ImageData.from_arrays("own", (images, labels), (images, labels), classes="abc")
+
+
+def test_test_images_must_be_as_large_as_those_of_training() -> None:
+    labels = np.zeros(10, int)
+    with pytest.raises(ValueError, match=r"as large as .* \(5, 5\) and \(4, 4\)"):
+        ImageData.from_arrays(
+            "own", (IMAGES, labels), (np.zeros((10, 5, 5), np.uint8), labels), classes="abc"
+        )

@@ -18,4 +18,4 @@ def test_hosts_that_do_not_answer_cost_seconds() -> None:
 
 def test_an_empty_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nothing there"):
-        list(Folder(str(tmp_path), ("{name}",)).fetch(["images"]))
+        list(Folder(str(tmp_path), ("{name}",), "a folder").fetch(["images"]))

@@ -26,9 +26,9 @@ from trackml.tracking.registry import (
     Candidate,
     Registration,
     challenge,
-    champion,
     check_names,
     register,
+    version_behind,
 )
 
 CNN = Candidate("keras", "cnn", "accuracy", 0.9, "sum", 6_000)
@@ -45,7 +45,7 @@ def registered(client: MlflowClient, model_id: str, candidate: Candidate) -> Reg
 
 
 def holder(client: MlflowClient) -> str:
-    version = champion(client, "toys")
+    version = version_behind(client, "toys", "champion")
     assert version
     return str(version.version)
 
@@ -136,18 +136,25 @@ def test_load_uses_the_store_that_this_process_has_chosen(
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_an_alias_that_fails_takes_the_version_back(
+def test_an_alias_that_fails_takes_the_version_back_and_leaves_the_others_where_they_were(
     client: MlflowClient, model_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise MlflowException("down", error_code=INTERNAL_ERROR)
+    registered(client, model_id, CNN)
+    set_alias = client.set_registered_model_alias
+
+    def fail_for_the_champion(task: str, alias: str, version: str) -> None:
+        if alias == "champion":
+            raise MlflowException("down", error_code=INTERNAL_ERROR)
+        set_alias(task, alias, version)
 
     with monkeypatch.context() as broken:
-        broken.setattr(client, "set_registered_model_alias", fail)
+        broken.setattr(client, "set_registered_model_alias", fail_for_the_champion)
         with pytest.raises(MlflowException, match="down"):
-            registered(client, model_id, CNN)
-    assert not client.search_model_versions("name='toys'")
-    assert registered(client, model_id, CNN).is_champion
+            registered(client, model_id, replace(CNN, value=0.99))
+    (version,) = client.search_model_versions("name='toys'")
+    assert str(version.version) == "1"
+    for alias in ("cnn", "champion"):
+        assert str(client.get_model_version_by_alias("toys", alias).version) == "1"
 
 
 def test_a_request_to_stop_waits_for_the_registration(
@@ -175,5 +182,7 @@ def test_names_that_mlflow_would_refuse_are_refused_before_training(architecture
 
 
 def test_load_says_what_is_missing(empty_folder: Path, client: MlflowClient) -> None:
-    with pytest.raises(TrackmlError, match="has no model 'mnist' with alias 'champion'"):
+    with pytest.raises(TrackmlError) as failure:
         trackml.load("mnist")
+    expected = f"sqlite:///{empty_folder}/mlflow.db has no model 'mnist' with alias 'champion'; "
+    assert str(failure.value).startswith(expected)

@@ -13,6 +13,7 @@ from pydantic import Field
 
 import trackml
 from tests.conftest import small_model
+from trackml import signals
 from trackml.cli import exit_code
 from trackml.data import ImageData
 from trackml.evaluation.report import Report
@@ -96,10 +97,19 @@ def test_a_signal_ends_as_killed(
     assert only_run(client).info.status == "KILLED"
 
 
-def test_the_echo_of_a_signal_does_not_spoil_the_status(
-    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("echo_seconds", "code"), [(2.0, 130), (0.0, 143)])
+def test_a_second_signal_does_not_spoil_the_status(
+    client: MlflowClient,
+    blobs: ImageData,
+    monkeypatch: pytest.MonkeyPatch,
+    echo_seconds: float,
+    code: int,
 ) -> None:
-    """Ctrl-C in `mlflow run`: the terminal's SIGINT, and at once the parent's SIGTERM."""
+    """Ctrl-C in `mlflow run`: the terminal's SIGINT, and at once the parent's SIGTERM.
+
+    As an echo it is ignored; as a request of its own it waits until the status is written.
+    """
+    monkeypatch.setattr(signals, "ECHO_SECONDS", echo_seconds)
     set_tag = client.set_tag
 
     def interrupted(*arguments: Any) -> None:
@@ -113,10 +123,26 @@ def test_the_echo_of_a_signal_does_not_spoil_the_status(
         with tracked(blobs):
             os.kill(os.getpid(), signal.SIGINT)
 
-    assert exit_code(program) == 130
+    assert exit_code(program) == code
     run = only_run(client)
     assert run.info.status == "KILLED"
     assert run.data.tags["trackml.failure"] == "stopped by a signal"
+
+
+def test_a_signal_in_the_last_write_does_not_leave_the_run_running(
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_terminated = client.set_terminated
+
+    def interrupted(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        set_terminated(*arguments)
+
+    monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
+    monkeypatch.setattr(client, "set_terminated", interrupted)
+    with pytest.raises(KeyboardInterrupt), tracked(blobs):
+        pass
+    assert only_run(client).info.status == "FINISHED"
 
 
 def test_a_failure_that_cannot_be_explained_is_a_failure_still(

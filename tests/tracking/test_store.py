@@ -122,6 +122,24 @@ def test_experiments_keep_their_artifacts_beside_the_database(client: MlflowClie
     assert location == Path("mlruns/fashion_mnist").absolute().as_uri()
 
 
+@pytest.mark.parametrize("name", ["/Users/me/exp", "../../up", "a b"])
+def test_an_experiment_that_is_named_like_a_path_stays_beside_the_database(
+    client: MlflowClient, empty_folder: Path, name: str
+) -> None:
+    location = client.get_experiment(store.experiment_id(client, name)).artifact_location
+    assert Path(location.removeprefix("file://")).parent == empty_folder / "mlruns"
+
+
+def test_a_relative_address_that_lost_its_folder_under_mlflow_run_is_refused(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
+    with pytest.raises(TrackmlError, match="needs an absolute path"):
+        store.connect()
+    assert not any(empty_folder.iterdir())
+
+
 def test_a_deleted_experiment_is_explained(client: MlflowClient) -> None:
     number = store.experiment_id(client, "mnist")
     client.delete_experiment(number)

@@ -63,7 +63,24 @@ def test_a_seed_gives_the_same_images_and_each_image_its_own_change(a: int, b: i
     assert not np.array_equal(first, augment(images, [a, (b + 1) % 2**31]).numpy())
 
 
-def test_amounts_stay_within_their_limits_and_use_them() -> None:
+def test_sizes_stay_within_their_limits_and_use_them() -> None:
+    images = np.repeat(SQUARE, 500, axis=0)
+    areas = random_affine(0, 0.2, 0)(images, [0, 0]).numpy().sum(axis=(1, 2)) / SQUARE.sum()
+    assert 0.7**2 < areas.min() < 0.85**2
+    assert 1.15**2 < areas.max() < 1.3**2
+
+
+def test_angles_stay_within_their_limits_and_use_them() -> None:
+    images = np.repeat(SQUARE, 500, axis=0)
+    turned = np.array([centre(image) for image in random_affine(30, 0, 0)(images, [0, 0]).numpy()])
+    angles = np.degrees(np.arctan2(turned[:, 0] - 7, turned[:, 1] - 7))
+    row, column = centre(SQUARE[0])
+    offsets = angles - np.degrees(np.arctan2(row - 7, column - 7))
+    assert -31 < offsets.min() < -28
+    assert 28 < offsets.max() < 31
+
+
+def test_shifts_stay_within_their_limits_and_use_them() -> None:
     images = np.repeat(SQUARE, 500, axis=0)
     row, column = centre(SQUARE[0])
     moved = np.array([centre(image) for image in random_affine(0, 0, 0.1)(images, [0, 0]).numpy()])

@@ -166,7 +166,7 @@ def _checked(dataset: Dataset, file: File, raw: bytes) -> bytes:
 
 def _sources(dataset: Dataset, folder: Path) -> Iterator[Source]:
     """What a person put into the cache, then their own mirror, then the published sources."""
-    yield Folder(str(folder), members=dataset.by_hand)
+    yield Folder(str(folder), members=dataset.by_hand, label=_BY_HAND)
     if mirror := os.environ.get("TRACKML_DATA_MIRROR"):
         base = f"{mirror.rstrip('/')}/{dataset.name}"
         yield Mirrors(*(f"{base}/{member}" for member in dataset.by_hand))

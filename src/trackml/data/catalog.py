@@ -91,7 +91,11 @@ FASHION_MNIST = Dataset(
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{name}.gz",
             "https://storage.googleapis.com/tensorflow/tf-keras-datasets/{name}.gz",
         ),
-        Folder("/usr/share/datasets/fashion-mnist", members=("{name}.gz",)),
+        Folder(
+            "/usr/share/datasets/fashion-mnist",
+            members=("{name}.gz",),
+            label="installed Debian package dataset-fashion-mnist",
+        ),
         AptPackage("dataset-fashion-mnist", member="usr/share/datasets/fashion-mnist/{name}.gz"),
     ),
     formats.decode_idx,

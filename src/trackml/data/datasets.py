@@ -85,6 +85,11 @@ class ImageData:
         """
         for part in (train, test):
             _check(*part, classes=len(classes))
+        if test[0].shape[1:] != train[0].shape[1:]:
+            raise ValueError(
+                "test images must be as large as those of training. "
+                f"Received: {test[0].shape[1:]} and {train[0].shape[1:]}"
+            )
         images, labels = train
         kept, held_out = split_at_end(len(labels), validation_split, limit)
         return cls(
@@ -194,7 +199,11 @@ def _check(images: NDArray[Any], labels: NDArray[Any], classes: int) -> None:
         )
     if labels.shape != images.shape[:1]:
         raise ValueError(f"{len(images)} images need as many labels. Received: {labels.shape}")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+    if not len(labels):
+        raise ValueError("train and test need at least one image each. Received: none")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be integers. Received: {labels.dtype}")
+    if not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(
             f"labels must be indices of the {classes} classes. "
             f"Received: {labels.min()} to {labels.max()}"

@@ -6,6 +6,7 @@ from threading import Thread
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from trackml.data import cache
 from trackml.data.catalog import CATALOG, Dataset
@@ -27,11 +28,11 @@ def show_data(names: Sequence[str], *, fetch: bool) -> None:
             raise UsageError(f"there is no dataset {name!r}; there are {', '.join(CATALOG)}")
     datasets = [CATALOG[name] for name in names or CATALOG]
     problems = _complete(datasets) if fetch else []
-    table = Table("dataset", "file", "bytes", "state", "source", title=str(cache.data_dir()))
+    table = Table("dataset", "file", "bytes", "state", "source", title=Text(str(cache.data_dir())))
     for dataset in datasets:
         for entry in cache.inspect(dataset):
             size = f"{entry.file.size:,}"
-            table.add_row(dataset.name, entry.file.name, size, entry.state, entry.origin)
+            table.add_row(dataset.name, entry.file.name, size, entry.state, Text(entry.origin))
     # Outside a terminal the table takes the width it needs: nothing is cut in a log.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if problems:

@@ -50,10 +50,7 @@ class Folder:
 
     path: str
     members: tuple[str, ...]
-
-    @property
-    def label(self) -> str:
-        return self.path
+    label: str
 
     def fetch(self, names: Collection[str]) -> Delivery:
         found = False
@@ -129,14 +126,14 @@ def _without_address(error: Exception) -> str:
     """A short reason: requests puts the whole address, with any password, into its texts."""
     if isinstance(error, requests.HTTPError):
         return f"{error.response.status_code} {error.response.reason}"
-    return type(error).__name__ if isinstance(error, requests.RequestException) else str(error)
+    return str(error) if isinstance(error, SourceError) else type(error).__name__
 
 
 def _download(url: str) -> bytes:
     with requests.get(url, stream=True, timeout=(ANSWER_SECONDS, STALL_SECONDS)) as response:
         response.raise_for_status()
         content = bytearray()
-        for chunk in response.raw.stream(2**20, decode_content=False):
+        for chunk in response.iter_content(2**20):
             content += chunk
             if len(content) > FILE_LIMIT:
                 raise SourceError(f"more than {FILE_LIMIT:,} bytes")

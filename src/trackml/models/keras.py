@@ -29,13 +29,22 @@ def fashion_cnn(classes: int = 10, dropout: float = 0.3) -> keras.Model:
 
 
 def describe(model: keras.Model) -> tuple[int, str]:
-    """The number of trainable parameters, and a table of the layers."""
+    """The number of trainable parameters, and a table of the layers.
+
+    Raises:
+        ValueError: the model has no weights yet, as it has no Input.
+    """
+    if not model.built:
+        raise ValueError("the model is not built; begin it with keras.Input(shape)")
     # Not model.summary(): it drops columns that do not fit the terminal that happens to be there.
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     rows = [("layer", "type", "output", "parameters")]
     for layer in model.layers:
-        shape = " x ".join(str(size or "N") for size in layer.output.shape)
+        shape = " x ".join(str(size or "N") for size in getattr(layer.output, "shape", ()))
         rows.append((layer.name, type(layer).__name__, shape, f"{layer.count_params():,}"))
     rows.append(("trainable", "", "", f"{parameters:,}"))
-    lines = [f"{name:<20}{kind:<16}{shape:<20}{count:>12}" for name, kind, shape, count in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([*map(str.ljust, row[:-1], widths), row[-1].rjust(widths[-1])]) for row in rows
+    ]
     return parameters, "\n".join([*lines, ""])

@@ -67,8 +67,9 @@ def register(
 
     A request to stop waits until this is done. An error takes the new version back.
     """
-    with deferred_signals(), store.exclusively("registry"):
-        wins, reason = challenge(champion(client, task), candidate)
+    with store.exclusively("registry"), deferred_signals():
+        before = version_behind(client, task, candidate.architecture)
+        wins, reason = challenge(version_behind(client, task, CHAMPION), candidate)
         aliases = (candidate.architecture, *([CHAMPION] if wins else []))
         with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
             version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
@@ -77,6 +78,8 @@ def register(
                 client.set_registered_model_alias(task, alias, version.version)
         except MlflowException:
             client.delete_model_version(task, version.version)
+            if before:
+                client.set_registered_model_alias(task, candidate.architecture, before.version)
             raise
     return Registration(task, str(version.version), aliases, reason)
 
@@ -97,10 +100,10 @@ def check_names(task: str, architecture: str) -> None:
         )
 
 
-def champion(client: MlflowClient, task: str) -> ModelVersion | None:
-    """The version that holds the champion's alias."""
+def version_behind(client: MlflowClient, task: str, alias: str) -> ModelVersion | None:
+    """The version that holds an alias, None if no version does."""
     try:
-        return client.get_model_version_by_alias(task, CHAMPION)
+        return client.get_model_version_by_alias(task, alias)
     except MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
@@ -141,15 +144,12 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
     Raises:
         TrackmlError: there is none.
     """
-    store.connect()
-    uri = mlflow.get_tracking_uri()
-    try:
-        model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
-    except MlflowException as error:
-        if error.error_code not in _ABSENT:
-            raise
+    client = store.connect()
+    if version_behind(client, task, alias) is None:
+        uri = store.without_password(mlflow.get_tracking_uri())
         raise TrackmlError(
-            f"{store.without_password(uri)} has no model {task!r} with alias {alias!r}; run a "
-            "pipeline that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
-        ) from None
+            f"{uri} has no model {task!r} with alias {alias!r}; run a pipeline that registers one, "
+            "or set MLFLOW_TRACKING_URI to the store that has it"
+        )
+    model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
     return model

@@ -145,7 +145,9 @@ class Run:
 def tracked_run(
     params: Params, data: Data, *, framework: Framework, architecture: str
 ) -> Iterator[Run]:
-    """A run whose final status is true: FINISHED, FAILED on an error, KILLED on SIGINT or SIGTERM.
+    """A run whose final status is true: FINISHED, FAILED on an error, KILLED when asked to stop.
+
+    Asked by SIGINT, and in a program of `trackml.cli` by SIGTERM.
 
     Under `mlflow run` it is the run that MLflow has started, else a new one, in the experiment of
     the dataset's name.
@@ -170,7 +172,8 @@ def tracked_run(
             with deferred_signals():
                 _end(run, error)
         raise
-    client.set_terminated(run.run_id, "FINISHED")
+    with deferred_signals():
+        client.set_terminated(run.run_id, "FINISHED")
 
 
 def _start(client: MlflowClient, experiment: str, name: str) -> str:

@@ -1,6 +1,8 @@
 """Where runs go: the tracking server that was asked for, else a SQLite database in this folder."""
 
 import logging
+import os
+import re
 import shlex
 import sqlite3
 import tempfile
@@ -36,7 +38,12 @@ def connect() -> MlflowClient:
     """
     uri = mlflow.get_tracking_uri() if _is_chosen() else "sqlite:///mlflow.db"
     if path := database_path(uri):
-        # Absolute: `mlflow run` changes folders under a relative one.
+        if os.environ.get("MLFLOW_RUN_ID") and not path.exists():
+            raise TrackmlError(
+                f"{path}, which should have the run of `mlflow run`, does not exist; "
+                "MLFLOW_TRACKING_URI needs an absolute path there"
+            )
+        # Absolute, so that artifacts and messages do not depend on the current folder.
         uri = _sqlite_uri(path, options=uri.partition("?")[2])
         _prepare_database(path)
     elif urlsplit(uri).scheme in ("http", "https"):
@@ -63,7 +70,8 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     if experiment is None:
         path = database_path(mlflow.get_tracking_uri())
         # Explicit, for MLflow's default is the current folder's, of whoever creates it.
-        location = _artifact_root(path).joinpath(name).as_uri() if path else None
+        folder = re.sub(r"[^\w-]", "_", name)  # a name may be a path, such as "/Users/me/mnist"
+        location = _artifact_root(path).joinpath(folder).as_uri() if path else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except mlflow.exceptions.MlflowException:
@@ -90,7 +98,7 @@ def ui_command() -> str:
     if urlsplit(uri).scheme in ("http", "https"):
         return f"open {without_password(uri)}"
     if database_path(uri) == Path("mlflow.db").absolute():
-        return "mlflow ui"
+        return "mlflow ui --backend-store-uri sqlite:///mlflow.db"
     if database_path(uri):
         return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
     return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
@@ -205,4 +213,6 @@ def _check_server(uri: str) -> None:
 def without_password(uri: str) -> str:
     """A store's address as it may be shown."""
     parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri  # geturl would drop slashes of a SQLite address
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

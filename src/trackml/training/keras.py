@@ -12,7 +12,7 @@ from trackml.evaluation.metrics import score_classes
 from trackml.history import EpochHook, History, Metric, NonFiniteLoss
 from trackml.params import KerasParams
 from trackml.tensorflow import keras, tf
-from trackml.training.precision import resolve_precision
+from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
 
 Array = NDArray[Any]
 Augment = Callable[[Any, Any], Any]
@@ -79,8 +79,7 @@ def fit(
     Raises:
         NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
     """
-    gpu = bool(tf.config.list_physical_devices("GPU"))
-    precision = resolve_precision(params.precision, gpu=gpu)
+    precision = resolve_precision(params.precision, native=_computes_in_bfloat16())
     trainee = _twin(model, precision)
     trainee.compile(optimizer=optimizer, loss=objective.loss, metrics=[objective.metric])
     optimizer.build(trainee.trainable_variables)
@@ -90,7 +89,7 @@ def fit(
     samples, rows_per_call = len(targets), params.batch_size * STEPS_PER_CALL
     validation_inputs, validation_targets = data.validation.arrays
 
-    history, best_weights = History(objective.metric, precision), model.get_weights()
+    history, best_weights = History(objective.metric, precision), []
     for epoch in range(1, params.epochs + 1):
         started = perf_counter()
         learning_rate = float(optimizer.learning_rate)
@@ -138,8 +137,19 @@ def predict(model: keras.Model, inputs: Array) -> NDArray[np.float32]:
     return answers
 
 
+def _computes_in_bfloat16() -> bool:
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return cpu_computes_in_bfloat16()
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return bool(details.get("compute_capability", (0, 0)) >= (8, 0))  # NVIDIA since Ampere
+
+
 def _twin(model: keras.Model, precision: str) -> keras.Model:
-    """The same architecture and weights, computing in `precision`, with outputs in float32."""
+    """The same architecture and weights, computing in `precision`.
+
+    The last layer computes in float32, and so do models that are layers of the model.
+    """
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
 
     def convert(layer: keras.Layer) -> keras.Layer:
@@ -159,12 +169,18 @@ def _train_steps(
     all_inputs, all_targets = tf.constant(inputs), tf.constant(targets)
 
     def train_steps(rows: Any, seed: Any) -> None:
-        for first in tf.range(0, tf.shape(rows)[0], batch_size):
+        def step(first: Any) -> Any:
             batch = rows[first : first + batch_size]
             x = tf.gather(all_inputs, batch)
             if augment is not None:
                 x = augment(x, seed + [0, first])
             model.train_step((x, tf.gather(all_targets, batch)))
+            return first + batch_size
 
-    compiled: Callable[[Any, Any], None] = tf.function(train_steps, reduce_retracing=True)
+        # Not a Python loop that AutoGraph rewrites: it cannot do that under Python 3.13.
+        tf.while_loop(lambda first: first < tf.shape(rows)[0], step, [tf.constant(0)])
+
+    compiled: Callable[[Any, Any], None] = tf.function(
+        train_steps, reduce_retracing=True, autograph=False
+    )
     return compiled

@@ -8,15 +8,20 @@ from trackml.params import Precision
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
-def resolve_precision(asked: Precision, *, gpu: bool = False) -> Literal["float32", "bfloat16"]:
+def resolve_precision(asked: Precision, *, native: bool) -> Literal["float32", "bfloat16"]:
     """What `asked` means on this machine: "auto" is bfloat16 where the hardware computes in it.
 
     Args:
-        gpu: training runs on a GPU; every one that current frameworks support knows bfloat16.
+        native: the processor or GPU that will do the training computes in bfloat16.
     """
     if asked != "auto":
         return asked
-    return "bfloat16" if gpu or _cpu_flags() & _BFLOAT16_FLAGS else "float32"
+    return "bfloat16" if native else "float32"
+
+
+def cpu_computes_in_bfloat16() -> bool:
+    """Whether the processor has instructions for it; False where that cannot be told."""
+    return bool(_cpu_flags() & _BFLOAT16_FLAGS)
 
 
 def _cpu_flags() -> set[str]:
