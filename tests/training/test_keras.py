@@ -139,10 +139,15 @@ def test_every_image_is_seen_once_in_each_epoch_in_another_order(blobs: ImageDat
     assert first != second
 
 
-def test_a_loss_that_leaves_the_numbers_stops_the_training(blobs: ImageData) -> None:
+@pytest.mark.parametrize("learning_rate", [1e20, 1e30, 1e38])
+def test_a_loss_that_leaves_the_numbers_stops_the_training(
+    blobs: ImageData, learning_rate: float
+) -> None:
     epochs: list[int] = []
     with pytest.raises(NonFiniteLoss, match="in epoch"):
-        trained(blobs, learning_rate=1e30, hooks=[lambda epoch, metrics: epochs.append(epoch)])
+        trained(
+            blobs, learning_rate=learning_rate, hooks=[lambda epoch, metrics: epochs.append(epoch)]
+        )
     assert len(epochs) < 6
 
 
@@ -156,7 +161,7 @@ def test_a_weight_that_leaves_the_numbers_stops_it_too_where_the_loss_does_not_s
     table = embedding.get_weights()[0]
     table[256:] = np.nan
     embedding.set_weights([table])
-    with pytest.raises(NonFiniteLoss, match="weights are nan or infinite in epoch 1"):
+    with pytest.raises(NonFiniteLoss, match="weights are nan, or overflow, in epoch 1"):
         fit(model, blobs, Example.parse({}), optimizer=keras.optimizers.SGD(0.01))
 
 

@@ -34,7 +34,6 @@ class Cached:
     """A file of a dataset as the cache has it."""
 
     file: File
-    path: Path
     state: Literal["verified", "damaged", "missing"]
     origin: str
 
@@ -56,7 +55,7 @@ def inspect(dataset: Dataset) -> list[Cached]:
             "missing" if content is None else "verified" if _matches(content, file) else "damaged"
         )
         origin = origins.get(file.name, _BY_HAND) if state == "verified" else "-"
-        listing.append(Cached(file, folder / file.name, state, origin))
+        listing.append(Cached(file, state, origin))
     return listing
 
 

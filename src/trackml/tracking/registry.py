@@ -62,8 +62,7 @@ class Registration:
 def register(
     client: MlflowClient, *, task: str, model_id: str, candidate: Candidate
 ) -> Registration:
-    """Make a logged model the next version of its task, point its architecture's alias at it, and
-    let it challenge the champion.
+    """Make a logged model its task's next version, under its alias, and challenge the champion.
 
     A request to stop waits until this is done. An error takes the new version back.
     """

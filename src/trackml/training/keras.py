@@ -20,6 +20,7 @@ Augment = Callable[[Any, Any], Any]
 
 STEPS_PER_CALL = 50  # between two returns to Python: enough to make its cost vanish
 PREDICT_BATCH = 1_000
+LARGEST_WEIGHT = 1e19  # the square of a larger one overflows float32
 
 
 class Split(Protocol):
@@ -120,9 +121,12 @@ def fit(
         }
         history = history.extended(row)
         weights = model.get_weights()
-        if not all(np.isfinite(weight).all() for weight in weights):
+        if not all((np.abs(weight) < LARGEST_WEIGHT).all() for weight in weights):
             # Some ReLU kernels turn nan into 0: the loss alone would not show it.
-            raise NonFiniteLoss(f"weights are nan or infinite in epoch {epoch}: training stopped")
+            raise NonFiniteLoss(
+                f"weights are nan, or overflow, in epoch {epoch}: training stopped; "
+                "try a smaller --learning_rate"
+            )
         if history.best_epoch == epoch:
             best_weights = weights
         for hook in filter(None, hooks):
