@@ -20,6 +20,7 @@ import trackml
 from tests.conftest import small_model
 from trackml.data import ImageData
 from trackml.errors import TrackmlError
+from trackml.signals import stop_requests
 from trackml.tracking import store
 from trackml.tracking.flavors import log_model
 from trackml.tracking.registry import (
@@ -168,7 +169,7 @@ def test_a_request_to_stop_waits_for_the_registration(
         return version
 
     monkeypatch.setattr(mlflow, "register_model", stopped)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), stop_requests():
         registered(client, model_id, CNN)
     assert holder(client) == "1"
 

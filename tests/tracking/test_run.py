@@ -140,7 +140,7 @@ def test_a_signal_in_the_last_write_does_not_leave_the_run_running(
 
     monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
     monkeypatch.setattr(client, "set_terminated", interrupted)
-    with pytest.raises(KeyboardInterrupt), tracked(blobs):
+    with pytest.raises(KeyboardInterrupt), signals.stop_requests(), tracked(blobs):
         pass
     assert only_run(client).info.status == "FINISHED"
 
