@@ -97,6 +97,20 @@ def test_a_signal_ends_as_killed(
     assert only_run(client).info.status == "KILLED"
 
 
+def signal_within(
+    method: str, number: signal.Signals, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let a signal arrive as the run calls a method of its client."""
+    original = getattr(client, method)
+
+    def interrupted(*arguments: Any) -> None:
+        os.kill(os.getpid(), number)
+        original(*arguments)
+
+    monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
+    monkeypatch.setattr(client, method, interrupted)
+
+
 @pytest.mark.parametrize(("echo_seconds", "code"), [(2.0, 130), (0.0, 143)])
 def test_a_second_signal_does_not_spoil_the_status(
     client: MlflowClient,
@@ -110,14 +124,7 @@ def test_a_second_signal_does_not_spoil_the_status(
     As an echo it is ignored; as a request of its own it waits until the status is written.
     """
     monkeypatch.setattr(signals, "ECHO_SECONDS", echo_seconds)
-    set_tag = client.set_tag
-
-    def interrupted(*arguments: Any) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        set_tag(*arguments)
-
-    monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
-    monkeypatch.setattr(client, "set_tag", interrupted)
+    signal_within("set_tag", signal.SIGTERM, client, monkeypatch)
 
     def program() -> None:
         with tracked(blobs):
@@ -132,14 +139,7 @@ def test_a_second_signal_does_not_spoil_the_status(
 def test_a_signal_in_the_last_write_does_not_leave_the_run_running(
     client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_terminated = client.set_terminated
-
-    def interrupted(*arguments: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        set_terminated(*arguments)
-
-    monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
-    monkeypatch.setattr(client, "set_terminated", interrupted)
+    signal_within("set_terminated", signal.SIGINT, client, monkeypatch)
     with pytest.raises(KeyboardInterrupt), signals.stop_requests(), tracked(blobs):
         pass
     assert only_run(client).info.status == "FINISHED"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from trackml.data import formats
 from trackml.data.registries import AptPackage, NpmPackage, PipPackage
 from trackml.data.sources import Folder, Mirrors, Source
+from trackml.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -136,3 +137,14 @@ CALIFORNIA_HOUSING = Dataset(
 )
 
 CATALOG = {dataset.name: dataset for dataset in (MNIST, FASHION_MNIST, CALIFORNIA_HOUSING)}
+
+
+def find(name: str) -> Dataset:
+    """The dataset of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in CATALOG:
+        raise UsageError(f"there is no dataset {name!r}; there are {', '.join(CATALOG)}")
+    return CATALOG[name]

@@ -8,8 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from trackml.data import cache, formats
-from trackml.data.catalog import CATALOG
+from trackml.data import cache, catalog, formats
 from trackml.errors import UsageError
 
 Images = NDArray[np.uint8]
@@ -133,11 +132,9 @@ def load(name: str, validation_split: float = 0.1, limit: int = 0) -> ImageData 
 
     Raises:
         DataUnavailable: no source delivered the data; the message says which file to put where.
-        UsageError: the split leaves no training or no validation examples.
+        UsageError: there is no such dataset, or the split leaves nothing to train or validate on.
     """
-    if name not in CATALOG:
-        raise UsageError(f"there is no dataset {name!r}; there are {', '.join(CATALOG)}")
-    dataset = CATALOG[name]
+    dataset = catalog.find(name)
     contents, source = cache.fetch(dataset)
     sha256 = dataset.sha256
     if name == "california_housing":

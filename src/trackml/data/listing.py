@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from trackml.data import cache
-from trackml.data.catalog import CATALOG, Dataset
-from trackml.errors import TrackmlError, UsageError
+from trackml.data.catalog import CATALOG, Dataset, find
+from trackml.errors import TrackmlError
 
 
 def show_data(names: Sequence[str], *, fetch: bool) -> None:
@@ -23,10 +23,7 @@ def show_data(names: Sequence[str], *, fetch: bool) -> None:
         UsageError: there is no such dataset.
         TrackmlError: one could not be fetched; the others were.
     """
-    for name in names:
-        if name not in CATALOG:
-            raise UsageError(f"there is no dataset {name!r}; there are {', '.join(CATALOG)}")
-    datasets = [CATALOG[name] for name in names or CATALOG]
+    datasets = [find(name) for name in names or CATALOG]
     problems = _complete(datasets) if fetch else []
     table = Table("dataset", "file", "bytes", "state", "source", title=Text(str(cache.data_dir())))
     for dataset in datasets:
@@ -48,6 +45,8 @@ def _complete(datasets: Sequence[Dataset]) -> list[str]:
             cache.fetch(dataset)
         except TrackmlError as error:
             problems.append(str(error))
+        except Exception as error:  # noqa: BLE001  # a thread's error would not reach the exit code
+            problems.append(f"{dataset.name}: {type(error).__name__}: {error}")
 
     # Daemons, not a pool: Ctrl-C must not wait for a download.
     threads = [Thread(target=complete, args=(dataset,), daemon=True) for dataset in datasets]
