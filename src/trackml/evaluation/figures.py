@@ -91,10 +91,11 @@ def per_class_f1(scores: Sequence[float], classes: Sequence[str]) -> Figure:
     figure, axes = _figure(7.5, 1.2 + 0.38 * len(classes))
     sns.barplot(x=list(scores), y=list(classes), color=TRAIN, ax=axes)
     for position, score in enumerate(scores):
-        axes.text(score + 0.008, position, f"{score:.3f}", va="center", fontsize=9)
+        # In a column of their own, where the line of the mean crosses none.
+        axes.text(1.02, position, f"{score:.3f}", va="center", fontsize=9)
     mean = float(np.mean(scores))
     axes.axvline(mean, color=HIGHLIGHT, linestyle="--", label=f"macro F1 {mean:.3f}")
-    axes.set(xlim=(0, 1.08), xlabel="F1 on the test images", ylabel="")
+    axes.set(xlim=(0, 1.12), xlabel="F1 on the test images", ylabel="")
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     sns.despine(ax=axes)
     return figure
