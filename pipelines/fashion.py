@@ -13,8 +13,8 @@ from trackml.data import load
 from trackml.params import KerasParams
 
 if TYPE_CHECKING:
-    from trackml.evaluation.report import Report
     from trackml.history import EpochHook
+    from trackml.tracking.run import Result
 
 
 class Params(KerasParams):
@@ -32,12 +32,11 @@ class Params(KerasParams):
     shift: float = Field(0.1, ge=0, lt=1, description="largest shift, as a share of the side")
 
 
-def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Report":
+def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
     """Train a small CNN on Fashion-MNIST, with every result tracked in MLflow."""
     data = load("fashion_mnist", params.validation_split, params.limit)
 
     # Loaded now, not on top: --help, and a mistake, must not wait for TensorFlow.
-    from trackml.console import progress, show_result
     from trackml.evaluation.report import compare_architectures, evaluate_classifier
     from trackml.models.keras import describe, fashion_cnn
     from trackml.seeding import seed_everything
@@ -48,10 +47,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Report":
 
     architecture = "cnn-aug" if params.augment else "cnn"
     augment = random_affine(params.rotation, params.zoom, params.shift) if params.augment else None
-    with (
-        tracked_run(params, data, framework="keras", architecture=architecture) as run,
-        progress(params.epochs) as show,
-    ):
+    with tracked_run(params, data, framework="keras", architecture=architecture) as run:
         seed_everything(params.seed)
         model = fashion_cnn(len(data.classes), params.dropout)
         run.log_architecture(*describe(model))
@@ -61,7 +57,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Report":
             params,
             optimizer=keras.optimizers.Adam(params.learning_rate),
             augment=augment,
-            hooks=[run.log_epoch, show, on_epoch],
+            hooks=[run.log_epoch, on_epoch],
         )
         samples = augment(data.train.images[:10], [params.seed, 0]).numpy() if augment else None
         report = evaluate_classifier(predict(model, data.test.images), data, history, samples)
@@ -69,9 +65,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Report":
         if augment and (plain := run.closest("cnn", scores)):
             both = {"cnn": plain.metrics, "cnn-aug": report.metrics}
             run.log_report(compare_architectures(both, scores, plain.notes))
-        registration = run.log_result(model, history, report)
-    show_result(f"{data.name}: {architecture}", history, report, registration)
-    return report
+        return run.log_result(model, history, report)
 
 
 if __name__ == "__main__":

@@ -9,23 +9,39 @@ from argparse import Action, ArgumentParser
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic_settings import BaseSettings, CliSettingsSource
 
 from trackml.errors import Terminated, TrackmlError, UsageError
+from trackml.history import EpochHook
 from trackml.params import Params, allowed
 from trackml.signals import stop_requests
+
+if TYPE_CHECKING:
+    from trackml.tracking.run import Result
 
 P = TypeVar("P", bound=Params)
 
 DEBUG_HELP = "show the traceback of an error"
 
 
-def command_line(main: Callable[[P], object], params: type[P]) -> NoReturn:
-    """Run a pipeline's `main` on this process's flags; exit with a code of the contract."""
+def command_line(main: Callable[[P, EpochHook | None], "Result"], params: type[P]) -> NoReturn:
+    """Run a pipeline's `main` on this process's flags; exit with a code of the contract.
+
+    Called as a function, a pipeline prints nothing: progress and result are shown here.
+    """
     flags = sys.argv[1:]
-    raise SystemExit(exit_code(lambda: main(parse_flags(params, flags, main.__doc__)), flags))
+
+    def program() -> None:
+        given = parse_flags(params, flags, main.__doc__)
+        from trackml.console import progress, show_result
+
+        with progress(given.epochs) as show:
+            result = main(given, show)
+        show_result(result)
+
+    raise SystemExit(exit_code(program, flags))
 
 
 def exit_code(program: Callable[[], object], flags: Sequence[str] = ()) -> int:
@@ -119,5 +135,12 @@ def _show_log() -> None:
     """Print what trackml itself logs, such as a repaired file of the cache, to stderr."""
     log = logging.getLogger("trackml")
     if not log.handlers:
-        log.addHandler(logging.StreamHandler())
+        log.addHandler(_ToStderr())
         log.setLevel(logging.INFO)
+
+
+class _ToStderr(logging.Handler):
+    """Unlike logging's own handler, it asks each time: a progress bar stands in for stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)

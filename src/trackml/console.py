@@ -8,11 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from trackml.history import EpochHook, History
+from trackml.history import EpochHook
 
 if TYPE_CHECKING:
-    from trackml.evaluation.report import Report
-    from trackml.tracking.registry import Registration
+    from trackml.tracking.run import Result
 
 _SHOWN_PER_EPOCH = ("loss", "accuracy", "mae")
 
@@ -36,7 +35,7 @@ def progress(epochs: int) -> Iterator[EpochHook]:
         yield lambda epoch, metrics: print(line(epoch, metrics), flush=True)
         return
     columns = (TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("epochs", total=epochs)
 
         def show(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -46,20 +45,19 @@ def progress(epochs: int) -> Iterator[EpochHook]:
         yield show
 
 
-def show_result(
-    title: str, history: History, report: "Report", registration: "Registration | None"
-) -> None:
+def show_result(result: "Result") -> None:
     """Print the test results, what became of the model, and how to look at it all."""
     from trackml.tracking.store import ui_command
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
+    title = f"{result.task}: {result.architecture}"
     table = Table("result", "value", title=title, title_justify="left")
     table.columns[1].justify = "right"
-    for name, value in (history.summary | dict(report.metrics)).items():
+    for name, value in (result.history.summary | dict(result.report.metrics)).items():
         if "_class_" not in name:
             table.add_row(name, f"{value:g}" if name == "best_epoch" else f"{value:.4f}")
     console.print(table)
-    if registration:
+    if registration := result.registration:
         console.print(
             f"registered {registration.task} version {registration.version}, "
             f"aliases: {', '.join(registration.aliases)}"

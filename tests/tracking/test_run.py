@@ -212,7 +212,9 @@ HISTORY = History("accuracy", "bfloat16").extended(
 def test_results_arrive_under_their_names(client: MlflowClient, blobs: ImageData) -> None:
     with tracked(blobs) as run:
         report = Report({"test_accuracy": 0.3}, {"reports/note.txt": "ä"})
-        registration = run.log_result(small_model(), HISTORY, report)
+        result = run.log_result(small_model(), HISTORY, report)
+    assert (result.run_id, result.task, result.architecture) == (run.run_id, "blobs", "cnn")
+    assert (result.history, result.report) == (HISTORY, report)
     logged = client.get_run(run.run_id)
     assert logged.data.metrics == {
         "best_epoch": 1,
@@ -224,8 +226,8 @@ def test_results_arrive_under_their_names(client: MlflowClient, blobs: ImageData
     history = mlflow.artifacts.load_dict(f"{logged.info.artifact_uri}/history.json")
     assert history == {"best_epoch": 1, "epochs": list(HISTORY.rows)}
     assert mlflow.artifacts.load_text(f"{logged.info.artifact_uri}/reports/note.txt") == "ä"
-    assert registration
-    assert registration.aliases == ("cnn", "champion")
+    assert result.registration
+    assert result.registration.aliases == ("cnn", "champion")
     version = client.get_model_version_by_alias("blobs", "champion")
     assert version.run_id == run.run_id
 
@@ -235,7 +237,7 @@ def test_a_model_is_logged_but_not_registered_where_the_parameters_say_so(
 ) -> None:
     with tracked(blobs, register=False) as run:
         result = run.log_result(small_model(), HISTORY, Report({"test_accuracy": 0.3}))
-    assert result is None
+    assert result.registration is None
     assert not client.search_registered_models()
     outputs = client.get_run(run.run_id).outputs
     assert outputs

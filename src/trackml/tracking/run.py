@@ -29,6 +29,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a pipeline gives back: its run, how training went, and what became of the model.
+
+    `registration` is None where the parameters say that the model is not to be registered.
+    """
+
+    run_id: str
+    task: str
+    architecture: str
+    history: History
+    report: "Report"
+    registration: registry.Registration | None
+
+
+@dataclass(frozen=True)
 class Run:
     """A run in progress. `tracked_run` makes one; its methods log what they are given."""
 
@@ -74,9 +89,7 @@ class Run:
                 figure.savefig(_inside(folder, name))
             self.client.log_artifacts(self.run_id, folder)
 
-    def log_result(
-        self, model: Any, history: History, report: "Report"
-    ) -> registry.Registration | None:
+    def log_result(self, model: Any, history: History, report: "Report") -> Result:
         """Log what came of training, and register the model unless the parameters say no.
 
         The model is logged before the report, as MLflow links the test metrics to it, and
@@ -89,8 +102,10 @@ class Run:
         logged_run = self.client.get_run(self.run_id)
         model_id = log_model(self.client, logged_run, model, self.framework, self.data)
         self.log_report(report, model_id)
-        if not self.params.register_model:
-            return None
+        registration = self._register(model_id, history) if self.params.register_model else None
+        return Result(self.run_id, self.data.name, self.architecture, history, report, registration)
+
+    def _register(self, model_id: str, history: History) -> registry.Registration:
         candidate = registry.Candidate(
             framework=self.framework,
             architecture=self.architecture,
