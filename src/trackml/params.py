@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from trackml.errors import UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
+ScheduleName = Literal["constant", "plateau", "cosine"]
 
 
 class Params(BaseModel):

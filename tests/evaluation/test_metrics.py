@@ -5,9 +5,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    root_mean_squared_error,
+)
 
-from trackml.evaluation.metrics import classification_metrics, score_classes
+from trackml.evaluation.metrics import (
+    classification_metrics,
+    regression_metrics,
+    score_classes,
+    score_values,
+)
 
 
 @st.composite
@@ -42,3 +54,18 @@ def test_a_certain_mistake_costs_much_but_not_infinity() -> None:
 def test_nan_is_not_hidden() -> None:
     scores = score_classes(np.full((2, 3), np.nan, np.float32), np.array([0, 1]))
     assert math.isnan(scores["loss"])
+    scores = score_values(np.full((2, 1), np.nan, np.float32), np.array([0.0, 1.0]))
+    assert math.isnan(scores["loss"])
+
+
+@given(st.integers(2, 40), st.integers(0, 2**32), st.booleans())
+def test_regression_metrics_agree_with_scikit_learn(rows: int, seed: int, column: bool) -> None:
+    random = np.random.default_rng(seed)
+    true, predicted = random.normal(size=(2, rows)).astype(np.float32)
+    answers = predicted[:, np.newaxis] if column else predicted
+    metrics = regression_metrics(answers, true)
+    assert metrics["rmse"] == pytest.approx(root_mean_squared_error(true, predicted), rel=1e-5)
+    assert metrics["mae"] == pytest.approx(mean_absolute_error(true, predicted), rel=1e-5)
+    assert metrics["r2"] == pytest.approx(r2_score(true, predicted), rel=1e-5, abs=1e-6)
+    assert metrics["mse"] == pytest.approx(metrics["rmse"] ** 2)
+    assert score_values(answers, true) == {"loss": metrics["mse"], "mae": metrics["mae"]}

@@ -16,6 +16,7 @@ from trackml.params import KerasParams, Precision
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
 from trackml.training.keras import _twin, fit, predict
+from trackml.training.schedules import Schedule, constant, cosine
 
 
 class Example(KerasParams):
@@ -26,13 +27,28 @@ class Example(KerasParams):
 
 
 def trained(
-    data: ImageData, *, dropout: float = 0.0, augment: Any = None, hooks: Any = (), **values: Any
+    data: ImageData,
+    *,
+    dropout: float = 0.0,
+    augment: Any = None,
+    schedule: Schedule = constant,
+    patience: int = 0,
+    hooks: Any = (),
+    **values: Any,
 ) -> tuple[keras.Model, History]:
     params = Example.parse(values)
     seed_everything(params.seed)
     model = small_model(dropout)
-    optimizer = keras.optimizers.Adam(params.learning_rate)
-    history = fit(model, data, params, optimizer=optimizer, augment=augment, hooks=hooks)
+    history = fit(
+        model,
+        data,
+        params,
+        optimizer=keras.optimizers.Adam(params.learning_rate),
+        augment=augment,
+        schedule=schedule,
+        patience=patience,
+        hooks=hooks,
+    )
     return model, history
 
 
@@ -51,17 +67,7 @@ def test_a_model_learns_and_keeps_the_weights_of_its_best_epoch(blobs: ImageData
 
 
 def test_a_bad_end_does_not_spoil_the_model_that_is_kept(blobs: ImageData) -> None:
-    optimizer = keras.optimizers.SGD(0.1)
-
-    def ruin(epoch: int, metrics: Mapping[str, float]) -> None:
-        if epoch == 5:
-            optimizer.learning_rate = 50.0
-
-    seed_everything(0)
-    model = small_model()
-    history = fit(
-        model, blobs, Example.parse({"epochs": 7}), optimizer=optimizer, hooks=[ruin, None]
-    )
+    model, history = trained(blobs, epochs=7, schedule=lambda done, _: 1e4 if done > 0.7 else 1)
     assert history.rows[-1]["val_accuracy"] < history.rows[history.best_epoch - 1]["val_accuracy"]
     scores = score_classes(predict(model, blobs.validation.images), blobs.validation.labels)
     assert scores["accuracy"] == history.summary["best_val_accuracy"]
@@ -98,19 +104,33 @@ def test_randomness_follows_from_the_seed_and_the_epoch_alone(blobs: ImageData) 
 
 def test_an_epochs_training_loss_is_its_own(blobs: ImageData) -> None:
     """After the first epoch steps are too small to matter: the second sees the first's model."""
-    optimizer = keras.optimizers.Adam(0.05)
-    after_first: list[float] = []
-    model = small_model()
+    model, history = trained(
+        blobs, epochs=2, learning_rate=0.05, schedule=lambda done, _: 1e-11 if done else 1
+    )
+    after_first = score_classes(predict(model, blobs.train.images), blobs.train.labels)
+    assert history.rows[1]["train_loss"] == pytest.approx(after_first["loss"], rel=1e-4)
+    assert history.rows[0]["train_loss"] != pytest.approx(after_first["loss"], rel=0.1)
 
-    def stand_still(epoch: int, metrics: Mapping[str, float]) -> None:
-        optimizer.learning_rate = 1e-12
-        scores = score_classes(predict(model, blobs.train.images), blobs.train.labels)
-        after_first.append(scores["loss"])
 
-    params = Example.parse({"epochs": 2})
-    history = fit(model, blobs, params, optimizer=optimizer, hooks=[stand_still])
-    assert history.rows[1]["train_loss"] == pytest.approx(after_first[0], rel=1e-4)
-    assert history.rows[0]["train_loss"] != pytest.approx(after_first[0], rel=0.1)
+def test_the_schedule_sets_the_rate_of_each_epoch(blobs: ImageData) -> None:
+    _, history = trained(blobs, epochs=4, learning_rate=0.02, schedule=cosine)
+    rates = [row["learning_rate"] for row in history.rows]
+    expected = [0.01 * (1 + np.cos(np.pi * done)) for done in (0, 0.25, 0.5, 0.75)]
+    assert rates == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_patience_stops_when_no_epoch_was_better_for_so_long(
+    blobs: ImageData, patience: int
+) -> None:
+    """Steps this small change nothing: the first epoch stays the best."""
+    _, history = trained(blobs, learning_rate=1e-30, patience=patience)
+    assert (history.best_epoch, len(history.rows)) == (1, 1 + patience)
+
+
+def test_patience_does_not_stop_what_still_improves(blobs: ImageData) -> None:
+    _, history = trained(blobs, learning_rate=1e-4, patience=1)
+    assert len(history.rows) == 6
 
 
 def test_hooks_see_each_epoch_with_the_names_of_the_contract(blobs: ImageData) -> None:
@@ -188,6 +208,19 @@ def test_the_twin_computes_in_bfloat16_but_for_its_output() -> None:
     dtypes = {layer.name: layer.compute_dtype for layer in twin.layers if layer.weights}
     assert dtypes.pop("probabilities") == "float32"
     assert set(dtypes.values()) == {"bfloat16"}
+
+
+def test_adapted_statistics_and_all_their_digits_are_kept_in_bfloat16() -> None:
+    """bfloat16 would round a longitude to half a degree."""
+    longitudes = np.linspace(-124, -114, 50, dtype=np.float32)[:, np.newaxis]
+    normalization = keras.layers.Normalization()
+    normalization.adapt(longitudes)
+    column = keras.Input((1,))
+    hidden = keras.layers.Dense(4)(normalization(column))
+    model = keras.Model(column, keras.layers.Dense(1)(hidden))
+    twin = _twin(model, "bfloat16")
+    np.testing.assert_allclose(predict(twin, longitudes), predict(model, longitudes), atol=0.02)
+    assert len(np.unique(np.sign(np.diff(predict(twin, longitudes)[:, 0])))) == 1
 
 
 def test_the_model_that_is_kept_carries_no_optimizer(blobs: ImageData) -> None:

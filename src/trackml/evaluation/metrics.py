@@ -1,10 +1,11 @@
 """Scores of predictions, by the same code for every framework."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support, r2_score
 
 EPSILON = 1e-7  # as Keras: a certain mistake costs -log(1e-7) = 16.1, not infinity
 
@@ -16,6 +17,35 @@ def score_classes(probabilities: NDArray[Any], labels: NDArray[Any]) -> dict[str
         "loss": float(-np.log(np.clip(of_truth, EPSILON, 1.0), dtype=np.float64).mean()),
         "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
     }
+
+
+def score_values(predictions: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+    """Mean squared error, as the loss, and mean absolute error, of predictions (N, 1) or (N,).
+
+    Args:
+        targets: (N,), in any unit: the second is in that unit, the first in its square.
+    """
+    errors = _flat(predictions) - _flat(targets)  # not by scikit-learn, which refuses nan
+    return {"loss": float(np.square(errors).mean()), "mae": float(np.abs(errors).mean())}
+
+
+def regression_metrics(predictions: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+    """Mean squared error, its root, mean absolute error, and R2, of predictions (N, 1) or (N,).
+
+    R2 is 1 - (sum of squared errors) / (sum of squared differences of the targets to their mean).
+    """
+    scores = score_values(predictions, targets)
+    return {
+        "mse": scores["loss"],
+        "rmse": math.sqrt(scores["loss"]),
+        "mae": scores["mae"],
+        "r2": float(r2_score(_flat(targets), _flat(predictions))),
+    }
+
+
+def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
+    """(N, 1) or (N,) → (N,). Without it (N, 1) - (N,) would be all pairs."""
+    return values.reshape(len(values)).astype(np.float64)
 
 
 def classification_metrics(probabilities: NDArray[Any], labels: NDArray[Any]) -> dict[str, float]:

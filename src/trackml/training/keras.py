@@ -1,61 +1,28 @@
-"""The epoch loop of Keras models."""
+"""Training Keras models: epochs of compiled calls over arrays that stay in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trackml.evaluation.metrics import score_classes
-from trackml.history import EpochHook, History, Metric, NonFiniteLoss
+from trackml.history import EpochHook, History, Metric
 from trackml.params import KerasParams
 from trackml.tensorflow import keras, tf
+from trackml.training.loop import CLASSIFICATION, Array, Data, Objective, run_epochs
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
+from trackml.training.schedules import Schedule, constant
 
-Array = NDArray[Any]
 Augment = Callable[[Any, Any], Any]
 """(images (B, ...), stateless seed int32 (2,)) → images of the same shape, all tensors."""
 
 STEPS_PER_CALL = 50  # between two returns to Python: enough to make its cost vanish
 PREDICT_BATCH = 1_000
-LARGEST_WEIGHT = 1e19  # the square of a larger one overflows float32
 
-
-class Split(Protocol):
-    """Anything with a pair of arrays: inputs (N, ...) and targets (N,)."""
-
-    @property
-    def arrays(self) -> tuple[Array, Array]: ...
-
-
-class Data(Protocol):
-    """Anything with a training and a validation split."""
-
-    @property
-    def train(self) -> Split: ...
-
-    @property
-    def validation(self) -> Split: ...
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What training is for.
-
-    Attributes:
-        loss: what Keras minimises.
-        metric: what Keras counts on the way, and what ranks epochs.
-        score: (predictions, targets) → {"loss": ..., metric: ...}, for the validation data.
-    """
-
-    loss: str
-    metric: Metric
-    score: Callable[[Array, Array], Mapping[str, float]]
-
-
-CLASSIFICATION = Objective("sparse_categorical_crossentropy", "accuracy", score_classes)
+_LOSS: Mapping[Metric, str] = {
+    "accuracy": "sparse_categorical_crossentropy",
+    "mae": "mean_squared_error",
+}
 
 
 def fit(
@@ -66,6 +33,8 @@ def fit(
     optimizer: keras.Optimizer,
     objective: Objective = CLASSIFICATION,
     augment: Augment | None = None,
+    schedule: Schedule = constant,
+    patience: int = 0,
     hooks: Sequence[EpochHook | None] = (),
 ) -> History:
     """Train `model`, and leave in it the weights of its best validation epoch.
@@ -75,64 +44,69 @@ def fit(
 
     Args:
         augment: applied to every training batch, with fresh random numbers.
-        hooks: called after each epoch; None is skipped.
+        schedule, patience, hooks: as in `run_epochs`.
 
     Raises:
         NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
     """
-    precision = resolve_precision(params.precision, native=_computes_in_bfloat16())
-    trainee = _twin(model, precision)
-    trainee.compile(optimizer=optimizer, loss=objective.loss, metrics=[objective.metric])
-    optimizer.build(trainee.trainable_variables)
-    inputs, targets = data.train.arrays
-    train_steps = _train_steps(trainee, inputs, targets, params.batch_size, augment)
-    dropout_states = [v for v in trainee.variables if v.path.endswith("seed_generator_state")]
-    samples, rows_per_call = len(targets), params.batch_size * STEPS_PER_CALL
-    validation_inputs, validation_targets = data.validation.arrays
+    learner = _KerasLearner(model, data, params, optimizer, objective.metric, augment)
+    return run_epochs(
+        learner, data, params, objective, schedule=schedule, patience=patience, hooks=hooks
+    )
 
-    history, best_weights = History(objective.metric, precision), []
-    for epoch in range(1, params.epochs + 1):
-        started = perf_counter()
-        learning_rate = float(optimizer.learning_rate)
-        trainee.reset_metrics()
-        # All randomness of an epoch follows from (seed, epoch), whatever happened before it:
-        # dropout's too, whose generators would otherwise go on from where the last epoch left them.
-        random = np.random.default_rng((params.seed, epoch))
-        for state in dropout_states:
-            state.assign(random.integers(2**31, size=state.shape))
-        order = random.permutation(samples).astype(np.int32)
+
+class _KerasLearner:
+    """A float32 model, and its twin that is trained in `precision`."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: Data,
+        params: KerasParams,
+        optimizer: keras.Optimizer,
+        metric: Metric,
+        augment: Augment | None,
+    ) -> None:
+        self.precision = resolve_precision(params.precision, native=_computes_in_bfloat16())
+        self._model, self._optimizer = model, optimizer
+        self._trainee = _twin(model, self.precision)
+        self._trainee.compile(optimizer=optimizer, loss=_LOSS[metric], metrics=[metric])
+        optimizer.build(self._trainee.trainable_variables)
+        inputs, targets = data.train.arrays
+        self._train_steps = _train_steps(self._trainee, inputs, targets, params.batch_size, augment)
+        self._samples, self._rows_per_call = len(targets), params.batch_size * STEPS_PER_CALL
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self._optimizer.learning_rate)
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self._optimizer.learning_rate = rate
+
+    def train_epoch(self, random: np.random.Generator) -> Mapping[str, float]:
+        self._trainee.reset_metrics()
+        # Dropout's generators would otherwise go on from where the last epoch left them.
+        for variable in self._trainee.variables:
+            if variable.path.endswith("seed_generator_state"):
+                variable.assign(random.integers(2**31, size=variable.shape))
+        order = random.permutation(self._samples).astype(np.int32)
         epoch_seed = int(random.integers(2**31))
-        for first in range(0, samples, rows_per_call):
-            rows = order[first : first + rows_per_call]
-            train_steps(tf.constant(rows), tf.constant([epoch_seed, first]))
-        train = {name: float(value) for name, value in trainee.get_metrics_result().items()}
-        trained = perf_counter()
+        for first in range(0, self._samples, self._rows_per_call):
+            rows = order[first : first + self._rows_per_call]
+            self._train_steps(tf.constant(rows), tf.constant([epoch_seed, first]))
+        self._model.set_weights(self._trainee.get_weights())
+        return {name: float(value) for name, value in self._trainee.get_metrics_result().items()}
 
-        model.set_weights(trainee.get_weights())
-        val = objective.score(predict(model, validation_inputs), validation_targets)
-        row = {
-            "train_loss": train["loss"],
-            "val_loss": val["loss"],
-            f"train_{objective.metric}": train[objective.metric],
-            f"val_{objective.metric}": val[objective.metric],
-            "learning_rate": learning_rate,
-            "epoch_seconds": perf_counter() - started,
-            "samples_per_second": samples / (trained - started),
-        }
-        history = history.extended(row)
-        weights = model.get_weights()
-        if not all((np.abs(weight) < LARGEST_WEIGHT).all() for weight in weights):
-            # Some ReLU kernels turn nan into 0: the loss alone would not show it.
-            raise NonFiniteLoss(
-                f"weights are nan, or overflow, in epoch {epoch}: training stopped; "
-                "try a smaller --learning_rate"
-            )
-        if history.best_epoch == epoch:
-            best_weights = weights
-        for hook in filter(None, hooks):
-            hook(epoch, row)
-    model.set_weights(best_weights)
-    return history
+    def predict(self, inputs: Array) -> Array:
+        return predict(self._model, inputs)
+
+    def get_weights(self) -> list[Array]:
+        weights: list[Array] = self._model.get_weights()
+        return weights
+
+    def set_weights(self, weights: list[Array]) -> None:
+        self._model.set_weights(weights)
 
 
 def predict(model: keras.Model, inputs: Array) -> NDArray[np.float32]:
@@ -152,11 +126,15 @@ def _computes_in_bfloat16() -> bool:
 def _twin(model: keras.Model, precision: str) -> keras.Model:
     """The same architecture and weights, computing in `precision`.
 
-    The last layer computes in float32, and so do models that are layers of the model.
+    The last layer computes in float32, and so do Normalization and models that are layers.
     """
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
 
     def convert(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, keras.layers.Normalization):
+            # Raw values, such as a longitude, have more digits than bfloat16. The layer itself, as
+            # statistics that it was adapted to are not in its config.
+            return layer
         # A loss taken from bfloat16 probabilities, of three digits, would lose its last ones.
         dtype = "float32" if layer is model.layers[-1] else policy
         return type(layer).from_config(layer.get_config() | {"dtype": dtype})

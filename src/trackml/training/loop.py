@@ -1,0 +1,136 @@
+"""The epoch loop of all frameworks: schedule, validation, best weights, early stop, hooks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trackml.evaluation.metrics import score_classes, score_values
+from trackml.history import EpochHook, History, Metric, NonFiniteLoss
+from trackml.params import Params
+from trackml.training.schedules import Schedule, constant
+
+Array = NDArray[Any]
+
+LARGEST_WEIGHT = 1e19  # the square of a larger one overflows float32
+
+
+class Split(Protocol):
+    """Anything with a pair of arrays: inputs (N, ...) and targets (N,)."""
+
+    @property
+    def arrays(self) -> tuple[Array, Array]: ...
+
+
+class Data(Protocol):
+    """Anything with a training and a validation split."""
+
+    @property
+    def train(self) -> Split: ...
+
+    @property
+    def validation(self) -> Split: ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training is for.
+
+    Attributes:
+        metric: what is counted beside the loss, and ranks epochs.
+        score: (predictions, targets) → {"loss": ..., metric: ...}, for the validation data.
+    """
+
+    metric: Metric
+    score: Callable[[Array, Array], Mapping[str, float]]
+
+
+CLASSIFICATION = Objective("accuracy", score_classes)
+REGRESSION = Objective("mae", score_values)
+
+
+class Learner(Protocol):
+    """A model in training, with what its framework has for it."""
+
+    learning_rate: float
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic of the training steps."""
+
+    def train_epoch(self, random: np.random.Generator) -> Mapping[str, float]:
+        """Train on all rows once; return "loss" and the metric, means over samples.
+
+        Args:
+            random: where all randomness of this epoch comes from.
+        """
+
+    def predict(self, inputs: Array) -> Array:
+        """What the model, as it will be kept, answers to inputs (N, ...)."""
+
+    def get_weights(self) -> list[Array]:
+        """A copy of what `set_weights` takes."""
+
+    def set_weights(self, weights: list[Array]) -> None: ...
+
+
+def run_epochs(
+    learner: Learner,
+    data: Data,
+    params: Params,
+    objective: Objective,
+    *,
+    schedule: Schedule = constant,
+    patience: int = 0,
+    hooks: Sequence[EpochHook | None] = (),
+) -> History:
+    """Train for `params.epochs`, and leave in the learner the weights of its best epoch.
+
+    Args:
+        schedule: what the learning rate is multiplied by, before each epoch.
+        patience: stop after that many epochs without a better one; 0 never stops early.
+        hooks: called after each epoch; None is skipped.
+
+    Raises:
+        NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
+    """
+    inputs, targets = data.validation.arrays
+    samples = len(data.train.arrays[1])
+    history = History(objective.metric, learner.precision)
+    full_rate = learner.learning_rate
+    best_weights: list[Array] = []
+    for epoch in range(1, params.epochs + 1):
+        started = perf_counter()
+        learner.learning_rate = full_rate * schedule((epoch - 1) / params.epochs, history)
+        # All randomness of an epoch follows from (seed, epoch), whatever happened before it.
+        train = learner.train_epoch(np.random.default_rng((params.seed, epoch)))
+        trained = perf_counter()
+        val = objective.score(learner.predict(inputs), targets)
+        row = {
+            "train_loss": train["loss"],
+            "val_loss": val["loss"],
+            f"train_{objective.metric}": train[objective.metric],
+            f"val_{objective.metric}": val[objective.metric],
+            "learning_rate": learner.learning_rate,
+            "epoch_seconds": perf_counter() - started,
+            "samples_per_second": samples / (trained - started),
+        }
+        history = history.extended(row)
+        weights = learner.get_weights()
+        if not all((np.abs(weight) < LARGEST_WEIGHT).all() for weight in weights):
+            # Some ReLU kernels turn nan into 0: the loss alone would not show it.
+            raise NonFiniteLoss(
+                f"weights are nan, or overflow, in epoch {epoch}: training stopped; "
+                "try a smaller --learning_rate"
+            )
+        if history.best_epoch == epoch:
+            best_weights = weights
+        for hook in filter(None, hooks):
+            hook(epoch, row)
+        if patience and epoch - history.best_epoch >= patience:
+            break
+    learner.set_weights(best_weights)
+    return history
