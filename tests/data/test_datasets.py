@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackml.data import ImageData, load
+from trackml.data import ImageData, TableData, load
 from trackml.data.catalog import FASHION_MNIST, MNIST
-from trackml.data.datasets import split_at_end
 from trackml.data.formats import HOUSING_FEATURES
+from trackml.data.splits import split_at_end
 from trackml.errors import UsageError
 
 
@@ -148,3 +148,36 @@ def test_test_images_must_be_as_large_as_those_of_training() -> None:
         ImageData.from_arrays(
             "own", (IMAGES, labels), (np.zeros((10, 5, 5), np.uint8), labels), classes="abc"
         )
+
+
+def table(features: Any, target: Any, columns: str = "ab") -> TableData:
+    part = (np.asarray(features), np.asarray(target))
+    return TableData.from_arrays("own", part, part, columns=columns, validation_split=0.5)
+
+
+def test_a_table_of_ones_own_is_split_and_summed_as_the_others() -> None:
+    rows = np.arange(20).reshape(10, 2)
+    made = table(rows, np.arange(10.0))
+    assert made.train.features.dtype == made.train.target.dtype == np.float32
+    np.testing.assert_array_equal(made.validation.features, rows[5:])
+    assert made.columns == ("a", "b")
+    assert made.sha256 == table(rows, np.arange(10)).sha256 != table(rows, np.ones(10)).sha256
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "columns", "message"),
+    [
+        (np.ones((4, 1)), np.ones(4), "ab", r"\(N, 2\), a column for each of a, b.*\(4, 1\)"),
+        (np.ones((4, 2)), np.ones((4, 1)), "ab", r"the target \(N,\)\. Received: .* \(4, 1\)"),
+        (np.ones((3, 2)), np.ones(4), "ab", r"Received: \(3, 2\) and \(4,\)"),
+        (np.ones((0, 2)), np.ones(0), "ab", "at least one row"),
+        (np.ones((4, 2)), np.ones(4), "aa", "names of their own"),
+        (np.full((4, 2), np.nan), np.ones(4), "ab", "finite numbers"),
+        (np.full((4, 2), 1e39), np.ones(4), "ab", "finite numbers"),
+    ],
+)
+def test_a_table_of_ones_own_is_checked(
+    features: Any, target: Any, columns: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        table(features, target, columns)

@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -82,6 +83,23 @@ def test_a_parquet_file_that_is_cut_is_a_value_error() -> None:
     spoilt = whole[:200] + b"\xff" * 400 + whole[600:]
     with pytest.raises(ValueError, match="not a Parquet file"):
         decode_housing(spoilt, 0)
+
+
+def parquet_of(names: Sequence[str]) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({name: np.arange(10.0) for name in names}), buffer)
+    return buffer.getvalue()
+
+
+def test_a_column_that_is_missing_is_named() -> None:
+    without = [name for name in (*HOUSING_FEATURES, HOUSING_TARGET) if name != "Population"]
+    with pytest.raises(ValueError, match="without the column Population"):
+        decode_housing(parquet_of(without), 0)
+
+
+def test_columns_of_a_parquet_file_may_have_any_order() -> None:
+    names = (*HOUSING_FEATURES, HOUSING_TARGET)
+    assert decode_housing(parquet_of(names[::-1]), 0) == decode_housing(parquet_of(names), 0)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Datasets as arrays with fixed splits, verified on every load."""
 
-from trackml.data.datasets import ImageData, ImageSplit, TableData, TableSplit, load
+from trackml.data.datasets import load
+from trackml.data.images import ImageData, ImageSplit
+from trackml.data.tables import TableData, TableSplit
 
 __all__ = ["ImageData", "ImageSplit", "TableData", "TableSplit", "load"]

@@ -125,6 +125,8 @@ def _deliver(dataset: Dataset, folder: Path, wanted: list[File]) -> dict[File, b
                     content = _checked(dataset, missing[name], raw)
                 except ValueError as error:
                     problems.append(f"{source.label}: {name}: {error}")
+                    if not (folder / name).exists():  # else a warning was given above
+                        _log.warning("%s: not used: %s", dataset.name, problems[-1])
                     continue
                 _replace(folder / name, content)
                 _replace(

@@ -102,11 +102,13 @@ def _housing_from_parquet(raw: bytes) -> bytes:
     import pyarrow
     from pyarrow import parquet
 
+    names = [*HOUSING_FEATURES, HOUSING_TARGET]
     try:
-        table = parquet.read_table(
-            pyarrow.BufferReader(raw), columns=[*HOUSING_FEATURES, HOUSING_TARGET]
-        )
+        file = parquet.ParquetFile(pyarrow.BufferReader(raw))
+        if missing := [name for name in names if name not in file.schema_arrow.names]:
+            raise ValueError(f"a Parquet file without the column {', '.join(missing)}")
+        table = file.read(names)
     except (pyarrow.ArrowException, OSError) as error:  # OSError: pages that do not decompress
         raise ValueError(f"not a Parquet file of California housing: {error}") from None
-    columns = [column.to_numpy() for column in table.itercolumns()]
+    columns = [table[name].to_numpy() for name in names]
     return np.stack(columns, axis=1).astype("<f4").tobytes()
