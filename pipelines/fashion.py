@@ -37,7 +37,8 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
     data = load("fashion_mnist", params.validation_split, params.limit)
 
     # Loaded now, not on top: --help, and a mistake, must not wait for TensorFlow.
-    from trackml.evaluation.report import compare_architectures, evaluate_classifier
+    from trackml.evaluation.classification import evaluate_classifier
+    from trackml.evaluation.comparison import compare_architectures
     from trackml.models.keras import describe, fashion_cnn
     from trackml.seeding import seed_everything
     from trackml.tensorflow import keras

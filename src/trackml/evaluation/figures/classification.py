@@ -1,4 +1,4 @@
-"""Figures made for reading. Each function returns a matplotlib Figure; no global state."""
+"""Figures on a classifier of images, and on the images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,14 +8,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from trackml.data import ImageSplit
-from trackml.history import History
-
-TRAIN, VALIDATION, HIGHLIGHT = sns.color_palette("colorblind")[:3]
-DPI = 120
+from trackml.evaluation.figures.canvas import DPI, FIRST, THIRD, canvas
 
 
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
@@ -32,7 +28,7 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
         ]
     )
     side = 2 + 0.72 * len(classes)
-    figure, axes = _figure(side + 0.8, side)
+    figure, axes = canvas(side + 0.8, side)
     sns.heatmap(
         pd.DataFrame(shares, index=list(classes), columns=list(classes)),
         annot=texts,
@@ -59,42 +55,15 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
     return figure
 
 
-def learning_curves(history: History) -> Figure:
-    """Loss and metric per epoch, for training and validation, with the best epoch marked."""
-    epochs = range(1, len(history.rows) + 1)
-    figure = Figure(figsize=(11, 4.2), dpi=DPI, layout="constrained")
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", history.metric), strict=True):
-        for split, colour in (("train", TRAIN), ("val", VALIDATION)):
-            values = [row[f"{split}_{quantity}"] for row in history.rows]
-            axes.plot(epochs, values, color=colour, marker="o", markersize=3, label=split)
-        best = history.best[f"val_{quantity}"]
-        axes.axvline(history.best_epoch, color="0.6", linestyle="--", linewidth=1, zorder=0)
-        axes.plot(
-            history.best_epoch,
-            best,
-            marker="*",
-            markersize=14,
-            color=HIGHLIGHT,
-            linestyle="none",
-            label=f"best epoch {history.best_epoch}: val {best:.4f}",
-        )
-        axes.set(title=quantity, xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False)
-        sns.despine(ax=axes)
-    return figure
-
-
 def per_class_f1(scores: Sequence[float], classes: Sequence[str]) -> Figure:
     """F1 of each class as a bar, and their mean as a line."""
-    figure, axes = _figure(7.5, 1.2 + 0.38 * len(classes))
-    sns.barplot(x=list(scores), y=list(classes), color=TRAIN, ax=axes)
+    figure, axes = canvas(7.5, 1.2 + 0.38 * len(classes))
+    sns.barplot(x=list(scores), y=list(classes), color=FIRST, ax=axes)
     for position, score in enumerate(scores):
         # In a column of their own, where the line of the mean crosses none.
         axes.text(1.02, position, f"{score:.3f}", va="center", fontsize=9)
     mean = float(np.mean(scores))
-    axes.axvline(mean, color=HIGHLIGHT, linestyle="--", label=f"macro F1 {mean:.3f}")
+    axes.axvline(mean, color=THIRD, linestyle="--", label=f"macro F1 {mean:.3f}")
     axes.set(xlim=(0, 1.12), xlabel="F1 on the test images", ylabel="")
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     sns.despine(ax=axes)
@@ -154,35 +123,6 @@ def augmentations(train: ImageSplit, classes: Sequence[str], augmented: NDArray[
         grid[0, column].set_title(classes[train.labels[column]], fontsize=8)
     figure.suptitle("Training images, and below each one augmented version of it")
     return figure
-
-
-def comparison(values: pd.DataFrame) -> Figure:
-    """Bars side by side.
-
-    Args:
-        values: a row per metric, a column per architecture.
-    """
-    figure, axes = _figure(1.8 + 0.9 * len(values), 4.2)
-    long = values.melt(ignore_index=False, var_name="architecture", value_name="value")
-    sns.barplot(
-        long.reset_index(names="metric"),
-        x="metric",
-        y="value",
-        hue="architecture",
-        palette="colorblind",
-        ax=axes,
-    )
-    for bars in axes.containers:
-        axes.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)  # type: ignore[arg-type]
-    axes.set(xlabel="", ylabel="on the test images", ylim=(0, 1.05))
-    axes.legend(frameon=False, ncols=len(values.columns), loc="lower left", bbox_to_anchor=(0, 1))
-    sns.despine(ax=axes)
-    return figure
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    return figure, figure.subplots()
 
 
 def _grid(

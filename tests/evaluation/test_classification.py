@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trackml.data import ImageData
-from trackml.evaluation import figures
-from trackml.evaluation.report import compare_architectures, evaluate_classifier
+from trackml.evaluation.classification import evaluate_classifier
+from trackml.evaluation.comparison import compare_architectures
+from trackml.evaluation.figures import classification as figures
+from trackml.evaluation.figures.training import learning_curves
 from trackml.history import History
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -114,7 +116,7 @@ def test_a_perfect_model_has_an_empty_gallery() -> None:
 
 
 def test_the_best_epoch_is_marked(history: History) -> None:
-    figure = figures.learning_curves(history)
+    figure = learning_curves(history)
     legend = figure.axes[1].get_legend()
     assert legend is not None
     assert "best epoch 3: val 0.8000" in [text.get_text() for text in legend.get_texts()]

@@ -1,0 +1,1 @@
+"""Figures made for reading. Each function returns a matplotlib Figure; no global state."""

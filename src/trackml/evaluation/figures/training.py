@@ -1,0 +1,60 @@
+"""Figures on runs, whatever the task."""
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from trackml.evaluation.figures.canvas import FIRST, SECOND, THIRD, canvas, canvases
+from trackml.history import History
+
+
+def learning_curves(history: History) -> Figure:
+    """Loss and metric per epoch, for training and validation, with the best epoch marked."""
+    epochs = range(1, len(history.rows) + 1)
+    figure, pair = canvases(2, width=11, height=4.2)
+    for axes, quantity in zip(pair, ("loss", history.metric), strict=True):
+        for split, colour in (("train", FIRST), ("val", SECOND)):
+            values = [row[f"{split}_{quantity}"] for row in history.rows]
+            axes.plot(epochs, values, color=colour, marker="o", markersize=3, label=split)
+        best = history.best[f"val_{quantity}"]
+        axes.axvline(history.best_epoch, color="0.6", linestyle="--", linewidth=1, zorder=0)
+        axes.plot(
+            history.best_epoch,
+            best,
+            marker="*",
+            markersize=14,
+            color=THIRD,
+            linestyle="none",
+            label=f"best epoch {history.best_epoch}: val {best:.4f}",
+        )
+        axes.set(title=quantity, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+        sns.despine(ax=axes)
+    return figure
+
+
+def comparison(values: pd.DataFrame) -> Figure:
+    """Bars side by side.
+
+    Args:
+        values: a row per metric, a column per architecture.
+    """
+    figure, axes = canvas(1.8 + 0.9 * len(values), 4.2)
+    long = values.melt(ignore_index=False, var_name="architecture", value_name="value")
+    sns.barplot(
+        long.reset_index(names="metric"),
+        x="metric",
+        y="value",
+        hue="architecture",
+        palette="colorblind",
+        ax=axes,
+    )
+    for bars in axes.containers:
+        axes.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)  # type: ignore[arg-type]
+    axes.set(xlabel="", ylabel="on the test images", ylim=(0, 1.05))
+    axes.legend(frameon=False, ncols=len(values.columns), loc="lower left", bbox_to_anchor=(0, 1))
+    sns.despine(ax=axes)
+    return figure
