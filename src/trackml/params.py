@@ -2,16 +2,43 @@
 
 import types
 from collections.abc import Mapping
-from typing import Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from trackml.errors import UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 ScheduleName = Literal["constant", "plateau", "cosine"]
+Activation = Literal["relu", "leaky_relu", "elu", "gelu"]
+OptimizerName = Literal["adam", "sgd", "rmsprop"]
+
+LARGEST_WIDTH = 10_000
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """The units of each layer in a text such as "64,32".
+
+    Raises:
+        ValueError: it is not such a text.
+    """
+    try:
+        numbers = tuple(int(number) for number in text.split(","))
+    except ValueError:
+        numbers = (0,)
+    if not all(1 <= number <= LARGEST_WIDTH for number in numbers):
+        raise ValueError(
+            f"expected integers from 1 to {LARGEST_WIDTH} with commas between, such as 64,32"
+        )
+    return numbers
+
+
+Widths = Annotated[
+    str, BeforeValidator(lambda value: ",".join(str(width) for width in widths(str(value))))
+]
+"""Units of each layer, as text: "64,32"."""
 
 
 class Params(BaseModel):
@@ -66,6 +93,16 @@ class KerasParams(Params):
     """What pipelines in Keras add."""
 
     precision: Precision = Field("auto", description="arithmetic of the training steps")
+
+
+class DenseParams(KerasParams):
+    """What pipelines of dense Keras networks add."""
+
+    activation: Activation = Field("relu", description="of the hidden layers")
+    dropout: float = Field(0.0, ge=0, lt=1, description="rate after each hidden layer")
+    patience: int = Field(
+        0, ge=0, description="stop after so many epochs without a better one; 0 = never"
+    )
 
 
 def allowed(field: FieldInfo) -> str:

@@ -58,6 +58,7 @@ def _housing(
         (test[:, :-1], test[:, -1]),
         columns=formats.HOUSING_FEATURES,
         target=formats.HOUSING_TARGET,
+        unit="100,000 US dollars",
         validation_split=validation_split,
         limit=limit,
         source=source,

@@ -29,7 +29,10 @@ class TableSplit:
 
 @dataclass(frozen=True)
 class TableData:
-    """Numeric columns and one target; `columns` names the features in order, `target` that."""
+    """Numeric columns and one target; `columns` names the features in order, `target` that.
+
+    `unit` is the target's.
+    """
 
     name: str
     train: TableSplit
@@ -37,6 +40,7 @@ class TableData:
     test: TableSplit
     columns: tuple[str, ...]
     target: str
+    unit: str
     sha256: str
     source: str
 
@@ -49,6 +53,7 @@ class TableData:
         *,
         columns: Sequence[str],
         target: str = "target",
+        unit: str = "",
         validation_split: float = 0.1,
         limit: int = 0,
         source: str = "arrays in memory",
@@ -74,6 +79,7 @@ class TableData:
             test=_split(*held_back),
             columns=tuple(columns),
             target=target,
+            unit=unit,
             sha256=sha256 or sum_of(features, targets, *held_back),
             source=source,
         )

@@ -1,13 +1,14 @@
 """Training Keras models: epochs of compiled calls over arrays that stay in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trackml.history import EpochHook, History, Metric
-from trackml.params import KerasParams
+from trackml.params import KerasParams, OptimizerName
 from trackml.tensorflow import keras, tf
 from trackml.training.loop import CLASSIFICATION, Array, Data, Objective, run_epochs
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
@@ -19,6 +20,11 @@ Augment = Callable[[Any, Any], Any]
 STEPS_PER_CALL = 50  # between two returns to Python: enough to make its cost vanish
 PREDICT_BATCH = 1_000
 
+OPTIMIZERS: Mapping[OptimizerName, Callable[[float], keras.Optimizer]] = {
+    "adam": keras.optimizers.Adam,
+    "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
+    "rmsprop": keras.optimizers.RMSprop,
+}
 _LOSS: Mapping[Metric, str] = {
     "accuracy": "sparse_categorical_crossentropy",
     "mae": "mean_squared_error",
