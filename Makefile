@@ -5,7 +5,7 @@ ARGS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test lint format ui requirements clean
+.PHONY: run test lint format benchmarks ui requirements clean
 
 run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
 	mlflow run . -e $(ENTRY) --env-manager local $(ARGS)
@@ -21,6 +21,10 @@ lint: .venv/ready
 format: .venv/ready
 	ruff check --fix .
 	ruff format .
+
+benchmarks: .venv/ready  ## about ten minutes; let nothing else run meanwhile
+	PYTHONPATH=. python -m benchmarks.dense_mnist
+	PYTHONPATH=. python -m benchmarks.housing
 
 ui: .venv/ready
 	mlflow ui --backend-store-uri sqlite:///mlflow.db

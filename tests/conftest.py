@@ -68,26 +68,43 @@ def runs(folder: Path) -> "list[Run]":
     return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
 
 
+PIPELINES = {
+    "fashion": ("pipelines.fashion", *SHORT),
+    "fashion_aug": ("pipelines.fashion", *SHORT, "--augment"),
+    "dense_mnist": ("pipelines.dense_mnist", *SHORT),
+    "housing": ("pipelines.housing", *SHORT),
+}
+
+
 @dataclass(frozen=True)
 class Finished:
-    """A folder with two finished runs, and what they said."""
+    """A folder with a finished run of each entry point, and what they said."""
 
     folder: Path
-    said: "list[subprocess.CompletedProcess[str]]"
+    said: "dict[str, subprocess.CompletedProcess[str]]"
 
     @property
     def client(self) -> "MlflowClient":
         return read(self.folder)
 
+    def run(self, name: str) -> "Run":
+        return dict(zip(self.said, runs(self.folder), strict=True))[name]
+
+    def artifacts(self, name: str, path: str | None = None) -> Iterator[str]:
+        """The paths of all files among a run's artifacts."""
+        for entry in self.client.list_artifacts(self.run(name).info.run_id, path):
+            if entry.is_dir:
+                yield from self.artifacts(name, entry.path)
+            else:
+                yield entry.path
+
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Short runs of `fashion` and then `fashion_aug` on real data, started as a user does."""
+    """Short runs on real data, one after the other, started as a user does."""
     folder = tmp_path_factory.mktemp("finished")
-    said = [
-        start("pipelines.fashion", *SHORT, *flags, folder=folder) for flags in ([], ["--augment"])
-    ]
-    for result in said:
+    said = {name: start(*command, folder=folder) for name, command in PIPELINES.items()}
+    for result in said.values():
         assert result.returncode == 0, result.stderr
     return Finished(folder, said)
 

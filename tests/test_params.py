@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from trackml.errors import UsageError
-from trackml.params import Params
+from trackml.params import Params, Widths, widths
 
 
 class Example(Params):
@@ -14,6 +14,7 @@ class Example(Params):
     batch_size: int = Field(8, ge=1, description="rows")
     learning_rate: float = Field(0.1, gt=0, description="step")
     dropout: float = Field(0.2, ge=0, lt=1, description="rate")
+    layers: Widths = Field("8,4", description="units")
     mode: Literal["slow", "fast"] = Field("slow", description="how")
 
 
@@ -78,3 +79,20 @@ def test_dropout_accepts_its_range_and_nothing_else(rate: float) -> None:
     else:
         with pytest.raises(UsageError):
             Example.parse({"dropout": rate})
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=1, max_size=5))
+def test_widths_are_read_with_or_without_spaces(numbers: list[int]) -> None:
+    for comma in (",", ", ", " ,"):
+        params = Example.parse({"layers": comma.join(map(str, numbers))})
+        assert widths(params.layers) == tuple(numbers)
+        assert params.as_text()["layers"] == ",".join(map(str, numbers))
+
+
+@pytest.mark.parametrize("text", ["", ",", "64,", "64,x", "64;32", "64.5", "0", "-8", "10001"])
+def test_other_widths_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        Example.parse({"layers": text})
+    assert str(refusal.value) == (
+        f"--layers {text}: expected integers from 1 to 10000 with commas between, such as 64,32"
+    )

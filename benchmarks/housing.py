@@ -1,0 +1,64 @@
+"""Training of `housing` by trackml's loop against `model.fit` of the same model on arrays.
+
+python -m benchmarks.housing --rounds 3
+"""
+
+import argparse
+from statistics import mean
+from time import perf_counter
+
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.side_by_side import in_turns, show
+from pipelines.housing import Params
+from trackml.data import load
+from trackml.evaluation.metrics import regression_metrics
+from trackml.models.keras import dense_regressor
+from trackml.params import widths
+from trackml.seeding import seed_everything
+from trackml.tensorflow import keras
+from trackml.training.keras import fit, predict
+from trackml.training.loop import REGRESSION
+
+
+def main(rounds: int, epochs: int) -> None:
+    """Each round has a seed of its own, which both ways start from."""
+    data = load("california_housing", validation_split=0.2)
+    scaler = StandardScaler().fit(data.train.features)
+    scores: dict[str, list[dict[str, float]]] = {"trackml": [], "model.fit": []}
+
+    def way(name: str) -> float:
+        params = Params.parse({"epochs": epochs, "seed": len(scores[name])})
+        seed_everything(params.seed)
+        model = dense_regressor(scaler.mean_, scaler.scale_, widths(params.hidden_units))
+        adam = keras.optimizers.Adam(params.learning_rate)
+        started = perf_counter()
+        if name == "trackml":
+            fit(model, data, params, optimizer=adam, objective=REGRESSION)
+        else:
+            model.compile(adam, loss="mse", metrics=["mae"])
+            model.fit(
+                *data.train.arrays,
+                batch_size=params.batch_size,
+                epochs=epochs,
+                validation_data=data.validation.arrays,
+                verbose=0,
+            )
+        seconds = perf_counter() - started
+        answers = predict(model, data.test.features)
+        scores[name].append(regression_metrics(answers, data.test.target))
+        return seconds
+
+    seconds = in_turns({name: lambda name=name: way(name) for name in scores}, rounds)  # type: ignore[misc]
+    show(f"housing, training for {epochs} epochs", seconds, targets={"model.fit": 0.45})
+    for name, reached in scores.items():
+        rmse, mae = (mean(score[metric] for score in reached) for metric in ("rmse", "mae"))
+        print(f"{name}: mean test RMSE {rmse:.4f}, MAE {mae:.4f} (seeds 0 to {rounds - 1})")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=100)
+    given = parser.parse_args()
+    main(given.rounds, given.epochs)

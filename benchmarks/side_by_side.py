@@ -1,0 +1,73 @@
+"""Ways of doing the same thing, timed in turns: A B A B.
+
+Timings of one machine drift with its load, so only ratios of what ran side by side are of use.
+"""
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from os import cpu_count
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+Way = Callable[[], float]
+"""Does the thing once, and returns the seconds that count."""
+
+
+def in_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way in each round, the ways taking turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(1, rounds + 1):
+        for name, way in ways.items():
+            seconds[name].append(way())
+            print(f"round {number}/{rounds}: {name} {seconds[name][-1]:.2f} s", flush=True)
+    return seconds
+
+
+def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[str, float]) -> None:
+    """Print the first way against each other one, as ratios, with the machine and the versions.
+
+    Args:
+        targets: what the ratio to a way is to be at most.
+    """
+    (ours, own), *others = seconds.items()
+    table = Table("way", *"median least most ratio rounds target".split(), title=title)
+    table.columns[0].no_wrap = True
+    table.add_row(ours, *_three(own))
+    for name, theirs in others:
+        ratios = [mine / other for mine, other in zip(own, theirs, strict=True)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        target = f"{targets[name]:.2f}" if name in targets else ""
+        ratio = f"{median(own) / median(theirs):.2f}"
+        table.add_row(name, *_three(theirs), ratio, spread, target)
+    console = Console(highlight=False, width=100)
+    console.print(table)
+    console.print(
+        f"n = {len(own)} rounds in turns; ratio: {ours} to the other, of medians, and the least and "
+        f"most of the rounds; {machine()}"
+    )
+
+
+def machine() -> str:
+    """The processor, the versions and the date of a measurement."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "mlflow"))
+    return (
+        f"{cpu_count()} cores of {_processor()}, Python {platform.python_version()}, {packages}, "
+        f"{datetime.now(UTC):%Y-%m-%d}"
+    )
+
+
+def _three(values: Sequence[float]) -> list[str]:
+    return [f"{value:.2f} s" for value in (median(values), min(values), max(values))]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "?")

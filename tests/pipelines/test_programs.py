@@ -1,0 +1,211 @@
+"""Pipelines as programs: bad input, signals, a closed network, `mlflow run`."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SHORT, entry_points, read, runs, start, user_environment
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "flags", "line"),
+    [
+        ("fashion", ["--epochs", "0"], "error: --epochs 0: expected an integer >= 1"),
+        ("fashion", ["--batch_size", "-1"], "error: --batch_size -1: expected an integer >= 1"),
+        ("fashion", ["--dropout", "1.5"], "error: --dropout 1.5: expected a number >= 0 and < 1"),
+        (
+            "fashion",
+            ["--learning_rate", "nan"],
+            "error: --learning_rate nan: expected a number",
+        ),
+        (
+            "fashion",
+            ["--rotate", "3"],
+            "error: --rotate: there is no such flag; did you mean --rotation?",
+        ),
+        (
+            "fashion",
+            ["--validation_split", "1"],
+            "error: --validation_split 1: expected a number",
+        ),
+        (
+            "fashion",
+            ["--validation_split", "1e-9"],
+            "error: --validation_split 1e-09: of 60",
+        ),
+        ("dense_mnist", ["--activation", "foo"], "error: --activation foo: expected relu or leaky"),
+        ("dense_mnist", ["--patience", "-1"], "error: --patience -1: expected an integer >= 0"),
+        ("dense_mnist", ["--hidden_layers", "0"], "error: --hidden_layers 0: expected an integer"),
+        ("dense_mnist", ["--optimizer", "adamw"], "error: --optimizer adamw: expected adam or sgd"),
+        ("dense_mnist", ["--schedule", "step"], "error: --schedule step: expected constant or"),
+        ("housing", ["--hidden_units", "64,x"], "error: --hidden_units 64,x: expected integers"),
+        ("housing", ["--hidden_units", "64,0"], "error: --hidden_units 64,0: expected integers"),
+        ("housing", ["--hidden_units", ""], "error: --hidden_units : expected integers from 1"),
+        ("housing", ["--activation", "foo"], "error: --activation foo: expected relu or leaky"),
+        ("housing", ["--patience", "1.5"], "error: --patience 1.5: expected an integer >= 0"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_made(
+    pipeline: str, flags: list[str], line: str, tmp_path: Path
+) -> None:
+    result = start(f"pipelines.{pipeline}", *flags, folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_not_a_number_fails_the_run_and_registers_nothing(tmp_path: Path) -> None:
+    result = start("pipelines.fashion", *SHORT, "--learning_rate", "1e10", folder=tmp_path)
+    assert result.returncode == 1
+    assert "is nan in epoch 1" in result.stderr
+    (run,) = runs(tmp_path)
+    assert run.info.status == "FAILED"
+    assert "epoch 1" in run.data.tags["trackml.failure"]
+    assert not read(tmp_path).search_registered_models()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_mid_training_leaves_the_run_killed(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.fashion", "--epochs", "500", "--limit", "2000"],
+        cwd=tmp_path,
+        env=user_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    process.stdout.readline()  # the first epoch is done
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors.count("\n") == 1
+    (run,) = runs(tmp_path)
+    assert run.info.status == "KILLED"
+
+
+def test_ctrl_c_in_mlflow_run_is_told_from_a_failure(tmp_path: Path) -> None:
+    """The terminal signals all processes, and MLflow then signals its child again.
+
+    The status is MLflow's last word, FAILED for all that did not end well; the tag is ours.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "fashion"]
+        + ["--env-manager", "local", "-P", "epochs=500", "-P", "limit=2000"],
+        cwd=tmp_path,
+        env=user_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    assert any(line.startswith("epoch") for line in process.stdout)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    (run,) = runs(tmp_path)
+    assert run.info.status in {"KILLED", "FAILED"}
+    assert run.data.tags["trackml.failure"] == "stopped by a signal"
+
+
+@pytest.fixture
+def silent_proxy() -> Iterator[str]:
+    """The address of something that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_with_nothing_reachable_it_ends_within_10_seconds_and_says_what_to_do(
+    tmp_path: Path, silent_proxy: str
+) -> None:
+    proxies = dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), silent_proxy
+    )
+    cache = tmp_path / "cache"
+    started = time.monotonic()
+    result = start(
+        "pipelines.fashion", folder=tmp_path, TRACKML_DATA_DIR=str(cache), no_proxy="", **proxies
+    )
+    assert time.monotonic() - started < 10
+    assert result.returncode == 1
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("error: fashion_mnist: nobody delivered it")
+    assert f"Put into {cache / 'fashion_mnist'}: train-images-idx3-ubyte or" in error
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_help_is_there_at_once(tmp_path: Path) -> None:
+    started = time.monotonic()
+    result = start("pipelines.fashion", "--help", folder=tmp_path)
+    assert time.monotonic() - started < 1.5
+    assert "largest rotation, degrees [a number >= 0 and <= 180] (default: 10.0)" in " ".join(
+        result.stdout.split()
+    )
+
+
+def test_four_starts_at_once_in_an_empty_folder_share_one_database(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pipelines.fashion", "--epochs", "1", "--limit", "500"]
+            + ["--seed", str(seed)],
+            cwd=tmp_path,
+            env=user_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in range(4)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
+    finished = runs(tmp_path)
+    assert [run.info.status for run in finished] == ["FINISHED"] * 4
+    assert len({run.info.experiment_id for run in finished}) == 1
+    client = read(tmp_path)
+    champion = client.get_model_version_by_alias("fashion_mnist", "champion")
+    best = max(finished, key=lambda run: run.data.metrics["best_val_accuracy"])
+    held = client.get_run(str(champion.run_id)).data.metrics["best_val_accuracy"]
+    assert held == best.data.metrics["best_val_accuracy"]
+
+
+def test_mlflow_run_works_from_another_folder_with_its_own_text_of_a_number(tmp_path: Path) -> None:
+    result = start(
+        *("mlflow", "run", str(ROOT), "-e", "fashion", "--env-manager", "local"),
+        *("-P", "learning_rate=1e-3", "-P", "epochs=1", "-P", "limit=500"),
+        folder=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    (run,) = runs(tmp_path)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "cnn")
+    assert run.data.params["learning_rate"] == "1e-3"
+    assert run.data.params["epochs"] == "1"
+    assert "test_accuracy" in run.data.metrics
+
+
+# Parameters that an entry point fixes, or that have no effect there.
+NOT_TURNED = {"fashion": {"augment", "rotation", "zoom", "shift"}, "fashion_aug": {"augment"}}
+
+
+@pytest.mark.parametrize("name", list(entry_points()))
+def test_mlproject_and_params_have_the_same_names_and_defaults(name: str) -> None:
+    entry = entry_points()[name]
+    (module,) = re.findall(r"-m (pipelines\.\w+)", entry["command"])
+    defaults = import_module(module).Params.parse({}).as_text()
+    for parameter, declared in entry["parameters"].items():
+        assert str(declared["default"]) == defaults[parameter], parameter
+        assert f"--{parameter} {{{parameter}}}" in entry["command"]
+    undeclared = set(defaults) - set(entry["parameters"])
+    assert undeclared == {"resume"} | NOT_TURNED.get(name, set())
