@@ -1,6 +1,6 @@
 """Training of `housing` by trackml's loop against `model.fit` of the same model on arrays.
 
-python -m benchmarks.housing --rounds 3
+python -m benchmarks.housing --rounds 5
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main(rounds: int, epochs: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=100)
     given = parser.parse_args()
     main(given.rounds, given.epochs)

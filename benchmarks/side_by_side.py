@@ -35,7 +35,7 @@ def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[st
         targets: what the ratio to a way is to be at most.
     """
     (ours, own), *others = seconds.items()
-    table = Table("way", *"median least most ratio rounds target".split(), title=title)
+    table = Table("way", "median", "least", "most", "ratio", "rounds", "target", title=title)
     table.columns[0].no_wrap = True
     table.add_row(ours, *_three(own))
     for name, theirs in others:
@@ -47,8 +47,8 @@ def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[st
     console = Console(highlight=False, width=100)
     console.print(table)
     console.print(
-        f"n = {len(own)} rounds in turns; ratio: {ours} to the other, of medians, and the least and "
-        f"most of the rounds; {machine()}"
+        f"n = {len(own)} rounds in turns; ratio: {ours} to the other, of medians, then the least "
+        f"and most of all rounds; {machine()}"
     )
 
 

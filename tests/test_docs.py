@@ -66,7 +66,7 @@ def test_readmes_lines_load_a_model_in_other_code(finished: Finished) -> None:
         assert result.returncode == 0, result.stderr
         said.append(result.stdout)
     assert re.search(r"\[\d \d \d\]\n$", said[0])  # behind Keras's progress bar
-    assert len(re.findall(r"\[\d\.\d+\]", said[1])) == 3
+    assert len(re.findall(r"\[\d\.\d+ *\]", said[1])) == 3
 
 
 def test_readme_lists_every_entry_point_with_its_parameters_and_defaults() -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trackml.data import ImageSplit
-from trackml.evaluation.figures.canvas import DPI, FIRST, THIRD, canvas
+from trackml.evaluation.figures.canvas import DPI, FIRST, THIRD, canvas, label_cells
 
 
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
@@ -48,10 +48,7 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
         xlabel="predicted",
         ylabel="true",
     )
-    axes.tick_params(axis="x", rotation=40)
-    axes.tick_params(axis="y", rotation=0)
-    for label in axes.get_xticklabels():
-        label.set_horizontalalignment("right")
+    label_cells(axes)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from trackml.evaluation.figures.canvas import FIRST, SECOND, canvas, canvases
+from trackml.evaluation.figures.canvas import FIRST, SECOND, canvas, canvases, label_cells
 
 Floats = NDArray[np.floating[Any]]
 
@@ -137,10 +137,7 @@ def correlations(table: pd.DataFrame) -> Figure:
         ax=axes,
     )
     axes.set(title=f"Correlations over {len(table):,} training rows")
-    axes.tick_params(axis="y", rotation=0)
-    axes.tick_params(axis="x", rotation=40)
-    for label in axes.get_xticklabels():
-        label.set_horizontalalignment("right")
+    label_cells(axes)
     return figure
 
 
