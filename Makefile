@@ -23,8 +23,8 @@ format: .venv/ready
 	ruff format .
 
 benchmarks: .venv/ready  ## about ten minutes; let nothing else run meanwhile
-	PYTHONPATH=. python -m benchmarks.dense_mnist
-	PYTHONPATH=. python -m benchmarks.housing
+	PYTHONPATH=src python -m benchmarks.dense_mnist
+	PYTHONPATH=src python -m benchmarks.housing
 
 ui: .venv/ready
 	mlflow ui --backend-store-uri sqlite:///mlflow.db

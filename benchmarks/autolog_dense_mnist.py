@@ -1,6 +1,6 @@
 """The dense MNIST network as a user would write it without trackml: the other side of a benchmark.
 
-python autolog_dense_mnist.py mnist.npz [--pinned]
+python autolog_dense_mnist.py mnist.npz [--pip_requirements]
 """
 
 import sys
@@ -35,7 +35,7 @@ with mlflow.start_run():
     mlflow.log_metrics({"test_loss": test_loss, "test_accuracy": test_accuracy})
     signature = infer_signature(x_test[:2], model.predict(x_test[:2]))
     # Without a list of packages, MLflow loads the model in a new process to find one.
-    requirements = ["tensorflow", "keras"] if "--pinned" in sys.argv else None
+    requirements = ["tensorflow", "keras"] if "--pip_requirements" in sys.argv else None
     mlflow.keras.log_model(
         model,
         name="model",

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -17,6 +19,7 @@ from benchmarks.side_by_side import in_turns, show
 from trackml.data import load
 
 ROOT = Path(__file__).parents[1]
+PIPELINE = ["-m", "pipelines.dense_mnist"]
 PLAIN = str(ROOT / "benchmarks" / "autolog_dense_mnist.py")
 
 
@@ -26,16 +29,19 @@ def main(rounds: int) -> None:
         arrays = str(_arrays(Path(folder)))
         seconds = in_turns(
             {
-                "pipeline": lambda: _process("-m", "pipelines.dense_mnist"),
-                "autolog script": lambda: _process(PLAIN, arrays),
-                "the same, packages listed": lambda: _process(PLAIN, arrays, "--pinned"),
+                "pipeline": partial(_process, PIPELINE),
+                "autolog script": partial(_process, [PLAIN, arrays]),
+                "autolog script with pip_requirements": partial(
+                    _process, [PLAIN, arrays, "--pip_requirements"]
+                ),
+                "pipeline in float32": partial(_process, [*PIPELINE, "--precision", "float32"]),
             },
             rounds,
         )
     show("dense_mnist, whole process", seconds, targets={"autolog script": 0.8})
 
 
-def _process(*command: str) -> float:
+def _process(command: Sequence[str], _round: int) -> float:
     """Seconds that a Python program takes in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         started = perf_counter()

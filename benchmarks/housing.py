@@ -4,6 +4,7 @@ python -m benchmarks.housing --rounds 5
 """
 
 import argparse
+from functools import partial
 from statistics import mean
 from time import perf_counter
 
@@ -14,7 +15,7 @@ from pipelines.housing import Params
 from trackml.data import load
 from trackml.evaluation.metrics import regression_metrics
 from trackml.models.keras import dense_regressor
-from trackml.params import widths
+from trackml.params import parse_widths
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
 from trackml.training.keras import fit, predict
@@ -27,10 +28,10 @@ def main(rounds: int, epochs: int) -> None:
     scaler = StandardScaler().fit(data.train.features)
     scores: dict[str, list[dict[str, float]]] = {"trackml": [], "model.fit": []}
 
-    def way(name: str) -> float:
-        params = Params.parse({"epochs": epochs, "seed": len(scores[name])})
+    def train(name: str, seed: int) -> float:
+        params = Params.parse({"epochs": epochs, "seed": seed})
         seed_everything(params.seed)
-        model = dense_regressor(scaler.mean_, scaler.scale_, widths(params.hidden_units))
+        model = dense_regressor(scaler.mean_, scaler.scale_, parse_widths(params.hidden_units))
         adam = keras.optimizers.Adam(params.learning_rate)
         started = perf_counter()
         if name == "trackml":
@@ -49,7 +50,7 @@ def main(rounds: int, epochs: int) -> None:
         scores[name].append(regression_metrics(answers, data.test.target))
         return seconds
 
-    seconds = in_turns({name: lambda name=name: way(name) for name in scores}, rounds)  # type: ignore[misc]
+    seconds = in_turns({name: partial(train, name) for name in scores}, rounds)
     show(f"housing, training for {epochs} epochs", seconds, targets={"model.fit": 0.45})
     for name, reached in scores.items():
         rmse, mae = (mean(score[metric] for score in reached) for metric in ("rmse", "mae"))

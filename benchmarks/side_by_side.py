@@ -14,17 +14,17 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-Way = Callable[[], float]
-"""Does the thing once, and returns the seconds that count."""
+Way = Callable[[int], float]
+"""Does the thing once, in the round of that number, from 0; returns the seconds that count."""
 
 
 def in_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
     """Seconds of each way in each round, the ways taking turns."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(1, rounds + 1):
+    for number in range(rounds):
         for name, way in ways.items():
-            seconds[name].append(way())
-            print(f"round {number}/{rounds}: {name} {seconds[name][-1]:.2f} s", flush=True)
+            seconds[name].append(way(number))
+            print(f"round {number + 1}/{rounds}: {name} {seconds[name][-1]:.2f} s", flush=True)
     return seconds
 
 

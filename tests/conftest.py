@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.pipelines.expected import EXPECTED
 from trackml.data import ImageData
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ MLFLOW_VARIABLES = (
     "MLFLOW_EXPERIMENT_ID",
     "MLFLOW_EXPERIMENT_NAME",
 )
-
-SHORT = ("--limit", "3000", "--epochs", "2")
 
 
 def start(*command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -68,14 +67,6 @@ def runs(folder: Path) -> "list[Run]":
     return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
 
 
-PIPELINES = {
-    "fashion": ("pipelines.fashion", *SHORT),
-    "fashion_aug": ("pipelines.fashion", *SHORT, "--augment"),
-    "dense_mnist": ("pipelines.dense_mnist", *SHORT),
-    "housing": ("pipelines.housing", *SHORT),
-}
-
-
 @dataclass(frozen=True)
 class Finished:
     """A folder with a finished run of each entry point, and what they said."""
@@ -90,6 +81,12 @@ class Finished:
     def run(self, name: str) -> "Run":
         return dict(zip(self.said, runs(self.folder), strict=True))[name]
 
+    def model_folder(self, task: str, alias: str) -> Path:
+        """Where a registered version's files are."""
+        version = self.client.get_model_version_by_alias(task, alias)
+        (file,) = self.folder.rglob(f"{str(version.source).split('/')[-1]}/artifacts/MLmodel")
+        return file.parent
+
     def artifacts(self, name: str, path: str | None = None) -> Iterator[str]:
         """The paths of all files among a run's artifacts."""
         for entry in self.client.list_artifacts(self.run(name).info.run_id, path):
@@ -103,7 +100,7 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Short runs on real data, one after the other, started as a user does."""
     folder = tmp_path_factory.mktemp("finished")
-    said = {name: start(*command, folder=folder) for name, command in PIPELINES.items()}
+    said = {name: start(*entry.command, folder=folder) for name, entry in EXPECTED.items()}
     for result in said.values():
         assert result.returncode == 0, result.stderr
     return Finished(folder, said)

@@ -6,13 +6,13 @@ from pydantic import Field
 
 from trackml.cli import exit_code, parse_flags
 from trackml.errors import TrackmlError, UsageError
-from trackml.params import Params
+from trackml.params import BatchSize, Epochs, LearningRate, Params
 
 
 class Example(Params):
-    epochs: int = Field(3, ge=1, description="passes over the data")
-    batch_size: int = Field(8, ge=1, description="rows")
-    learning_rate: float = Field(0.1, gt=0, description="step")
+    epochs: Epochs = 3
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = 0.1
     augment: bool = Field(False, description="change the images")
 
 
@@ -65,7 +65,7 @@ def test_help_shows_each_flag_with_its_range_and_default(
     words = " ".join(capsys.readouterr().out.split())
     assert end.value.code == 0
     assert "Fits a line." in words
-    assert "passes over the data [an integer >= 1] (default: 3)" in words
+    assert "passes over the training data [an integer >= 1] (default: 3)" in words
 
 
 def raising(error: BaseException) -> int:

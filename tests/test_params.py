@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from trackml.errors import UsageError
-from trackml.params import Params, Widths, widths
+from trackml.params import BatchSize, Dropout, Epochs, LearningRate, Params, Widths, parse_widths
 
 
 class Example(Params):
-    epochs: int = Field(3, ge=1, description="passes")
-    batch_size: int = Field(8, ge=1, description="rows")
-    learning_rate: float = Field(0.1, gt=0, description="step")
-    dropout: float = Field(0.2, ge=0, lt=1, description="rate")
-    layers: Widths = Field("8,4", description="units")
+    epochs: Epochs = 3
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = 0.1
+    dropout: Dropout = 0.2
+    layers: Widths = "8,4"
     mode: Literal["slow", "fast"] = Field("slow", description="how")
 
 
@@ -85,7 +85,7 @@ def test_dropout_accepts_its_range_and_nothing_else(rate: float) -> None:
 def test_widths_are_read_with_or_without_spaces(numbers: list[int]) -> None:
     for comma in (",", ", ", " ,"):
         params = Example.parse({"layers": comma.join(map(str, numbers))})
-        assert widths(params.layers) == tuple(numbers)
+        assert parse_widths(params.layers) == tuple(numbers)
         assert params.as_text()["layers"] == ",".join(map(str, numbers))
 
 

@@ -13,8 +13,6 @@ from trackml.history import EpochHook
 if TYPE_CHECKING:
     from trackml.tracking.run import Result
 
-_SHOWN_PER_EPOCH = ("loss", "accuracy", "mae")
-
 
 @contextmanager
 def progress(epochs: int) -> Iterator[EpochHook]:
@@ -23,10 +21,9 @@ def progress(epochs: int) -> Iterator[EpochHook]:
 
     def line(epoch: int, metrics: Mapping[str, float]) -> str:
         scores = [
-            f"{name} {metrics[name]:.4f}"
-            for quantity in _SHOWN_PER_EPOCH
-            for name in (f"train_{quantity}", f"val_{quantity}")
-            if name in metrics
+            f"{name} {value:.4f}"
+            for name, value in metrics.items()
+            if name.startswith(("train_", "val_"))
         ]
         number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
         return "  ".join([number, *scores, f"{metrics['epoch_seconds']:.1f} s"])

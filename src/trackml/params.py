@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -17,8 +18,38 @@ OptimizerName = Literal["adam", "sgd", "rmsprop"]
 
 LARGEST_WIDTH = 10_000
 
+# What a field accepts and what it is, once for all pipelines: each adds its own default.
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="seed of everything that is random")]
+Epochs = Annotated[int, Field(ge=1, description="passes over the training data")]
+BatchSize = Annotated[int, Field(ge=1, description="examples per optimiser step")]
+LearningRate = Annotated[float, Field(gt=0, description="step size of the optimiser")]
+HeldOut = Annotated[
+    float, Field(gt=0, lt=1, description="share of the training data held out, from its end")
+]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="share of a layer's outputs set to 0")]
+Patience = Annotated[
+    int, Field(ge=0, description="stop after so many epochs without a better one; 0 = never")
+]
+Schedule = Annotated[
+    ScheduleName,
+    Field(
+        description="how the learning rate changes: plateau halves it when val_loss stalls, "
+        "cosine takes it towards 0"
+    ),
+]
 
-def widths(text: str) -> tuple[int, ...]:
+
+@dataclass(frozen=True)
+class Expected:
+    """What a field accepts, in words, where its type does not say it."""
+
+    words: str
+
+
+_WIDTHS = Expected(f"integers from 1 to {LARGEST_WIDTH} with commas between, such as 64,32")
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
     """The units of each layer in a text such as "64,32".
 
     Raises:
@@ -29,16 +60,21 @@ def widths(text: str) -> tuple[int, ...]:
     except ValueError:
         numbers = (0,)
     if not all(1 <= number <= LARGEST_WIDTH for number in numbers):
-        raise ValueError(
-            f"expected integers from 1 to {LARGEST_WIDTH} with commas between, such as 64,32"
-        )
+        raise ValueError(f"expected {_WIDTHS.words}")
     return numbers
 
 
+def _without_spaces(value: object) -> str:
+    return ",".join(str(width) for width in parse_widths(str(value)))
+
+
 Widths = Annotated[
-    str, BeforeValidator(lambda value: ",".join(str(width) for width in widths(str(value))))
+    str,
+    BeforeValidator(_without_spaces),
+    _WIDTHS,
+    Field(description="units of each hidden layer"),
 ]
-"""Units of each layer, as text: "64,32"."""
+"""A text that `parse_widths` reads."""
 
 
 class Params(BaseModel):
@@ -46,13 +82,11 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of everything that is random")
-    epochs: int = Field(ge=1, description="passes over the training data")
-    batch_size: int = Field(ge=1, description="examples per optimiser step")
-    learning_rate: float = Field(gt=0, description="step size of the optimiser")
-    validation_split: float = Field(
-        0.1, gt=0, lt=1, description="share of the official training data held out, from its end"
-    )
+    seed: Seed = 0
+    epochs: Epochs
+    batch_size: BatchSize
+    learning_rate: LearningRate
+    validation_split: HeldOut = 0.1
     limit: int = Field(0, ge=0, description="train on the first N examples only; 0 = all")
     # Every class of parameters has a method `register`, from its metaclass: hence the alias.
     register_model: bool = Field(
@@ -95,21 +129,13 @@ class KerasParams(Params):
     precision: Precision = Field("auto", description="arithmetic of the training steps")
 
 
-class DenseParams(KerasParams):
-    """What pipelines of dense Keras networks add."""
-
-    activation: Activation = Field("relu", description="of the hidden layers")
-    dropout: float = Field(0.0, ge=0, lt=1, description="rate after each hidden layer")
-    patience: int = Field(
-        0, ge=0, description="stop after so many epochs without a better one; 0 = never"
-    )
-
-
 def allowed(field: FieldInfo) -> str:
     """What a field accepts, in words: "an integer >= 1", "a number > 0 and < 1", "auto or cpu"."""
     bounds = []
     for rule in field.metadata:
         match rule:
+            case Expected(words=words):
+                return words
             case Ge(ge=bound):
                 bounds.append(f">= {bound}")
             case Gt(gt=bound):

@@ -11,7 +11,7 @@ from trackml.data import ImageData
 from trackml.evaluation.classification import evaluate_classifier
 from trackml.evaluation.comparison import compare_architectures
 from trackml.evaluation.figures import classification as figures
-from trackml.evaluation.figures.training import learning_curves
+from trackml.evaluation.figures.runs import learning_curves
 from trackml.history import History
 
 PNG = b"\x89PNG\r\n\x1a\n"

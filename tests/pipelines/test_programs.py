@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, SHORT, entry_points, read, runs, start, user_environment
+from tests.conftest import ROOT, entry_points, read, runs, start, user_environment
+from tests.pipelines.expected import SHORT
 
 
 @pytest.mark.parametrize(

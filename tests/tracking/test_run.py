@@ -9,7 +9,6 @@ import mlflow
 import pytest
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
-from pydantic import Field
 
 import trackml
 from tests.conftest import small_model
@@ -18,14 +17,14 @@ from trackml.cli import exit_code
 from trackml.data import ImageData
 from trackml.evaluation.report import Report
 from trackml.history import History
-from trackml.params import Params
+from trackml.params import BatchSize, Epochs, LearningRate, Params
 from trackml.tracking.run import Run, tracked_run
 
 
 class Example(Params):
-    epochs: int = Field(2, ge=1, description="passes")
-    batch_size: int = Field(8, ge=1, description="rows")
-    learning_rate: float = Field(0.001, gt=0, description="step")
+    epochs: Epochs = 2
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = 0.001
 
 
 def tracked(data: ImageData, **values: Any) -> Any:

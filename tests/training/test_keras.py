@@ -1,29 +1,28 @@
-"""The epoch loop, on models and data small enough to check by hand."""
+"""Training in Keras, on models and data small enough to check by hand."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import Field
 
 from tests.conftest import small_model
+from tests.pipelines.expected import without_times
 from trackml.data import ImageData
 from trackml.evaluation.metrics import score_classes
 from trackml.history import History, NonFiniteLoss
-from trackml.models.keras import describe, fashion_cnn
-from trackml.params import KerasParams, Precision
+from trackml.models.keras import fashion_cnn
+from trackml.params import BatchSize, Epochs, KerasParams, LearningRate, Precision
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
 from trackml.training.keras import _twin, fit, predict
-from trackml.training.schedules import Schedule, constant, cosine
+from trackml.training.schedules import Schedule, constant
 
 
 class Example(KerasParams):
-    epochs: int = Field(6, ge=1, description="passes")
-    batch_size: int = Field(32, ge=1, description="rows")
-    learning_rate: float = Field(0.01, gt=0, description="step")
-    precision: Precision = Field("float32", description="arithmetic")
+    epochs: Epochs = 6
+    batch_size: BatchSize = 32
+    learning_rate: LearningRate = 0.01
+    precision: Precision = "float32"
 
 
 def trained(
@@ -50,11 +49,6 @@ def trained(
         hooks=hooks,
     )
     return model, history
-
-
-def without_times(history: History) -> list[Mapping[str, float]]:
-    timed = {"epoch_seconds", "samples_per_second"}
-    return [{k: v for k, v in row.items() if k not in timed} for row in history.rows]
 
 
 def test_a_model_learns_and_keeps_the_weights_of_its_best_epoch(blobs: ImageData) -> None:
@@ -110,34 +104,6 @@ def test_an_epochs_training_loss_is_its_own(blobs: ImageData) -> None:
     after_first = score_classes(predict(model, blobs.train.images), blobs.train.labels)
     assert history.rows[1]["train_loss"] == pytest.approx(after_first["loss"], rel=1e-4)
     assert history.rows[0]["train_loss"] != pytest.approx(after_first["loss"], rel=0.1)
-
-
-def test_the_schedule_sets_the_rate_of_each_epoch(blobs: ImageData) -> None:
-    _, history = trained(blobs, epochs=4, learning_rate=0.02, schedule=cosine)
-    rates = [row["learning_rate"] for row in history.rows]
-    expected = [0.01 * (1 + np.cos(np.pi * done)) for done in (0, 0.25, 0.5, 0.75)]
-    assert rates == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize("patience", [1, 3])
-def test_patience_stops_when_no_epoch_was_better_for_so_long(
-    blobs: ImageData, patience: int
-) -> None:
-    """Steps this small change nothing: the first epoch stays the best."""
-    _, history = trained(blobs, learning_rate=1e-30, patience=patience)
-    assert (history.best_epoch, len(history.rows)) == (1, 1 + patience)
-
-
-def test_patience_does_not_stop_what_still_improves(blobs: ImageData) -> None:
-    _, history = trained(blobs, learning_rate=1e-4, patience=1)
-    assert len(history.rows) == 6
-
-
-def test_hooks_see_each_epoch_with_the_names_of_the_contract(blobs: ImageData) -> None:
-    seen: list[tuple[int, set[str]]] = []
-    trained(blobs, epochs=2, hooks=[lambda epoch, metrics: seen.append((epoch, set(metrics)))])
-    names = {"train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate"}
-    assert seen == [(e, names | {"epoch_seconds", "samples_per_second"}) for e in (1, 2)]
 
 
 def test_every_image_is_seen_once_in_each_epoch_in_another_order(blobs: ImageData) -> None:
@@ -204,7 +170,7 @@ def test_a_sequential_model_can_be_trained_too(blobs: ImageData) -> None:
 
 
 def test_the_twin_computes_in_bfloat16_but_for_its_output() -> None:
-    twin = _twin(fashion_cnn(), "bfloat16")
+    twin = _twin(fashion_cnn(10, 0.3), "bfloat16")
     dtypes = {layer.name: layer.compute_dtype for layer in twin.layers if layer.weights}
     assert dtypes.pop("probabilities") == "float32"
     assert set(dtypes.values()) == {"bfloat16"}
@@ -226,14 +192,3 @@ def test_adapted_statistics_and_all_their_digits_are_kept_in_bfloat16() -> None:
 def test_the_model_that_is_kept_carries_no_optimizer(blobs: ImageData) -> None:
     model, _ = trained(blobs, epochs=1)
     assert not model.compiled
-
-
-def test_the_documented_cnn() -> None:
-    parameters, summary = describe(fashion_cnn())
-    # 3*3*1*32+32, 3*3*32*64+64, 7*7*64*128+128, 128*10+10
-    assert parameters == 320 + 18_496 + 401_536 + 1_290
-    assert "N x 3136" in summary
-    assert "401,536" in summary
-    assert summary.splitlines()[-1].split() == ["trainable", "421,642"]
-    images = np.zeros((2, 28, 28), np.uint8)
-    np.testing.assert_allclose(predict(fashion_cnn(), images).sum(axis=1), 1, rtol=1e-6)

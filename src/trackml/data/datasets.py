@@ -57,7 +57,7 @@ def _housing(
         (train[:, :-1], train[:, -1]),
         (test[:, :-1], test[:, -1]),
         columns=formats.HOUSING_FEATURES,
-        target=formats.HOUSING_TARGET,
+        target_name=formats.HOUSING_TARGET,
         unit="100,000 US dollars",
         validation_split=validation_split,
         limit=limit,

@@ -22,6 +22,7 @@ class ImageSplit:
 
     @property
     def arrays(self) -> tuple[Images, Labels]:
+        """Inputs and targets, as training takes them."""
         return self.images, self.labels
 
     def __len__(self) -> int:

@@ -38,8 +38,9 @@ def read_only(array: NDArray[T]) -> NDArray[T]:
 
 
 def sum_of(*arrays: NDArray[Any]) -> str:
-    """One SHA-256 over the content of arrays, in order."""
+    """One SHA-256 over arrays, in order: their dtypes, shapes and content."""
     digest = hashlib.sha256()
     for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

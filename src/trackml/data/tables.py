@@ -21,6 +21,7 @@ class TableSplit:
 
     @property
     def arrays(self) -> tuple[Floats, Floats]:
+        """Inputs and targets, as training takes them."""
         return self.features, self.target
 
     def __len__(self) -> int:
@@ -29,9 +30,12 @@ class TableSplit:
 
 @dataclass(frozen=True)
 class TableData:
-    """Numeric columns and one target; `columns` names the features in order, `target` that.
+    """A dataset of numeric columns and one target.
 
-    `unit` is the target's.
+    Attributes:
+        columns: names of the features, in order.
+        target_name: name of the target. unit: the target's, empty if it has none.
+        sha256: identifies the content. source: delivered it.
     """
 
     name: str
@@ -39,7 +43,7 @@ class TableData:
     validation: TableSplit
     test: TableSplit
     columns: tuple[str, ...]
-    target: str
+    target_name: str
     unit: str
     sha256: str
     source: str
@@ -52,7 +56,7 @@ class TableData:
         test: tuple[NDArray[Any], NDArray[Any]],
         *,
         columns: Sequence[str],
-        target: str = "target",
+        target_name: str = "target",
         unit: str = "",
         validation_split: float = 0.1,
         limit: int = 0,
@@ -78,7 +82,7 @@ class TableData:
             validation=_split(features[held_out], targets[held_out]),
             test=_split(*held_back),
             columns=tuple(columns),
-            target=target,
+            target_name=target_name,
             unit=unit,
             sha256=sha256 or sum_of(features, targets, *held_back),
             source=source,

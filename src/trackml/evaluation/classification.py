@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix
 
 from trackml.data import ImageData
-from trackml.evaluation.figures import classification as drawn
-from trackml.evaluation.figures import training
+from trackml.evaluation.figures import classification as figures
+from trackml.evaluation.figures.runs import learning_curves
 from trackml.evaluation.metrics import classification_metrics
 from trackml.evaluation.report import Report, as_json
 from trackml.history import History
@@ -49,17 +49,17 @@ def evaluate_classifier(
             ),
         },
         figures={
-            "figures/learning_curves.png": training.learning_curves(history),
-            "figures/confusion_matrix.png": drawn.confusion_matrix(matrix, classes),
-            "figures/per_class_f1.png": drawn.per_class_f1(
+            "figures/learning_curves.png": learning_curves(history),
+            "figures/confusion_matrix.png": figures.confusion_matrix(matrix, classes),
+            "figures/per_class_f1.png": figures.per_class_f1(
                 [metrics[f"f1_class_{c}"] for c in range(len(classes))], classes
             ),
-            "figures/mistakes.png": drawn.mistakes(
+            "figures/mistakes.png": figures.mistakes(
                 data.test.images, labels, probabilities, classes
             ),
-            "figures/samples.png": drawn.samples(data.train, classes)
+            "figures/samples.png": figures.samples(data.train, classes)
             if augmented is None
-            else drawn.augmentations(data.train, classes, augmented),
+            else figures.augmentations(data.train, classes, augmented),
         },
     )
 

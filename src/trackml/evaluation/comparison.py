@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from trackml.evaluation.figures.training import comparison
+from trackml.evaluation.figures.runs import comparison
 from trackml.evaluation.report import Report, as_json
 
 
@@ -16,6 +16,9 @@ def compare_architectures(
     Args:
         metrics: architecture → its metrics; the difference is the second's minus the first's.
         notes: lines to print below the table.
+
+    Raises:
+        ValueError: it is not two architectures.
     """
     values = pd.DataFrame(
         {

@@ -23,7 +23,7 @@ def score_values(predictions: NDArray[Any], targets: NDArray[Any]) -> dict[str, 
     """Mean squared error, as the loss, and mean absolute error, of predictions (N, 1) or (N,).
 
     Args:
-        targets: (N,), in any unit: the second is in that unit, the first in its square.
+        targets: (N,), in any unit: mae is in that unit, loss in its square.
     """
     errors = _flat(predictions) - _flat(targets)  # not by scikit-learn, which refuses nan
     return {"loss": float(np.square(errors).mean()), "mae": float(np.abs(errors).mean())}

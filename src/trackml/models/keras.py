@@ -11,7 +11,7 @@ from trackml.params import Activation
 from trackml.tensorflow import keras
 
 
-def fashion_cnn(classes: int = 10, dropout: float = 0.3) -> keras.Model:
+def fashion_cnn(classes: int, dropout: float) -> keras.Model:
     """Two convolutions and a dense layer, for grey images of 28 x 28.
 
     uint8 (N, 28, 28), raw pixels → float32 (N, classes), class probabilities.
@@ -37,7 +37,7 @@ def fashion_cnn(classes: int = 10, dropout: float = 0.3) -> keras.Model:
 def dense_classifier(
     widths: Sequence[int],
     *,
-    classes: int = 10,
+    classes: int,
     activation: Activation = "relu",
     dropout: float = 0.0,
     batch_norm: bool = False,
@@ -49,7 +49,7 @@ def dense_classifier(
     Args:
         widths: units of each hidden layer.
         dropout: rate after each of them.
-        batch_norm: normalise their sums over the batch before the activation.
+        batch_norm: normalise each hidden layer's pre-activations over the batch.
     """
     pixels = keras.Input((28, 28), dtype="uint8", name="pixels")
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))

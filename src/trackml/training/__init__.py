@@ -1,1 +1,1 @@
-"""Fitting models: one epoch loop per framework, one hook and one history for all."""
+"""Fitting models: one epoch loop for all frameworks, and what each framework does in it."""

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trackml.history import EpochHook, History, Metric
+from trackml.history import EpochHook, History
 from trackml.params import KerasParams, OptimizerName
 from trackml.tensorflow import keras, tf
-from trackml.training.loop import CLASSIFICATION, Array, Data, Objective, run_epochs
+from trackml.training.loop import CLASSIFICATION, Array, Loss, Objective, Splits, run_epochs
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
 from trackml.training.schedules import Schedule, constant
 
@@ -20,20 +20,20 @@ Augment = Callable[[Any, Any], Any]
 STEPS_PER_CALL = 50  # between two returns to Python: enough to make its cost vanish
 PREDICT_BATCH = 1_000
 
-OPTIMIZERS: Mapping[OptimizerName, Callable[[float], keras.Optimizer]] = {
+OPTIMIZERS: Mapping[OptimizerName, Callable[[], keras.Optimizer]] = {
     "adam": keras.optimizers.Adam,
     "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
     "rmsprop": keras.optimizers.RMSprop,
 }
-_LOSS: Mapping[Metric, str] = {
-    "accuracy": "sparse_categorical_crossentropy",
-    "mae": "mean_squared_error",
+_LOSSES: Mapping[Loss, str] = {
+    "cross_entropy": "sparse_categorical_crossentropy",
+    "squared_error": "mean_squared_error",
 }
 
 
 def fit(
     model: keras.Model,
-    data: Data,
+    data: Splits,
     params: KerasParams,
     *,
     optimizer: keras.Optimizer,
@@ -49,13 +49,14 @@ def fit(
     are float32, so that the scores are those of the model that others will load.
 
     Args:
+        optimizer: its learning rate becomes that of `params`, times the schedule.
         augment: applied to every training batch, with fresh random numbers.
         schedule, patience, hooks: as in `run_epochs`.
 
     Raises:
         NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
     """
-    learner = _KerasLearner(model, data, params, optimizer, objective.metric, augment)
+    learner = _KerasLearner(model, data, params, optimizer, objective, augment)
     return run_epochs(
         learner, data, params, objective, schedule=schedule, patience=patience, hooks=hooks
     )
@@ -67,16 +68,16 @@ class _KerasLearner:
     def __init__(
         self,
         model: keras.Model,
-        data: Data,
+        data: Splits,
         params: KerasParams,
         optimizer: keras.Optimizer,
-        metric: Metric,
+        objective: Objective,
         augment: Augment | None,
     ) -> None:
         self.precision = resolve_precision(params.precision, native=_computes_in_bfloat16())
         self._model, self._optimizer, self._predictor = model, optimizer, _predictor(model)
         self._trainee = _twin(model, self.precision)
-        self._trainee.compile(optimizer=optimizer, loss=_LOSS[metric], metrics=[metric])
+        self._trainee.compile(optimizer, _LOSSES[objective.loss], metrics=[objective.metric])
         optimizer.build(self._trainee.trainable_variables)
         inputs, targets = data.train.arrays
         self._train_steps = _train_steps(self._trainee, inputs, targets, params.batch_size, augment)

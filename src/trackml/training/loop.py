@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,20 @@ from trackml.training.schedules import Schedule, constant
 
 Array = NDArray[Any]
 
+Loss = Literal["cross_entropy", "squared_error"]
+
 LARGEST_WEIGHT = 1e19  # the square of a larger one overflows float32
 
 
 class Split(Protocol):
-    """Anything with a pair of arrays: inputs (N, ...) and targets (N,)."""
+    """Anything with a pair of arrays."""
 
     @property
-    def arrays(self) -> tuple[Array, Array]: ...
+    def arrays(self) -> tuple[Array, Array]:
+        """Inputs (N, ...) and targets (N,)."""
 
 
-class Data(Protocol):
+class Splits(Protocol):
     """Anything with a training and a validation split."""
 
     @property
@@ -40,22 +43,25 @@ class Objective:
     """What training is for.
 
     Attributes:
-        metric: what is counted beside the loss, and ranks epochs.
-        score: (predictions, targets) → {"loss": ..., metric: ...}, for the validation data.
+        loss: what the optimiser minimises.
+        metric: what is counted beside it, and ranks epochs.
+        score: (predictions (N, outputs), targets (N,)) → {"loss": ..., metric: ...}, by which the
+            validation data are scored.
     """
 
+    loss: Loss
     metric: Metric
     score: Callable[[Array, Array], Mapping[str, float]]
 
 
-CLASSIFICATION = Objective("accuracy", score_classes)
-REGRESSION = Objective("mae", score_values)
+CLASSIFICATION = Objective("cross_entropy", "accuracy", score_classes)
+REGRESSION = Objective("squared_error", "mae", score_values)
 
 
 class Learner(Protocol):
-    """A model in training, with what its framework has for it."""
+    """A model in training: what a framework implements to be run by `run_epochs`."""
 
-    learning_rate: float
+    learning_rate: float  # of the next steps
 
     @property
     def precision(self) -> str:
@@ -69,17 +75,18 @@ class Learner(Protocol):
         """
 
     def predict(self, inputs: Array) -> Array:
-        """What the model, as it will be kept, answers to inputs (N, ...)."""
+        """What the model, as it will be kept, answers to inputs (N, ...): (N, outputs)."""
 
     def get_weights(self) -> list[Array]:
-        """A copy of what `set_weights` takes."""
+        """A copy of all weights of the model that will be kept, trainable or not."""
 
-    def set_weights(self, weights: list[Array]) -> None: ...
+    def set_weights(self, weights: list[Array]) -> None:
+        """Put back what `get_weights` gave."""
 
 
 def run_epochs(
     learner: Learner,
-    data: Data,
+    data: Splits,
     params: Params,
     objective: Objective,
     *,
@@ -90,7 +97,7 @@ def run_epochs(
     """Train for `params.epochs`, and leave in the learner the weights of its best epoch.
 
     Args:
-        schedule: what the learning rate is multiplied by, before each epoch.
+        schedule: what `params.learning_rate` is multiplied by, before each epoch.
         patience: stop after that many epochs without a better one; 0 never stops early.
         hooks: called after each epoch; None is skipped.
 
@@ -100,11 +107,11 @@ def run_epochs(
     inputs, targets = data.validation.arrays
     samples = len(data.train.arrays[1])
     history = History(objective.metric, learner.precision)
-    full_rate = learner.learning_rate
     best_weights: list[Array] = []
     for epoch in range(1, params.epochs + 1):
         started = perf_counter()
-        learner.learning_rate = full_rate * schedule((epoch - 1) / params.epochs, history)
+        factor = schedule((epoch - 1) / params.epochs, history)
+        learner.learning_rate = params.learning_rate * factor
         # All randomness of an epoch follows from (seed, epoch), whatever happened before it.
         train = learner.train_epoch(np.random.default_rng((params.seed, epoch)))
         trained = perf_counter()

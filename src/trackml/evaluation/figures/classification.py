@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trackml.data import ImageSplit
-from trackml.evaluation.figures.canvas import DPI, FIRST, THIRD, canvas, label_cells
+from trackml.evaluation.figures.canvas import FIRST, THIRD, canvas, grid, slant_labels
 
 
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
@@ -48,7 +48,7 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
         xlabel="predicted",
         ylabel="true",
     )
-    label_cells(axes)
+    slant_labels(axes)
     return figure
 
 
@@ -83,10 +83,10 @@ def mistakes(
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:shown]
-    figure, grid = _grid(
+    figure, cells = _grid(
         rows=max(1, -(-len(worst) // 8)), columns=8, row_inches=1.8, column_inches=1.5
     )
-    for axes, index in zip(grid.flat, worst, strict=False):
+    for axes, index in zip(cells.flat, worst, strict=False):
         _show(axes, images[index])
         axes.set_title(
             f"says {classes[predicted[index]]}, {probabilities[index].max():.1%}\n"
@@ -99,8 +99,8 @@ def mistakes(
 
 def samples(train: ImageSplit, classes: Sequence[str], columns: int = 10) -> Figure:
     """The first training images, in three rows, with their classes."""
-    figure, grid = _grid(rows=3, columns=columns, row_inches=1.35)
-    for axes, image, label in zip(grid.flat, train.images, train.labels, strict=False):
+    figure, cells = _grid(rows=3, columns=columns, row_inches=1.35)
+    for axes, image, label in zip(cells.flat, train.images, train.labels, strict=False):
         _show(axes, image)
         axes.set_title(classes[label], fontsize=8)
     figure.suptitle("Training images")
@@ -113,11 +113,11 @@ def augmentations(train: ImageSplit, classes: Sequence[str], augmented: NDArray[
     Args:
         augmented: (M, height, width): versions of the first M training images.
     """
-    figure, grid = _grid(rows=2, columns=len(augmented), row_inches=1.35)
+    figure, cells = _grid(rows=2, columns=len(augmented), row_inches=1.35)
     for column, version in enumerate(augmented):
-        _show(grid[0, column], train.images[column])
-        _show(grid[1, column], version)
-        grid[0, column].set_title(classes[train.labels[column]], fontsize=8)
+        _show(cells[0, column], train.images[column])
+        _show(cells[1, column], version)
+        cells[0, column].set_title(classes[train.labels[column]], fontsize=8)
     figure.suptitle("Training images, and below each one augmented version of it")
     return figure
 
@@ -126,12 +126,10 @@ def _grid(
     rows: int, columns: int, row_inches: float, column_inches: float = 1.25
 ) -> tuple[Figure, NDArray[Any]]:
     """A figure of empty cells without axes."""
-    size = (columns * column_inches, rows * row_inches + 0.5)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
+    figure, cells = grid(rows, columns, columns * column_inches, rows * row_inches + 0.5)
+    for axes in cells.flat:
         axes.set_axis_off()
-    return figure, grid
+    return figure, cells
 
 
 def _show(axes: Axes, image: NDArray[Any]) -> None:

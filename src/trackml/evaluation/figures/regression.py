@@ -1,16 +1,15 @@
-"""Figures on the regression of a table, and on the table."""
+"""Figures on the predictions of a number."""
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from trackml.evaluation.figures.canvas import FIRST, SECOND, canvas, canvases, label_cells
+from trackml.evaluation.figures.canvas import FIRST, SECOND, canvas, grid
 
 Floats = NDArray[np.floating[Any]]
 
@@ -41,21 +40,22 @@ def predicted_vs_true(predicted: Floats, true: Floats, quantity: str, title: str
 
 
 def residuals(predicted: Floats, true: Floats, quantity: str) -> Figure:
-    """Predicted minus true: over the prediction, with its deciles, and as a distribution.
+    """Predicted minus true: over the prediction, with three quantiles, and as a distribution.
 
     Args:
         predicted, true: (N,). quantity: what they are, with its unit.
     """
     errors = predicted - true
-    figure, (over, spread) = canvases(2, width=12, height=4.8)
+    figure, ((over, spread),) = grid(1, 2, width=12, height=4.8)
     _density(over, predicted, errors)
     over.axhline(0, color="0.3", linewidth=1)
-    groups = [part for part in np.array_split(np.argsort(predicted), 20) if len(part)]
+    # The quantiles of 20 groups of rows with similar predictions.
+    groups = [group for group in np.array_split(np.argsort(predicted), 20) if len(group)]
     centres = [predicted[group].mean() for group in groups]
-    for quantile, style in ((0.1, ":"), (0.5, "-"), (0.9, ":")):
-        line = [np.quantile(errors[group], quantile) for group in groups]
-        label = {0.1: "10 % and 90 % quantiles", 0.5: "median"}.get(quantile)
-        over.plot(centres, line, color=SECOND, linestyle=style, linewidth=1.6, label=label)
+    low, middle, high = np.transpose([np.quantile(errors[g], (0.1, 0.5, 0.9)) for g in groups])
+    over.plot(centres, middle, color=SECOND, label="median")
+    over.plot(centres, low, color=SECOND, linestyle=":", label="10 % and 90 % quantiles")
+    over.plot(centres, high, color=SECOND, linestyle=":")
     over.set(
         title="Residuals over the prediction", xlabel=f"predicted {quantity}", ylabel="residual"
     )
@@ -73,23 +73,19 @@ def residuals(predicted: Floats, true: Floats, quantity: str) -> Figure:
     return figure
 
 
-def error_map(
-    latitude: Floats, longitude: Floats, predicted: Floats, true: Floats, quantity: str
-) -> Figure:
-    """Where in California the model errs: by how much, and to which side.
+def error_map(latitude: Floats, longitude: Floats, errors: Floats, quantity: str) -> Figure:
+    """Where the model errs: by how much, and to which side. Cities of California are marked.
 
     Args:
-        latitude, longitude: (N,), degrees. predicted, true: (N,). quantity: what they are.
+        latitude, longitude: (N,), degrees.
+        errors: (N,), predicted minus true. quantity: what they are, with its unit.
     """
-    errors = predicted - true
-    figure, (size, side) = canvases(2, width=12.5, height=6)
-    # A few extreme rows must not bleach all others.
-    largest = float(np.quantile(np.abs(errors), 0.95)) or 1.0
-    panels = (
-        (size, np.abs(errors), "mean absolute error", "rocket_r", 0.0),
-        (side, errors, "mean of predicted minus true", "vlag", -largest),
-    )
-    for axes, values, title, colours, lowest in panels:
+    figure, ((size, side),) = grid(1, 2, width=12.5, height=6)
+    most = float(np.quantile(np.abs(errors), 0.95)) or 1.0  # a few extremes must not bleach all
+    for axes, values, title, colours, least, beyond in (
+        (size, np.abs(errors), "mean absolute error", "rocket_r", 0.0, "max"),
+        (side, errors, "mean of predicted minus true", "vlag", -most, "both"),
+    ):
         cells = axes.hexbin(
             longitude,
             latitude,
@@ -97,19 +93,13 @@ def error_map(
             gridsize=(44, 30),
             mincnt=1,
             cmap=colours,
-            vmin=lowest,
-            vmax=largest,
+            vmin=least,
+            vmax=most,
             linewidths=0.2,
             edgecolors="0.6",
         )
-        bar = figure.colorbar(cells, ax=axes, shrink=0.8, extend="both" if lowest else "max")
-        bar.set_label(quantity)
-        for city, (north, east) in CITIES.items():
-            axes.plot(east, north, marker="o", markersize=3.5, color="black")
-            text = axes.annotate(
-                city, (east, north), (5, 4), textcoords="offset points", fontsize=8.5
-            )
-            text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        figure.colorbar(cells, ax=axes, shrink=0.8, label=quantity, extend=beyond)
+        _mark_cities(axes)
         axes.set(title=title, xlabel="longitude, degrees", ylabel="latitude, degrees")
         # A degree of longitude is shorter than one of latitude, by the cosine of the latitude.
         axes.set_aspect(1 / np.cos(np.radians(latitude.mean())))
@@ -117,28 +107,17 @@ def error_map(
     return figure
 
 
-def correlations(table: pd.DataFrame) -> Figure:
-    """Pearson's correlation of each pair of columns."""
-    values = table.corr().round(2) + 0.0  # no -0.00
-    side = 1.8 + 0.68 * len(values)
-    figure, axes = canvas(side + 0.8, side)
-    sns.heatmap(
-        values,
-        mask=np.triu(np.ones_like(values, dtype=bool), k=1),
-        annot=True,
-        fmt=".2f",
-        annot_kws={"size": 9},
-        vmin=-1,
-        vmax=1,
-        cmap="vlag",
-        linewidths=0.5,
-        square=True,
-        cbar_kws={"label": "Pearson's correlation", "shrink": 0.8},
-        ax=axes,
-    )
-    axes.set(title=f"Correlations over {len(table):,} training rows")
-    label_cells(axes)
-    return figure
+def _mark_cities(axes: Axes) -> None:
+    """Those in view: a table may be of another place."""
+    (west, east), (south, north) = axes.get_xlim(), axes.get_ylim()
+    for city, (latitude, longitude) in CITIES.items():
+        if not (south < latitude < north and west < longitude < east):
+            continue
+        axes.plot(longitude, latitude, marker="o", markersize=3.5, color="black")
+        text = axes.annotate(
+            city, (longitude, latitude), (5, 4), textcoords="offset points", fontsize=8.5
+        )
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def _density(axes: Axes, x: Floats, y: Floats) -> None:

@@ -1,19 +1,19 @@
-"""Figures on runs, whatever the task."""
+"""Figures on runs: one by itself, or several side by side."""
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trackml.evaluation.figures.canvas import FIRST, SECOND, THIRD, canvas, canvases
+from trackml.evaluation.figures.canvas import FIRST, SECOND, THIRD, canvas, grid
 from trackml.history import History
 
 
 def learning_curves(history: History) -> Figure:
     """Loss and metric per epoch, for training and validation, with the best epoch marked."""
     epochs = range(1, len(history.rows) + 1)
-    figure, pair = canvases(2, width=11, height=4.2)
-    for axes, quantity in zip(pair, ("loss", history.metric), strict=True):
+    figure, cells = grid(1, 2, width=11, height=4.2)
+    for axes, quantity in zip(cells[0], ("loss", history.metric), strict=True):
         for split, colour in (("train", FIRST), ("val", SECOND)):
             values = [row[f"{split}_{quantity}"] for row in history.rows]
             axes.plot(epochs, values, color=colour, marker="o", markersize=3, label=split)
@@ -54,7 +54,7 @@ def comparison(values: pd.DataFrame) -> Figure:
     )
     for bars in axes.containers:
         axes.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)  # type: ignore[arg-type]
-    axes.set(xlabel="", ylabel="on the test images", ylim=(0, 1.05))
+    axes.set(xlabel="", ylabel="on the test set", ylim=(0, 1.05))
     axes.legend(frameon=False, ncols=len(values.columns), loc="lower left", bbox_to_anchor=(0, 1))
     sns.despine(ax=axes)
     return figure

@@ -1,0 +1,109 @@
+"""What each entry point is to leave in MLflow: the names of the contract, and some sizes."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from trackml.data import ImageData, TableData, load
+from trackml.history import History, Metric
+from trackml.params import Params
+
+SHORT = ("--limit", "3000", "--epochs", "2")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An entry point: how it is started, and what its run has."""
+
+    pipeline: str
+    task: str
+    architecture: str
+    model_parameters: int
+    metric: Metric
+    outputs: int
+    test_metrics: frozenset[str]
+    artifacts: frozenset[str]
+    flags: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return f"pipelines.{self.pipeline}", *SHORT, *self.flags
+
+    @property
+    def params(self) -> type[Params]:
+        params: type[Params] = import_module(f"pipelines.{self.pipeline}").Params
+        return params
+
+    @property
+    def data(self) -> ImageData | TableData:
+        share = self.params.parse({}).validation_split
+        data: ImageData | TableData = load(self.task, share)  # type: ignore[call-overload]
+        return data
+
+    @property
+    def per_epoch(self) -> set[str]:
+        return {
+            *("train_loss", "val_loss", f"train_{self.metric}", f"val_{self.metric}"),
+            *("learning_rate", "epoch_seconds", "samples_per_second"),
+        }
+
+    @property
+    def metrics(self) -> set[str]:
+        best = {"best_epoch", "best_val_loss", f"best_val_{self.metric}"}
+        return self.per_epoch | best | self.test_metrics
+
+
+def _artifacts(figures: list[str], reports: list[str]) -> frozenset[str]:
+    always = {"history.json", "model_summary.txt", "figures/learning_curves.png"}
+    drawn, written = (f"figures/{name}.png" for name in figures), (f"reports/{r}" for r in reports)
+    return frozenset({*always, *drawn, *written})
+
+
+def _classifier(
+    pipeline: str, task: str, architecture: str, parameters: int, *flags: str
+) -> Expected:
+    return Expected(
+        pipeline,
+        task,
+        architecture,
+        parameters,
+        metric="accuracy",
+        outputs=10,
+        test_metrics=frozenset(
+            {
+                *("test_loss", "test_accuracy", "test_precision_macro", "test_recall_macro"),
+                *("test_f1_macro", *(f"test_f1_class_{c}" for c in range(10))),
+            }
+        ),
+        artifacts=_artifacts(
+            ["confusion_matrix", "per_class_f1", "mistakes", "samples"],
+            ["classification_report.txt", "classification_report.json", "confusion_matrix.json"],
+        ),
+        flags=flags,
+    )
+
+
+EXPECTED = {
+    "fashion": _classifier("fashion", "fashion_mnist", "cnn", 421_642),
+    "fashion_aug": _classifier("fashion", "fashion_mnist", "cnn-aug", 421_642, "--augment"),
+    "dense_mnist": _classifier("dense_mnist", "mnist", "dense", 407_050),
+    "housing": Expected(
+        "housing",
+        "california_housing",
+        "dense",
+        model_parameters=8 * 64 + 64 + 64 * 32 + 32 + 32 + 1,
+        metric="mae",
+        outputs=1,
+        test_metrics=frozenset({"test_mse", "test_rmse", "test_mae", "test_r2"}),
+        artifacts=_artifacts(
+            ["predicted_vs_true", "residuals", "error_map", "correlations"],
+            ["feature_statistics.csv"],
+        ),
+    ),
+}
+
+
+def without_times(history: History) -> list[dict[str, Any]]:
+    """The rows of a history that are the same whenever it is run again."""
+    timed = {"epoch_seconds", "samples_per_second"}
+    return [{k: v for k, v in row.items() if k not in timed} for row in history.rows]

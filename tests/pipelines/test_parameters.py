@@ -1,0 +1,128 @@
+"""Each parameter does what it says, on real data; and the same ones give the same numbers."""
+
+from importlib import import_module
+from typing import Any
+
+import mlflow
+import pytest
+
+from tests.conftest import entry_points
+from tests.pipelines.expected import EXPECTED, without_times
+from trackml.tracking.run import Result
+
+pytestmark = pytest.mark.usefixtures("client")  # a store of each test's own
+
+BRIEF = {"limit": 1000, "epochs": 2, "register": False}
+
+
+def trained(pipeline: str, **values: Any) -> Result:
+    module = import_module(f"pipelines.{pipeline}")
+    result: Result = module.main(module.Params.parse(BRIEF | values))
+    return result
+
+
+def rows(pipeline: str, **values: Any) -> list[dict[str, Any]]:
+    return without_times(trained(pipeline, **values).history)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
+    augment = {"augment": True} if name == "fashion_aug" else {}
+    pipeline = EXPECTED[name].pipeline
+    first, again, other = (trained(pipeline, seed=seed, **augment) for seed in (3, 3, 4))
+    assert without_times(first.history) == without_times(again.history)
+    assert first.report.metrics == again.report.metrics
+    assert without_times(first.history) != without_times(other.history)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "turned"),
+    [
+        (
+            "dense_mnist",
+            {
+                "batch_size": 64,
+                "learning_rate": 0.01,
+                "hidden_units": 64,
+                "hidden_layers": 2,
+                "dropout": 0.5,
+                "activation": "gelu",
+                "batch_norm": True,
+                "optimizer": "rmsprop",
+                "schedule": "cosine",
+                "precision": "bfloat16",
+            },
+        ),
+        (
+            "housing",
+            {
+                "batch_size": 64,
+                "learning_rate": 0.01,
+                "hidden_units": "64,16",
+                "dropout": 0.3,
+                "activation": "elu",
+                "precision": "bfloat16",
+            },
+        ),
+    ],
+)
+def test_a_parameter_that_is_turned_changes_the_training(
+    pipeline: str, turned: dict[str, Any]
+) -> None:
+    usual = rows(pipeline, precision="float32")
+    for field, value in turned.items():
+        assert rows(pipeline, **{"precision": "float32", field: value}) != usual, field
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "learning_rate", "activation", "batch_norm"),
+    [
+        ("adam", 0.001, "relu", False),
+        ("adam", 0.001, "leaky_relu", True),
+        ("sgd", 0.05, "elu", False),
+        ("rmsprop", 0.001, "gelu", True),
+    ],
+)
+def test_all_optimizers_and_activations_learn(
+    optimizer: str, learning_rate: float, activation: str, batch_norm: bool
+) -> None:
+    result = trained(
+        "dense_mnist",
+        epochs=4,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        activation=activation,
+        batch_norm=batch_norm,
+    )
+    assert result.report.metrics["test_accuracy"] > 0.8
+    logged = mlflow.get_run(result.run_id).data.params
+    assert (logged["optimizer"], logged["activation"]) == (optimizer, activation)
+
+
+@pytest.mark.parametrize("pipeline", ["dense_mnist", "housing"])
+def test_patience_ends_a_run_that_gets_no_better(pipeline: str) -> None:
+    result = trained(pipeline, patience=2, learning_rate=1e-12, epochs=9)
+    assert len(result.history.rows) < 9
+    assert mlflow.get_run(result.run_id).info.status == "FINISHED"
+
+
+def test_plateau_halves_the_rate_of_a_run_that_gets_no_better() -> None:
+    """Steps as small as these change nothing, so that no epoch is better than the first."""
+    result = trained("dense_mnist", schedule="plateau", learning_rate=1e-12, epochs=6)
+    history = mlflow.MlflowClient().get_metric_history(result.run_id, "learning_rate")
+    halves = [row.value / 1e-12 for row in history]
+    assert halves == pytest.approx([1, 1, 1, 0.5, 0.5, 0.25], rel=1e-6)
+
+
+def test_called_as_a_function_a_pipeline_prints_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    epochs: list[int] = []
+    module = import_module("pipelines.dense_mnist")
+    module.main(module.Params.parse(BRIEF), lambda epoch, metrics: epochs.append(epoch))
+    assert epochs == [1, 2]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_main_is_dense_mnist() -> None:
+    assert entry_points()["main"] == entry_points()["dense_mnist"]

@@ -1,0 +1,137 @@
+"""The epoch loop, run by a learner of a few lines whose validation scores are written down."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trackml.history import History, NonFiniteLoss
+from trackml.params import Params
+from trackml.training.loop import REGRESSION, run_epochs
+from trackml.training.schedules import cosine
+
+
+@dataclass(frozen=True)
+class Rows:
+    arrays: tuple[NDArray[Any], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Data:
+    train: Rows
+    validation: Rows
+
+
+DATA = Data(Rows((np.zeros((6, 1)), np.zeros(6))), Rows((np.zeros((2, 1)), np.zeros(2))))
+
+
+@dataclass
+class Scripted:
+    """Its only weight is the number of epochs trained; it errs as `errors` says, on all rows."""
+
+    errors: Sequence[float]
+    learning_rate: float = 99.0  # the loop sets it
+    precision: str = "float32"
+    epoch: int = 0
+    weight: float = 0.0
+    draws: list[float] = field(default_factory=list)
+
+    def train_epoch(self, random: np.random.Generator) -> Mapping[str, float]:
+        self.epoch += 1
+        self.weight = float(self.epoch)
+        self.draws.append(random.random())
+        return {"loss": 0.5, "mae": 0.25}
+
+    def predict(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        return np.full((len(inputs), 1), self.errors[self.epoch - 1])
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        return [np.array([self.weight])]
+
+    def set_weights(self, weights: list[NDArray[Any]]) -> None:
+        self.weight = float(weights[0][0])
+
+
+def run(learner: Scripted, seed: int = 0, **options: Any) -> History:
+    params = Params.parse(
+        {"epochs": len(learner.errors), "batch_size": 1, "learning_rate": 0.1, "seed": seed}
+    )
+    return run_epochs(learner, DATA, params, REGRESSION, **options)
+
+
+def test_a_row_has_the_names_of_the_contract() -> None:
+    history = run(Scripted([2.0]))
+    row = dict(history.rows[0])
+    assert row.pop("epoch_seconds") > 0
+    assert row.pop("samples_per_second") > 0
+    assert row == {
+        "train_loss": 0.5,
+        "val_loss": 4.0,
+        "train_mae": 0.25,
+        "val_mae": 2.0,
+        "learning_rate": 0.1,
+    }
+
+
+def test_the_weights_of_the_best_epoch_are_left_in_the_learner() -> None:
+    learner = Scripted([3, 1, 2, 4])
+    assert run(learner).best_epoch == 2
+    assert learner.weight == 2
+
+
+@pytest.mark.parametrize(
+    ("errors", "patience", "epochs"),
+    [
+        ([3, 2, 1, 1, 1, 1], 0, 6),
+        ([3, 2, 1, 1, 1, 1], 2, 5),
+        ([3, 4, 2, 3, 1, 2], 2, 6),
+        ([3, 4, 2, 3, 1, 2], 1, 2),
+        ([1, 2, 2, 2], 3, 4),
+    ],
+)
+def test_patience_counts_the_epochs_since_the_best(
+    errors: list[float], patience: int, epochs: int
+) -> None:
+    assert len(run(Scripted(errors), patience=patience).rows) == epochs
+
+
+def test_the_schedule_multiplies_the_rate_that_was_asked_for() -> None:
+    history = run(Scripted([1.0] * 4), schedule=cosine)
+    rates = [row["learning_rate"] for row in history.rows]
+    expected = [0.05 * (1 + np.cos(np.pi * done)) for done in (0, 0.25, 0.5, 0.75)]
+    assert rates == pytest.approx(expected)
+
+
+def test_a_schedule_sees_the_epochs_so_far() -> None:
+    seen: list[tuple[float, int]] = []
+
+    def watch(done: float, history: History) -> float:
+        seen.append((done, len(history.rows)))
+        return 1.0
+
+    run(Scripted([1.0] * 4), schedule=watch)
+    assert seen == [(0, 0), (0.25, 1), (0.5, 2), (0.75, 3)]
+
+
+def test_the_randomness_of_an_epoch_follows_from_the_seed_and_its_number() -> None:
+    first, again, other, longer = (Scripted([1.0] * n) for n in (3, 3, 3, 5))
+    for learner, seed in ((first, 1), (again, 1), (other, 2), (longer, 1)):
+        run(learner, seed=seed)
+    assert first.draws == again.draws == longer.draws[:3]
+    assert len({*first.draws, *other.draws}) == 6
+
+
+def test_hooks_are_called_after_each_epoch_and_none_is_skipped() -> None:
+    seen: list[tuple[int, float]] = []
+    run(Scripted([3, 2]), hooks=[None, lambda epoch, row: seen.append((epoch, row["val_mae"]))])
+    assert seen == [(1, 3), (2, 2)]
+
+
+def test_a_loss_that_is_not_a_number_stops_before_the_hooks() -> None:
+    seen: list[int] = []
+    with pytest.raises(NonFiniteLoss, match="val_loss is nan in epoch 2"):
+        run(Scripted([1, np.nan, 1]), hooks=[lambda epoch, row: seen.append(epoch)])
+    assert seen == [1]
