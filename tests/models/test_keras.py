@@ -9,6 +9,7 @@ from trackml.models.keras import (
     fashion_cnn,
     with_named_columns,
 )
+from trackml.params import Activation
 from trackml.training.keras import predict
 
 IMAGES = np.random.default_rng(0).integers(0, 255, size=(3, 28, 28), dtype=np.uint8)
@@ -53,3 +54,15 @@ def test_named_columns_are_told_apart() -> None:
     named = with_named_columns(model, ["c", "a", "b"])
     columns = {"a": TABLE[:, [1]], "b": TABLE[:, [2]], "c": TABLE[:, [0]]}
     np.testing.assert_allclose(np.asarray(named(columns)), predict(model, TABLE), rtol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "gelu"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_row_with_a_missing_value_has_no_answer(activation: Activation, value: float) -> None:
+    model = dense_regressor(np.zeros(3), np.ones(3), [8, 4], activation=activation)
+    named = with_named_columns(model, ["a", "b", "c"])
+    rows = TABLE.copy()
+    rows[1, 2] = value
+    answers = named.predict({name: rows[:, [i]] for i, name in enumerate("abc")}, verbose=0)
+    assert np.isnan(answers[1])
+    assert np.isfinite(np.delete(answers, 1)).all()

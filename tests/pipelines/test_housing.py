@@ -63,6 +63,24 @@ def test_a_missing_column_is_refused_by_name(
         predict(model, homes.drop(columns=column))
 
 
+def test_a_missing_value_is_not_guessed(model: PyFuncModel, homes: pd.DataFrame) -> None:
+    with_gap = homes.copy()
+    with_gap.loc[7, "HouseAge"] = np.nan
+    answers = predict(model, with_gap)
+    assert np.isnan(answers[7, 0])
+    rest = homes.index != 7
+    np.testing.assert_allclose(answers[rest], predict(model, homes)[rest], rtol=1e-6)
+
+
+def test_selected_rows_need_a_new_index(model: PyFuncModel, homes: pd.DataFrame) -> None:
+    """MLflow 3.17 looks for a row labelled 0. Where this fails, README need not say so any more."""
+    selected = homes[10:20]
+    with pytest.raises(MlflowException, match="enforce schema"):
+        predict(model, selected)
+    answers = predict(model, selected.reset_index(drop=True))
+    np.testing.assert_allclose(answers, predict(model, homes)[10:20], rtol=1e-6)
+
+
 def test_exploration_is_of_the_training_rows(finished: Finished) -> None:
     uri = f"{finished.run('housing').info.artifact_uri}/reports/feature_statistics.csv"
     statistics = pd.read_csv(mlflow.artifacts.download_artifacts(uri), index_col="column")

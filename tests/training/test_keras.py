@@ -189,6 +189,12 @@ def test_adapted_statistics_and_all_their_digits_are_kept_in_bfloat16() -> None:
     assert len(np.unique(np.sign(np.diff(predict(twin, longitudes)[:, 0])))) == 1
 
 
+@pytest.mark.parametrize("batch_size", [150, 151, 2**31, 2**32 + 1])
+def test_a_batch_size_beyond_the_data_means_all_of_it(blobs: ImageData, batch_size: int) -> None:
+    whole = without_times(trained(blobs, epochs=2, batch_size=len(blobs.train))[1])
+    assert without_times(trained(blobs, epochs=2, batch_size=batch_size)[1]) == whole
+
+
 def test_the_model_that_is_kept_carries_no_optimizer(blobs: ImageData) -> None:
     model, _ = trained(blobs, epochs=1)
     assert not model.compiled

@@ -33,14 +33,15 @@ class Scripted:
     """Its only weight is the number of epochs trained; it errs as `errors` says, on all rows."""
 
     errors: Sequence[float]
-    learning_rate: float = 99.0  # the loop sets it
     precision: str = "float32"
     epoch: int = 0
     weight: float = 0.0
+    rates: list[float] = field(default_factory=list)
     draws: list[float] = field(default_factory=list)
 
-    def train_epoch(self, random: np.random.Generator) -> Mapping[str, float]:
+    def train_epoch(self, learning_rate: float, random: np.random.Generator) -> Mapping[str, float]:
         self.epoch += 1
+        self.rates.append(learning_rate)
         self.weight = float(self.epoch)
         self.draws.append(random.random())
         return {"loss": 0.5, "mae": 0.25}
@@ -99,10 +100,11 @@ def test_patience_counts_the_epochs_since_the_best(
 
 
 def test_the_schedule_multiplies_the_rate_that_was_asked_for() -> None:
-    history = run(Scripted([1.0] * 4), schedule=cosine)
-    rates = [row["learning_rate"] for row in history.rows]
+    learner = Scripted([1.0] * 4)
+    history = run(learner, schedule=cosine)
     expected = [0.05 * (1 + np.cos(np.pi * done)) for done in (0, 0.25, 0.5, 0.75)]
-    assert rates == pytest.approx(expected)
+    assert learner.rates == pytest.approx(expected)
+    assert [row["learning_rate"] for row in history.rows] == learner.rates
 
 
 def test_a_schedule_sees_the_epochs_so_far() -> None:

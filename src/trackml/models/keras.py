@@ -82,13 +82,18 @@ def dense_regressor(
 def with_named_columns(model: keras.Model, columns: Sequence[str]) -> keras.Model:
     """The same model with an input float32 (N, 1) of its own for each column.
 
+    A row with a value that is missing or infinite is answered with nan: some ReLU kernels turn nan
+    into 0, from which a plausible number would come.
+
     Args:
         model: takes float32 (N, columns).
         columns: names in the order in which `model` has them.
     """
     inputs = {name: keras.Input((1,), name=name) for name in columns}
     together = keras.layers.Concatenate()(list(inputs.values()))
-    return keras.Model(inputs, model(together), name=f"{model.name}_of_columns")
+    known = keras.ops.all(keras.ops.isfinite(together), axis=1, keepdims=True)
+    answers = keras.ops.where(known, model(together), float("nan"))
+    return keras.Model(inputs, answers, name=f"{model.name}_of_columns")
 
 
 def _hidden(

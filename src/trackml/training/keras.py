@@ -80,18 +80,13 @@ class _KerasLearner:
         self._trainee.compile(optimizer, _LOSSES[objective.loss], metrics=[objective.metric])
         optimizer.build(self._trainee.trainable_variables)
         inputs, targets = data.train.arrays
-        self._train_steps = _train_steps(self._trainee, inputs, targets, params.batch_size, augment)
-        self._samples, self._rows_per_call = len(targets), params.batch_size * STEPS_PER_CALL
+        self._samples = len(targets)
+        batch_size = min(params.batch_size, self._samples)  # a larger one could overflow int32
+        self._rows_per_call = batch_size * STEPS_PER_CALL
+        self._train_steps = _train_steps(self._trainee, inputs, targets, batch_size, augment)
 
-    @property
-    def learning_rate(self) -> float:
-        return float(self._optimizer.learning_rate)
-
-    @learning_rate.setter
-    def learning_rate(self, rate: float) -> None:
-        self._optimizer.learning_rate = rate
-
-    def train_epoch(self, random: np.random.Generator) -> Mapping[str, float]:
+    def train_epoch(self, learning_rate: float, random: np.random.Generator) -> Mapping[str, float]:
+        self._optimizer.learning_rate = learning_rate
         self._trainee.reset_metrics()
         # Dropout's generators would otherwise go on from where the last epoch left them.
         for variable in self._trainee.variables:

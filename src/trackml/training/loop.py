@@ -61,13 +61,11 @@ REGRESSION = Objective("squared_error", "mae", score_values)
 class Learner(Protocol):
     """A model in training: what a framework implements to be run by `run_epochs`."""
 
-    learning_rate: float  # of the next steps
-
     @property
     def precision(self) -> str:
         """The arithmetic of the training steps."""
 
-    def train_epoch(self, random: np.random.Generator) -> Mapping[str, float]:
+    def train_epoch(self, learning_rate: float, random: np.random.Generator) -> Mapping[str, float]:
         """Train on all rows once; return "loss" and the metric, means over samples.
 
         Args:
@@ -110,10 +108,9 @@ def run_epochs(
     best_weights: list[Array] = []
     for epoch in range(1, params.epochs + 1):
         started = perf_counter()
-        factor = schedule((epoch - 1) / params.epochs, history)
-        learner.learning_rate = params.learning_rate * factor
+        rate = params.learning_rate * schedule((epoch - 1) / params.epochs, history)
         # All randomness of an epoch follows from (seed, epoch), whatever happened before it.
-        train = learner.train_epoch(np.random.default_rng((params.seed, epoch)))
+        train = learner.train_epoch(rate, np.random.default_rng((params.seed, epoch)))
         trained = perf_counter()
         val = objective.score(learner.predict(inputs), targets)
         row = {
@@ -121,7 +118,7 @@ def run_epochs(
             "val_loss": val["loss"],
             f"train_{objective.metric}": train[objective.metric],
             f"val_{objective.metric}": val[objective.metric],
-            "learning_rate": learner.learning_rate,
+            "learning_rate": rate,
             "epoch_seconds": perf_counter() - started,
             "samples_per_second": samples / (trained - started),
         }
