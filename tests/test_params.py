@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from trackml.errors import UsageError
-from trackml.params import BatchSize, Dropout, Epochs, LearningRate, Params, Widths, parse_widths
+from trackml.params import (
+    BatchSize,
+    Dropout,
+    Epochs,
+    LearningRate,
+    Params,
+    Widths,
+    allowed,
+    parse_widths,
+)
 
 
 class Example(Params):
@@ -70,6 +79,10 @@ def test_what_is_logged_can_be_typed_again(epochs: int, rate: float, register: b
     params = Example.parse({"epochs": epochs, "learning_rate": rate, "register": register})
     assert Example.parse(params.as_text()) == params
     assert params.as_text()["register"] in {"true", "false"}
+
+
+def test_what_a_text_must_be_is_said_in_words() -> None:
+    assert allowed(Example.flags()["layers"]).startswith("integers from 1 to 10000 with commas")
 
 
 @given(st.floats())

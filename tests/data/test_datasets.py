@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trackml.data import ImageData, TableData, load
 from trackml.data.catalog import FASHION_MNIST, MNIST
 from trackml.data.formats import HOUSING_FEATURES
-from trackml.data.splits import split_at_end
+from trackml.data.splits import split_at_end, sum_of
 from trackml.errors import UsageError
 
 
@@ -121,6 +121,11 @@ def test_equal_arrays_have_equal_sums_and_others_do_not() -> None:
         )
 
     assert made(0).sha256 == made(0).sha256 != made(1).sha256
+
+
+def test_sums_tell_shapes_and_types_apart() -> None:
+    sums = {sum_of(np.zeros(shape, dtype)) for shape in ((10, 2), (5, 4)) for dtype in ("f4", "i4")}
+    assert len(sums) == 4
 
 
 IMAGES = np.zeros((10, 4, 4), np.uint8)
