@@ -40,7 +40,7 @@ def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[st
     table.add_row(ours, *_three(own))
     for name, theirs in others:
         ratios = [mine / other for mine, other in zip(own, theirs, strict=True)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
         target = f"{targets[name]:.2f}" if name in targets else ""
         ratio = f"{median(own) / median(theirs):.2f}"
         table.add_row(name, *_three(theirs), ratio, spread, target)

@@ -41,7 +41,7 @@ class Params(KerasParams):
     validation_split: HeldOut = 0.2
     precision: Precision = Field(
         "float32",
-        description="arithmetic of the training steps; bfloat16 saves nothing with small layers",
+        description="arithmetic of the training steps; bfloat16 is slower with small layers",
     )
 
 
