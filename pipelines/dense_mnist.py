@@ -10,6 +10,7 @@ from pydantic import Field
 from trackml.cli import command_line
 from trackml.data import load
 from trackml.params import (
+    LARGEST_DEPTH,
     LARGEST_WIDTH,
     Activation,
     BatchSize,
@@ -19,7 +20,7 @@ from trackml.params import (
     LearningRate,
     OptimizerName,
     Patience,
-    Schedule,
+    ScheduleName,
 )
 
 if TYPE_CHECKING:
@@ -36,14 +37,14 @@ class Params(KerasParams):
         0.001, description="step size; 0.001 suits adam and rmsprop, sgd wants more: 0.1"
     )
     hidden_units: int = Field(512, ge=1, le=LARGEST_WIDTH, description="units of each hidden layer")
-    hidden_layers: int = Field(1, ge=1, le=20, description="number of hidden layers")
+    hidden_layers: int = Field(1, ge=1, le=LARGEST_DEPTH, description="number of hidden layers")
     dropout: Dropout = Field(0.2, description="rate after each hidden layer")
     activation: Activation = Field("relu", description="activation of the hidden layers")
     batch_norm: bool = Field(False, description="batch normalisation in each hidden layer")
     optimizer: OptimizerName = Field(
         "adam", description="update rule; sgd has a Nesterov momentum of 0.9"
     )
-    schedule: Schedule = "constant"
+    schedule: ScheduleName = "constant"
     patience: Patience = 0
 
 

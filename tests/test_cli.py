@@ -41,7 +41,7 @@ def test_a_bare_flag_means_true(flags: list[str], augment: bool) -> None:
         (["--learning_rate", "-1e-3"], "--learning_rate -1e-3: expected a number > 0"),
         (["--learning_rate", "-inf"], "--learning_rate -inf: expected a number > 0"),
         (["--epochs", "0"], "--epochs 0: expected an integer >= 1"),
-        (["stray"], "stray: there is no such flag; --help lists them"),
+        (["stray"], "stray: not expected here; parameters are given as --name value"),
         (["--debug", "stray"], "--debug: invalid choice: 'stray' (choose from 'true', 'false')"),
     ],
 )
@@ -66,6 +66,7 @@ def test_help_shows_each_flag_with_its_range_and_default(
     assert end.value.code == 0
     assert "Fits a line." in words
     assert "passes over the training data [an integer >= 1] (default: 3)" in words
+    assert "change the images [true or false] (default: false)" in words
 
 
 def raising(error: BaseException) -> int:

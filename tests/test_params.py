@@ -82,7 +82,7 @@ def test_what_is_logged_can_be_typed_again(epochs: int, rate: float, register: b
 
 
 def test_what_a_text_must_be_is_said_in_words() -> None:
-    assert allowed(Example.flags()["layers"]).startswith("integers from 1 to 10000 with commas")
+    assert allowed(Example.flags()["layers"]).startswith("at most 20 integers from 1 to 10000")
 
 
 @given(st.floats())
@@ -102,10 +102,28 @@ def test_widths_are_read_with_or_without_spaces(numbers: list[int]) -> None:
         assert params.as_text()["layers"] == ",".join(map(str, numbers))
 
 
-@pytest.mark.parametrize("text", ["", ",", "64,", "64,x", "64;32", "64.5", "0", "-8", "10001"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ",",
+        "64,",
+        "64,x",
+        "64;32",
+        "64.5",
+        "0",
+        "-8",
+        "+8",
+        "10001",
+        "1_000",
+        "\u0663",
+        "8," * 20 + "8",
+    ],
+)
 def test_other_widths_are_refused_in_one_line(text: str) -> None:
     with pytest.raises(UsageError) as refusal:
         Example.parse({"layers": text})
     assert str(refusal.value) == (
-        f"--layers {text}: expected integers from 1 to 10000 with commas between, such as 64,32"
+        f"--layers {text}: expected at most 20 integers from 1 to 10000 with commas between, "
+        "such as 64,32"
     )

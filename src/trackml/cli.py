@@ -41,7 +41,7 @@ def command_line(main: Callable[[P, EpochHook | None], "Result"], params: type[P
 
         with progress(given.epochs) as show:
             result = main(given, show)
-        show_result(result)
+        show_result(result, given.epochs)
 
     # Frameworks leave 600,000 objects behind that are no garbage. To look through them every 700
     # allocations, and once more at exit, would take longer than a short training.
@@ -125,7 +125,8 @@ class Parser(ArgumentParser):
 
     def add_argument(self, *names: Any, **options: Any) -> Action:
         if options.get("metavar") == "bool":
-            options |= {"nargs": "?", "const": "true"}
+            words = options["help"].replace(": True)", ": true)").replace(": False)", ": false)")
+            options |= {"nargs": "?", "const": "true", "help": words}
         return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:
@@ -133,6 +134,8 @@ class Parser(ArgumentParser):
         if unknown == message:
             raise UsageError(message.removeprefix("argument "))
         flag = unknown.split()[0]
+        if not flag.startswith("-"):
+            raise UsageError(f"{flag}: not expected here; parameters are given as --name value")
         near = get_close_matches(flag, self._option_string_actions, n=1)
         hint = f"did you mean {near[0]}?" if near else "--help lists them"
         raise UsageError(f"{flag}: there is no such flag; {hint}")

@@ -42,11 +42,21 @@ def progress(epochs: int) -> Iterator[EpochHook]:
         yield show
 
 
-def show_result(result: "Result") -> None:
-    """Print the test results, what became of the model, and how to look at it all."""
+def show_result(result: "Result", epochs: int) -> None:
+    """Print the test results, what became of the model, and how to look at it all.
+
+    Args:
+        epochs: how many were asked for; fewer were done if no better one came for too long.
+    """
     from trackml.tracking.store import ui_command
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
+    done = len(result.history.rows)
+    if done < epochs:
+        console.print(
+            f"stopped after epoch {done} of {epochs}: none better since epoch "
+            f"{result.history.best_epoch} (--patience)"
+        )
     title = f"{result.task}: {result.architecture}"
     table = Table("result", "value", title=title, title_justify="left")
     table.columns[1].justify = "right"

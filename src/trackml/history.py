@@ -23,8 +23,8 @@ class History:
     """The metrics of each epoch, in order, the metric that ranks epochs, the arithmetic used.
 
     Each row has train_loss, val_loss, train_METRIC and val_METRIC, all means over samples;
-    learning_rate, as the epoch began; epoch_seconds, validation included; and samples_per_second of
-    the training alone.
+    learning_rate, as asked for in that epoch; epoch_seconds, validation included; and
+    samples_per_second of the training alone.
     """
 
     metric: Metric

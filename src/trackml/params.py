@@ -1,5 +1,6 @@
 """The base of all parameters: one frozen model is validation, command line, help and log."""
 
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +13,10 @@ from pydantic.fields import FieldInfo
 from trackml.errors import UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
-ScheduleName = Literal["constant", "plateau", "cosine"]
 Activation = Literal["relu", "leaky_relu", "elu", "gelu"]
 OptimizerName = Literal["adam", "sgd", "rmsprop"]
 
-LARGEST_WIDTH = 10_000
+LARGEST_WIDTH, LARGEST_DEPTH = 10_000, 20  # of hidden layers: what is beyond is a typing error
 
 # What a field accepts and what it is, once for all pipelines: each adds its own default.
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="seed of everything that is random")]
@@ -30,8 +30,8 @@ Dropout = Annotated[float, Field(ge=0, lt=1, description="share of a layer's out
 Patience = Annotated[
     int, Field(ge=0, description="stop after so many epochs without a better one; 0 = never")
 ]
-Schedule = Annotated[
-    ScheduleName,
+ScheduleName = Annotated[
+    Literal["constant", "plateau", "cosine"],
     Field(
         description="how the learning rate changes: plateau halves it when val_loss stalls, "
         "cosine takes it towards 0"
@@ -46,7 +46,9 @@ class Expected:
     words: str
 
 
-_WIDTHS = Expected(f"integers from 1 to {LARGEST_WIDTH} with commas between, such as 64,32")
+_WIDTHS = Expected(
+    f"at most {LARGEST_DEPTH} integers from 1 to {LARGEST_WIDTH} with commas between, such as 64,32"
+)
 
 
 def parse_widths(text: str) -> tuple[int, ...]:
@@ -55,13 +57,13 @@ def parse_widths(text: str) -> tuple[int, ...]:
     Raises:
         ValueError: it is not such a text.
     """
-    try:
-        numbers = tuple(int(number) for number in text.split(","))
-    except ValueError:
-        numbers = (0,)
-    if not all(1 <= number <= LARGEST_WIDTH for number in numbers):
+    parts = [part.strip() for part in text.split(",")]
+    widths = tuple(int(part) for part in parts if re.fullmatch("[0-9]+", part))
+    if len(widths) < len(parts) or len(widths) > LARGEST_DEPTH:
         raise ValueError(f"expected {_WIDTHS.words}")
-    return numbers
+    if not all(1 <= width <= LARGEST_WIDTH for width in widths):
+        raise ValueError(f"expected {_WIDTHS.words}")
+    return widths
 
 
 def _without_spaces(value: object) -> str:

@@ -156,7 +156,7 @@ def test_a_file_that_a_person_put_there_and_that_will_not_do_is_named(
     (folder / "images.gz").write_bytes(gzip.compress(b"others"))
     with caplog.at_level(logging.WARNING, logger="trackml"):
         assert cache.fetch(dataset)[1] == "shelf"
-    assert "not used: put into the cache by hand: images: wrong checksum" in caplog.text
+    assert "not used: put into the cache by hand: for images: wrong checksum" in caplog.text
 
 
 def test_a_damaged_file_beside_a_good_archive_is_repaired_from_it(

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,7 +157,7 @@ def test_test_images_must_be_as_large_as_those_of_training() -> None:
 
 
 def table(features: Any, target: Any, columns: str = "ab") -> TableData:
-    part = (np.asarray(features), np.asarray(target))
+    part = (features, target)
     return TableData.from_arrays("own", part, part, columns=columns, validation_split=0.5)
 
 
@@ -169,12 +170,21 @@ def test_a_table_of_ones_own_is_split_and_summed_as_the_others() -> None:
     assert made.sha256 == table(rows, np.arange(10)).sha256 != table(rows, np.ones(10)).sha256
 
 
+def test_frames_and_lists_are_arrays_too() -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [5, 6, 7, 8]})
+    made = table(frame, frame["b"])
+    assert made.sha256 == table(frame.to_numpy().tolist(), frame["b"].tolist()).sha256
+    np.testing.assert_array_equal(made.validation.target, [7, 8])
+
+
 @pytest.mark.parametrize(
     ("features", "target", "columns", "message"),
     [
         (np.ones((4, 1)), np.ones(4), "ab", r"\(N, 2\), a column for each of a, b.*\(4, 1\)"),
         (np.ones((4, 2)), np.ones((4, 1)), "ab", r"the target \(N,\)\. Received: .* \(4, 1\)"),
         (np.ones((3, 2)), np.ones(4), "ab", r"Received: \(3, 2\) and \(4,\)"),
+        (np.ones((4, 2)), np.float64(1), "ab", r"the target \(N,\)\. Received: \(4, 2\) and \(\)"),
+        ([[1, 2], [3, 4]], [1, 2, 3], "ab", r"Received: \(2, 2\) and \(3,\)"),
         (np.ones((0, 2)), np.ones(0), "ab", "at least one row"),
         (np.ones((4, 2)), np.ones(4), "aa", "names of their own"),
         (np.full((4, 2), np.nan), np.ones(4), "ab", "finite numbers"),

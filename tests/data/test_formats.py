@@ -93,8 +93,30 @@ def parquet_of(names: Sequence[str]) -> bytes:
 
 def test_a_column_that_is_missing_is_named() -> None:
     without = [name for name in (*HOUSING_FEATURES, HOUSING_TARGET) if name != "Population"]
-    with pytest.raises(ValueError, match="without the column Population"):
+    with pytest.raises(ValueError, match="not just one column Population"):
         decode_housing(parquet_of(without), 0)
+
+
+def test_a_column_that_is_there_twice_is_named() -> None:
+    names = [*HOUSING_FEATURES, HOUSING_TARGET, "MedInc"]
+    buffer = io.BytesIO()
+    pq.write_table(pa.table([np.arange(10.0)] * len(names), names=names), buffer)
+    with pytest.raises(ValueError, match="not just one column MedInc"):
+        decode_housing(buffer.getvalue(), 0)
+
+
+def test_a_column_that_has_no_numbers_is_a_value_error() -> None:
+    columns: dict[str, object] = {name: np.arange(3.0) for name in HOUSING_FEATURES}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns | {HOUSING_TARGET: ["dear", "cheap", "fair"]}), buffer)
+    with pytest.raises(ValueError, match="not a Parquet file of California housing"):
+        decode_housing(buffer.getvalue(), 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"1,2,3,4,5,6,7,8\n", b"1,2\n1,2,3\n", b"a,b\n"])
+def test_an_archive_with_other_columns_is_a_value_error(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"cal_housing\.data|inhomogeneous|convert"):
+        decode_housing(archive_of("CaliforniaHousing/cal_housing.data", content), 0)
 
 
 def test_columns_of_a_parquet_file_may_have_any_order() -> None:

@@ -1,5 +1,6 @@
 """The registered model of `housing` takes tables as people have them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import mlflow
@@ -72,13 +73,31 @@ def test_a_missing_value_is_not_guessed(model: PyFuncModel, homes: pd.DataFrame)
     np.testing.assert_allclose(answers[rest], predict(model, homes)[rest], rtol=1e-6)
 
 
-def test_selected_rows_need_a_new_index(model: PyFuncModel, homes: pd.DataFrame) -> None:
-    """MLflow 3.17 looks for a row labelled 0. Where this fails, README need not say so any more."""
-    selected = homes[10:20]
-    with pytest.raises(MlflowException, match="enforce schema"):
-        predict(model, selected)
-    answers = predict(model, selected.reset_index(drop=True))
-    np.testing.assert_allclose(answers, predict(model, homes)[10:20], rtol=1e-6)
+def test_shuffled_rows_are_answered_in_their_order(model: PyFuncModel, homes: pd.DataFrame) -> None:
+    shuffled = homes.sample(frac=1, random_state=0)
+    expected = predict(model, homes)[shuffled.index]
+    np.testing.assert_allclose(predict(model, shuffled), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "indexed",
+    [
+        lambda homes: homes[10:20],
+        lambda homes: pd.concat([homes, homes]),
+        lambda homes: homes.set_index("home " + homes.index.astype(str)),
+    ],
+    ids=["selected", "concatenated", "named"],
+)
+def test_a_table_without_one_row_labelled_0_needs_a_new_index(
+    model: PyFuncModel,
+    homes: pd.DataFrame,
+    indexed: Callable[[pd.DataFrame], pd.DataFrame],
+) -> None:
+    """MLflow 3.17 looks for that row. Where this fails, README need not say so any more."""
+    table = indexed(homes)
+    with pytest.raises(MlflowException):
+        predict(model, table)
+    assert np.isfinite(predict(model, table.reset_index(drop=True))).all()
 
 
 def test_exploration_is_of_the_training_rows(finished: Finished) -> None:

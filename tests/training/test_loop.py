@@ -34,6 +34,7 @@ class Scripted:
 
     errors: Sequence[float]
     precision: str = "float32"
+    spoil: float | None = None  # what the weight becomes in the second epoch
     epoch: int = 0
     weight: float = 0.0
     rates: list[float] = field(default_factory=list)
@@ -43,6 +44,8 @@ class Scripted:
         self.epoch += 1
         self.rates.append(learning_rate)
         self.weight = float(self.epoch)
+        if self.spoil is not None and self.epoch == 2:
+            self.weight = self.spoil
         self.draws.append(random.random())
         return {"loss": 0.5, "mae": 0.25}
 
@@ -136,4 +139,12 @@ def test_a_loss_that_is_not_a_number_stops_before_the_hooks() -> None:
     seen: list[int] = []
     with pytest.raises(NonFiniteLoss, match="val_loss is nan in epoch 2"):
         run(Scripted([1, np.nan, 1]), hooks=[lambda epoch, row: seen.append(epoch)])
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("weight", [1e20, -1e20, np.inf, np.nan])
+def test_a_weight_that_leaves_the_numbers_stops_it_whatever_the_loss(weight: float) -> None:
+    seen: list[int] = []
+    with pytest.raises(NonFiniteLoss, match="weights are nan, or overflow, in epoch 2"):
+        run(Scripted([3, 2, 1], spoil=weight), hooks=[lambda epoch, row: seen.append(epoch)])
     assert seen == [1]

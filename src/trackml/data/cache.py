@@ -124,7 +124,7 @@ def _deliver(dataset: Dataset, folder: Path, wanted: list[File]) -> dict[File, b
                 try:
                     content = _checked(dataset, missing[name], raw)
                 except ValueError as error:
-                    problems.append(f"{source.label}: {name}: {error}")
+                    problems.append(f"{source.label}: for {name}: {error}")
                     if not (folder / name).exists():  # else a warning was given above
                         _log.warning("%s: not used: %s", dataset.name, problems[-1])
                     continue

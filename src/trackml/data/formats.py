@@ -80,9 +80,11 @@ def _housing_from_archive(archive: bytes) -> bytes:
             member = tar.extractfile("CaliforniaHousing/cal_housing.data")
             if member is None:
                 raise ValueError("cal_housing.data is not a file in this archive")
-            table = np.loadtxt(member, delimiter=",")
+            table = np.array([line.split(b",") for line in member.read().splitlines()], float)
     except (tarfile.TarError, KeyError) as error:
         raise ValueError(f"not scikit-learn's archive: {error}") from None
+    if table.ndim != 2 or table.shape[1] != 9:
+        raise ValueError(f"cal_housing.data needs rows of 9 columns, and is {table.shape}")
     longitude, latitude, age, rooms, bedrooms, population, households, income, value = table.T
     columns = (
         income,
@@ -105,10 +107,9 @@ def _housing_from_parquet(raw: bytes) -> bytes:
     names = [*HOUSING_FEATURES, HOUSING_TARGET]
     try:
         file = parquet.ParquetFile(pyarrow.BufferReader(raw))
-        if missing := [name for name in names if name not in file.schema_arrow.names]:
-            raise ValueError(f"a Parquet file without the column {', '.join(missing)}")
-        table = file.read(names)
+        if wrong := [name for name in names if file.schema_arrow.names.count(name) != 1]:
+            raise ValueError(f"a Parquet file that has not just one column {', '.join(wrong)}")
+        columns = file.read(names).cast(pyarrow.schema([(n, pyarrow.float64()) for n in names]))
     except (pyarrow.ArrowException, OSError) as error:  # OSError: pages that do not decompress
         raise ValueError(f"not a Parquet file of California housing: {error}") from None
-    columns = [table[name].to_numpy() for name in names]
-    return np.stack(columns, axis=1).astype("<f4").tobytes()
+    return np.stack([columns[name].to_numpy() for name in names], axis=1).astype("<f4").tobytes()

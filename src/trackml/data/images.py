@@ -64,6 +64,7 @@ class ImageData:
             ValueError: the arrays are not what is said above.
             UsageError: the split leaves no training or no validation images.
         """
+        train, test = ((np.asarray(images), np.asarray(labels)) for images, labels in (train, test))
         for part in (train, test):
             _check(*part, classes=len(classes))
         if test[0].shape[1:] != train[0].shape[1:]:

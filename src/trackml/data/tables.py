@@ -94,7 +94,8 @@ def _checked(
 ) -> tuple[Floats, Floats]:
     if len(set(columns)) != len(columns):
         raise ValueError(f"columns need names of their own. Received: {', '.join(columns)}")
-    if features.shape != (len(target), len(columns)) or target.ndim != 1:
+    features, target = np.asarray(features), np.asarray(target)
+    if target.ndim != 1 or features.shape != (*target.shape, len(columns)):
         raise ValueError(
             f"features must be (N, {len(columns)}), a column for each of "
             f"{', '.join(columns)}, and the target (N,). Received: "
