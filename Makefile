@@ -22,7 +22,7 @@ format: .venv/ready
 	ruff check --fix .
 	ruff format .
 
-benchmarks: .venv/ready  ## about ten minutes; let nothing else run meanwhile
+benchmarks: .venv/ready  ## about eleven minutes; let nothing else run meanwhile
 	PYTHONPATH=src python -m benchmarks.dense_mnist
 	PYTHONPATH=src python -m benchmarks.housing
 

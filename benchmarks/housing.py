@@ -5,7 +5,7 @@ python -m benchmarks.housing --rounds 5
 
 import argparse
 from functools import partial
-from statistics import mean
+from statistics import mean, stdev
 from time import perf_counter
 
 from sklearn.preprocessing import StandardScaler
@@ -53,8 +53,10 @@ def main(rounds: int, epochs: int) -> None:
     seconds = in_turns({name: partial(train, name) for name in scores}, rounds)
     show(f"housing, training for {epochs} epochs", seconds, targets={"model.fit": 0.45})
     for name, reached in scores.items():
-        rmse, mae = (mean(score[metric] for score in reached) for metric in ("rmse", "mae"))
-        print(f"{name}: mean test RMSE {rmse:.4f}, MAE {mae:.4f} (seeds 0 to {rounds - 1})")
+        for metric in ("rmse", "mae"):
+            values = [score[metric] for score in reached]
+            spread = f" ± {stdev(values):.4f}" if rounds > 1 else ""
+            print(f"{name}: test {metric} {mean(values):.4f}{spread} (seeds 0 to {rounds - 1})")
 
 
 if __name__ == "__main__":

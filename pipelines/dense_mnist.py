@@ -38,8 +38,8 @@ class Params(KerasParams):
     )
     hidden_units: int = Field(512, ge=1, le=LARGEST_WIDTH, description="units of each hidden layer")
     hidden_layers: int = Field(1, ge=1, le=LARGEST_DEPTH, description="number of hidden layers")
-    dropout: Dropout = Field(0.2, description="rate after each hidden layer")
-    activation: Activation = Field("relu", description="activation of the hidden layers")
+    dropout: Dropout = 0.2
+    activation: Activation = "relu"
     batch_norm: bool = Field(False, description="batch normalisation in each hidden layer")
     optimizer: OptimizerName = Field(
         "adam", description="update rule; sgd has a Nesterov momentum of 0.9"

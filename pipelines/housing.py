@@ -35,8 +35,8 @@ class Params(KerasParams):
     batch_size: BatchSize = 32
     learning_rate: LearningRate = 0.001
     hidden_units: Widths = "64,32"
-    dropout: Dropout = Field(0.0, description="rate after each hidden layer")
-    activation: Activation = Field("relu", description="activation of the hidden layers")
+    dropout: Dropout = 0.0
+    activation: Activation = "relu"
     patience: Patience = 0
     validation_split: HeldOut = 0.2
     precision: Precision = Field(

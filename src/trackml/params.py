@@ -13,7 +13,6 @@ from pydantic.fields import FieldInfo
 from trackml.errors import UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
-Activation = Literal["relu", "leaky_relu", "elu", "gelu"]
 OptimizerName = Literal["adam", "sgd", "rmsprop"]
 
 LARGEST_WIDTH, LARGEST_DEPTH = 10_000, 20  # of hidden layers: what is beyond is a typing error
@@ -26,7 +25,11 @@ LearningRate = Annotated[float, Field(gt=0, description="step size of the optimi
 HeldOut = Annotated[
     float, Field(gt=0, lt=1, description="share of the training data held out, from its end")
 ]
-Dropout = Annotated[float, Field(ge=0, lt=1, description="share of a layer's outputs set to 0")]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="rate after each hidden layer")]
+Activation = Annotated[
+    Literal["relu", "leaky_relu", "elu", "gelu"],
+    Field(description="activation of the hidden layers"),
+]
 Patience = Annotated[
     int, Field(ge=0, description="stop after so many epochs without a better one; 0 = never")
 ]
@@ -58,10 +61,9 @@ def parse_widths(text: str) -> tuple[int, ...]:
         ValueError: it is not such a text.
     """
     parts = [part.strip() for part in text.split(",")]
-    widths = tuple(int(part) for part in parts if re.fullmatch("[0-9]+", part))
-    if len(widths) < len(parts) or len(widths) > LARGEST_DEPTH:
-        raise ValueError(f"expected {_WIDTHS.words}")
-    if not all(1 <= width <= LARGEST_WIDTH for width in widths):
+    # Digits alone, and no more than a width can have: int() would also take +8, 1_000 and others.
+    widths = tuple(int(part) if re.fullmatch("[0-9]{1,5}", part) else 0 for part in parts)
+    if len(widths) > LARGEST_DEPTH or not all(1 <= width <= LARGEST_WIDTH for width in widths):
         raise ValueError(f"expected {_WIDTHS.words}")
     return widths
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from trackml.data.splits import read_only, split_at_end, sum_of
 
@@ -45,8 +45,8 @@ class ImageData:
     def from_arrays(
         cls,
         name: str,
-        train: tuple[Images, NDArray[np.integer[Any]]],
-        test: tuple[Images, NDArray[np.integer[Any]]],
+        train: tuple[ArrayLike, ArrayLike],
+        test: tuple[ArrayLike, ArrayLike],
         *,
         classes: Sequence[str],
         validation_split: float = 0.1,
@@ -64,28 +64,28 @@ class ImageData:
             ValueError: the arrays are not what is said above.
             UsageError: the split leaves no training or no validation images.
         """
-        train, test = ((np.asarray(images), np.asarray(labels)) for images, labels in (train, test))
-        for part in (train, test):
-            _check(*part, classes=len(classes))
-        if test[0].shape[1:] != train[0].shape[1:]:
+        (images, labels), held_back = (_checked(*part, len(classes)) for part in (train, test))
+        if held_back[0].shape[1:] != images.shape[1:]:
             raise ValueError(
                 "test images must be as large as those of training. "
-                f"Received: {test[0].shape[1:]} and {train[0].shape[1:]}"
+                f"Received: {held_back[0].shape[1:]} and {images.shape[1:]}"
             )
-        images, labels = train
         kept, held_out = split_at_end(len(labels), validation_split, limit)
         return cls(
             name,
             train=_split(images[kept], labels[kept]),
             validation=_split(images[held_out], labels[held_out]),
-            test=_split(*test),
+            test=_split(*held_back),
             classes=tuple(classes),
-            sha256=sha256 or sum_of(*train, *test),
+            sha256=sha256 or sum_of(images, labels, *held_back),
             source=source,
         )
 
 
-def _check(images: NDArray[Any], labels: NDArray[Any], classes: int) -> None:
+def _checked(
+    images: ArrayLike, labels: ArrayLike, classes: int
+) -> tuple[Images, NDArray[np.integer[Any]]]:
+    images, labels = np.asarray(images), np.asarray(labels)
     if images.dtype != np.uint8 or images.ndim != 3:
         raise ValueError(
             "images must be raw pixels, uint8 (N, height, width). "
@@ -102,6 +102,7 @@ def _check(images: NDArray[Any], labels: NDArray[Any], classes: int) -> None:
             f"labels must be indices of the {classes} classes. "
             f"Received: {labels.min()} to {labels.max()}"
         )
+    return images, labels
 
 
 def _split(images: Images, labels: NDArray[np.integer[Any]]) -> ImageSplit:

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from trackml.data.splits import read_only, split_at_end, sum_of
 
@@ -52,8 +51,8 @@ class TableData:
     def from_arrays(
         cls,
         name: str,
-        train: tuple[NDArray[Any], NDArray[Any]],
-        test: tuple[NDArray[Any], NDArray[Any]],
+        train: tuple[ArrayLike, ArrayLike],
+        test: tuple[ArrayLike, ArrayLike],
         *,
         columns: Sequence[str],
         target_name: str = "target",
@@ -73,8 +72,7 @@ class TableData:
             ValueError: the arrays are not what is said above.
             UsageError: the split leaves no training or no validation rows.
         """
-        parts = [_checked(*part, columns=columns) for part in (train, test)]
-        (features, targets), held_back = parts
+        (features, targets), held_back = (_checked(*part, columns) for part in (train, test))
         kept, held_out = split_at_end(len(targets), validation_split, limit)
         return cls(
             name,
@@ -90,7 +88,7 @@ class TableData:
 
 
 def _checked(
-    features: NDArray[Any], target: NDArray[Any], columns: Sequence[str]
+    features: ArrayLike, target: ArrayLike, columns: Sequence[str]
 ) -> tuple[Floats, Floats]:
     if len(set(columns)) != len(columns):
         raise ValueError(f"columns need names of their own. Received: {', '.join(columns)}")
