@@ -14,8 +14,8 @@ from benchmarks.side_by_side import in_turns, show
 from pipelines.housing import Params
 from trackml.data import load
 from trackml.evaluation.metrics import regression_metrics
+from trackml.fields import parse_widths
 from trackml.models.keras import dense_regressor
-from trackml.params import parse_widths
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
 from trackml.training.keras import fit, predict

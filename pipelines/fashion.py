@@ -10,7 +10,8 @@ from pydantic import Field
 
 from trackml.cli import command_line
 from trackml.data import load
-from trackml.params import BatchSize, Dropout, Epochs, KerasParams, LearningRate
+from trackml.fields import BatchSize, Dropout, Epochs, LearningRate
+from trackml.params import KerasParams
 
 if TYPE_CHECKING:
     from trackml.history import EpochHook

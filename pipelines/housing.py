@@ -9,19 +9,19 @@ from pydantic import Field
 
 from trackml.cli import command_line
 from trackml.data import load
-from trackml.params import (
+from trackml.fields import (
     Activation,
     BatchSize,
     Dropout,
     Epochs,
     HeldOut,
-    KerasParams,
     LearningRate,
     Patience,
     Precision,
     Widths,
     parse_widths,
 )
+from trackml.params import KerasParams
 
 if TYPE_CHECKING:
     from trackml.history import EpochHook

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from trackml.cli import exit_code, parse_flags
 from trackml.errors import TrackmlError, UsageError
-from trackml.params import BatchSize, Epochs, LearningRate, Params
+from trackml.fields import BatchSize, Epochs, LearningRate
+from trackml.params import Params
 
 
 class Example(Params):

@@ -30,7 +30,25 @@ def test_the_summary_is_that_of_the_best_epoch_whose_weights_are_kept() -> None:
         "best_epoch": 2,
         "best_val_loss": 0.3,
         "best_val_accuracy": 0.9,
+        "convergence_epoch": 2,
     }
+    assert "convergence_epoch" not in history("mae", (0.8, 0.2)).summary
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "epoch"),
+    [
+        ([0.9], 1),
+        ([0.95, 0.9889, 0.989, 0.9885, 0.99], 3),  # exactly 0.1 percentage points away
+        ([0.99, 0.98, 0.9905], 1),
+        ([0.5, 0.9, 0.8], 2),
+    ],
+)
+def test_convergence_is_the_first_epoch_within_a_tenth_of_a_point_of_the_best(
+    accuracies: list[float], epoch: int
+) -> None:
+    made = history("accuracy", *((accuracy, 1.0) for accuracy in accuracies))
+    assert made.summary["convergence_epoch"] == epoch
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 10)), min_size=1))

@@ -6,16 +6,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from trackml.errors import UsageError
-from trackml.params import (
-    BatchSize,
-    Dropout,
-    Epochs,
-    LearningRate,
-    Params,
-    Widths,
-    allowed,
-    parse_widths,
-)
+from trackml.fields import BatchSize, Dropout, Epochs, LearningRate, Widths, parse_widths
+from trackml.params import Params, allowed
 
 
 class Example(Params):

@@ -62,7 +62,7 @@ def show_result(result: "Result", epochs: int) -> None:
     table.columns[1].justify = "right"
     for name, value in (result.history.summary | dict(result.report.metrics)).items():
         if "_class_" not in name:
-            table.add_row(name, f"{value:g}" if name == "best_epoch" else f"{value:.4f}")
+            table.add_row(name, f"{value:g}" if name.endswith("_epoch") else f"{value:.4f}")
     console.print(table)
     if registration := result.registration:
         console.print(

@@ -11,6 +11,8 @@ Metric = Literal["accuracy", "mae"]
 EpochHook = Callable[[int, Mapping[str, float]], None]
 """Called after each epoch with its number, from 1, and its metrics by the names of the contract."""
 
+CONVERGED_WITHIN = 0.001
+
 HIGHER_IS_BETTER: Mapping[Metric, bool] = {"accuracy": True, "mae": False}
 
 
@@ -20,15 +22,16 @@ class NonFiniteLoss(TrackmlError):
 
 @dataclass(frozen=True)
 class History:
-    """The metrics of each epoch, in order, the metric that ranks epochs, the arithmetic used.
+    """The metrics of each epoch, in order; the metric that ranks them; in what they were computed.
 
     Each row has train_loss, val_loss, train_METRIC and val_METRIC, all means over samples;
-    learning_rate, as asked for in that epoch; epoch_seconds, validation included; and
+    learning_rate, as asked for at that epoch's first step; epoch_seconds, validation included; and
     samples_per_second of the training alone.
     """
 
     metric: Metric
     precision: str
+    device: str = "cpu"
     rows: tuple[Mapping[str, float], ...] = ()
 
     def extended(self, row: Mapping[str, float]) -> "History":
@@ -60,9 +63,22 @@ class History:
 
     @property
     def summary(self) -> dict[str, float]:
-        """best_epoch, and the validation loss and metric of that epoch, whose weights are kept."""
-        return {
+        """best_epoch, and the validation loss and metric of that epoch, whose weights are kept.
+
+        Of classifiers also convergence_epoch: the first epoch whose validation accuracy is within
+        0.1 percentage points of the best.
+        """
+        summary = {
             "best_epoch": self.best_epoch,
             "best_val_loss": self.best["val_loss"],
             f"best_val_{self.metric}": self.best[f"val_{self.metric}"],
         }
+        if self.metric == "accuracy":
+            summary["convergence_epoch"] = self._convergence_epoch
+        return summary
+
+    @property
+    def _convergence_epoch(self) -> int:
+        # Accuracies are shares of a count: what is exactly 0.1 points away must not be missed.
+        enough = self.best["val_accuracy"] - CONVERGED_WITHIN - 1e-9
+        return 1 + next(i for i, row in enumerate(self.rows) if row["val_accuracy"] >= enough)

@@ -1,84 +1,15 @@
 """The base of all parameters: one frozen model is validation, command line, help and log."""
 
-import re
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Any, Literal, Self, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from trackml.errors import UsageError
-
-Precision = Literal["auto", "float32", "bfloat16"]
-OptimizerName = Literal["adam", "sgd", "rmsprop"]
-
-LARGEST_WIDTH, LARGEST_DEPTH = 10_000, 20  # of hidden layers: what is beyond is a typing error
-
-# What a field accepts and what it is, once for all pipelines: each adds its own default.
-Seed = Annotated[int, Field(ge=0, lt=2**32, description="seed of everything that is random")]
-Epochs = Annotated[int, Field(ge=1, description="passes over the training data")]
-BatchSize = Annotated[int, Field(ge=1, description="examples per optimiser step")]
-LearningRate = Annotated[float, Field(gt=0, description="step size of the optimiser")]
-HeldOut = Annotated[
-    float, Field(gt=0, lt=1, description="share of the training data held out, from its end")
-]
-Dropout = Annotated[float, Field(ge=0, lt=1, description="rate after each hidden layer")]
-Activation = Annotated[
-    Literal["relu", "leaky_relu", "elu", "gelu"],
-    Field(description="activation of the hidden layers"),
-]
-Patience = Annotated[
-    int, Field(ge=0, description="stop after so many epochs without a better one; 0 = never")
-]
-ScheduleName = Annotated[
-    Literal["constant", "plateau", "cosine"],
-    Field(
-        description="how the learning rate changes: plateau halves it when val_loss stalls, "
-        "cosine takes it towards 0"
-    ),
-]
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What a field accepts, in words, where its type does not say it."""
-
-    words: str
-
-
-_WIDTHS = Expected(
-    f"at most {LARGEST_DEPTH} integers from 1 to {LARGEST_WIDTH} with commas between, such as 64,32"
-)
-
-
-def parse_widths(text: str) -> tuple[int, ...]:
-    """The units of each layer in a text such as "64,32".
-
-    Raises:
-        ValueError: it is not such a text.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    # Digits alone, and no more than a width can have: int() would also take +8, 1_000 and others.
-    widths = tuple(int(part) if re.fullmatch("[0-9]{1,5}", part) else 0 for part in parts)
-    if len(widths) > LARGEST_DEPTH or not all(1 <= width <= LARGEST_WIDTH for width in widths):
-        raise ValueError(f"expected {_WIDTHS.words}")
-    return widths
-
-
-def _without_spaces(value: object) -> str:
-    return ",".join(str(width) for width in parse_widths(str(value)))
-
-
-Widths = Annotated[
-    str,
-    BeforeValidator(_without_spaces),
-    _WIDTHS,
-    Field(description="units of each hidden layer"),
-]
-"""A text that `parse_widths` reads."""
+from trackml.fields import BatchSize, Epochs, Expected, HeldOut, LearningRate, Precision, Seed
 
 
 class Params(BaseModel):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from trackml.fields import Activation
 from trackml.models.keras import (
     dense_classifier,
     dense_regressor,
@@ -9,7 +10,6 @@ from trackml.models.keras import (
     fashion_cnn,
     with_named_columns,
 )
-from trackml.params import Activation
 from trackml.training.keras import predict
 
 IMAGES = np.random.default_rng(0).integers(0, 255, size=(3, 28, 28), dtype=np.uint8)

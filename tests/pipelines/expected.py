@@ -50,6 +50,8 @@ class Expected:
     @property
     def metrics(self) -> set[str]:
         best = {"best_epoch", "best_val_loss", f"best_val_{self.metric}"}
+        if self.metric == "accuracy":
+            best.add("convergence_epoch")
         return self.per_epoch | best | self.test_metrics
 
 

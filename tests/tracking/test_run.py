@@ -16,8 +16,9 @@ from trackml import signals
 from trackml.cli import exit_code
 from trackml.data import ImageData
 from trackml.evaluation.report import Report
+from trackml.fields import BatchSize, Epochs, LearningRate
 from trackml.history import History
-from trackml.params import BatchSize, Epochs, LearningRate, Params
+from trackml.params import Params
 from trackml.tracking.run import Run, tracked_run
 
 
@@ -219,9 +220,11 @@ def test_results_arrive_under_their_names(client: MlflowClient, blobs: ImageData
         "best_epoch": 1,
         "best_val_loss": 1.0,
         "best_val_accuracy": 0.4,
+        "convergence_epoch": 1,
         "test_accuracy": 0.3,
     }
     assert logged.data.tags["trackml.precision"] == "bfloat16"
+    assert logged.data.tags["trackml.device"] == "cpu"
     history = mlflow.artifacts.load_dict(f"{logged.info.artifact_uri}/history.json")
     assert history == {"best_epoch": 1, "epochs": list(HISTORY.rows)}
     assert mlflow.artifacts.load_text(f"{logged.info.artifact_uri}/reports/note.txt") == "ä"

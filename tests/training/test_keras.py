@@ -9,9 +9,10 @@ from tests.conftest import small_model
 from tests.pipelines.expected import without_times
 from trackml.data import ImageData
 from trackml.evaluation.metrics import score_classes
+from trackml.fields import BatchSize, Epochs, LearningRate, Precision
 from trackml.history import History, NonFiniteLoss
 from trackml.models.keras import fashion_cnn
-from trackml.params import BatchSize, Epochs, KerasParams, LearningRate, Precision
+from trackml.params import KerasParams
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
 from trackml.training.keras import _twin, fit, predict

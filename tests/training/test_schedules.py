@@ -1,11 +1,12 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trackml.history import History
-from trackml.training.schedules import constant, cosine, plateau
+from trackml.training.schedules import constant, cosine, one_cycle, plateau
 
 LOSSES = st.lists(st.floats(0.01, 10), max_size=30)
 
@@ -28,6 +29,21 @@ def test_cosine_falls_from_one_towards_zero() -> None:
     assert factors[5] == pytest.approx(0.5)
     assert factors == sorted(factors, reverse=True)
     assert 0 < factors[-1] < 0.03
+
+
+def test_one_cycle_is_that_of_pytorch_but_that_it_ends_at_zero() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight])
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=101, cycle_momentum=False, final_div_factor=1e12
+    )
+    for step in range(100):
+        # Theirs is at the peak one step before 30 % of all steps are done.
+        warm = step <= 29.3
+        done = 0.3 * step / 29.3 if warm else 0.3 + 0.7 * (step - 29.3) / (100 - 29.3)
+        assert one_cycle(done, after([])) == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        theirs.step()
 
 
 @pytest.mark.parametrize(

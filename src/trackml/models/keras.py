@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trackml.params import Activation
+from trackml.fields import Activation
 from trackml.tensorflow import keras
 
 

@@ -97,6 +97,7 @@ class Run:
         """
         self._log_metrics(history.summary)
         self.client.set_tag(self.run_id, "trackml.precision", history.precision)
+        self.client.set_tag(self.run_id, "trackml.device", history.device)
         rows = {"best_epoch": history.best_epoch, "epochs": [dict(row) for row in history.rows]}
         self.client.log_dict(self.run_id, rows, "history.json")
         logged_run = self.client.get_run(self.run_id)

@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trackml.fields import OptimizerName
 from trackml.history import EpochHook, History
-from trackml.params import KerasParams, OptimizerName
+from trackml.params import KerasParams
 from trackml.tensorflow import keras, tf
-from trackml.training.loop import CLASSIFICATION, Array, Loss, Objective, Splits, run_epochs
+from trackml.training.loop import (
+    CLASSIFICATION,
+    Array,
+    Loss,
+    Objective,
+    Rate,
+    Splits,
+    run_epochs,
+)
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
 from trackml.training.schedules import Schedule, constant
 
@@ -74,7 +83,9 @@ class _KerasLearner:
         objective: Objective,
         augment: Augment | None,
     ) -> None:
-        self.precision = resolve_precision(params.precision, native=_computes_in_bfloat16())
+        gpus = tf.config.list_physical_devices("GPU")
+        self.device = "cuda" if gpus else "cpu"
+        self.precision = resolve_precision(params.precision, native=_compute_in_bfloat16(gpus))
         self._model, self._optimizer, self._predictor = model, optimizer, _predictor(model)
         self._trainee = _twin(model, self.precision)
         self._trainee.compile(optimizer, _LOSSES[objective.loss], metrics=[objective.metric])
@@ -85,8 +96,7 @@ class _KerasLearner:
         self._rows_per_call = batch_size * STEPS_PER_CALL
         self._train_steps = _train_steps(self._trainee, inputs, targets, batch_size, augment)
 
-    def train_epoch(self, learning_rate: float, random: np.random.Generator) -> Mapping[str, float]:
-        self._optimizer.learning_rate = learning_rate
+    def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         self._trainee.reset_metrics()
         # Dropout's generators would otherwise go on from where the last epoch left them.
         for variable in self._trainee.variables:
@@ -95,6 +105,7 @@ class _KerasLearner:
         order = random.permutation(self._samples).astype(np.int32)
         epoch_seed = int(random.integers(2**31))
         for first in range(0, self._samples, self._rows_per_call):
+            self._optimizer.learning_rate = rate(first / self._samples)
             rows = order[first : first + self._rows_per_call]
             self._train_steps(tf.constant(rows), tf.constant([epoch_seed, first]))
         self._model.set_weights(self._trainee.get_weights())
@@ -129,8 +140,7 @@ def _predictor(model: keras.Model) -> Callable[[Array], NDArray[np.float32]]:
     return answer
 
 
-def _computes_in_bfloat16() -> bool:
-    gpus = tf.config.list_physical_devices("GPU")
+def _compute_in_bfloat16(gpus: Sequence[Any]) -> bool:
     if not gpus:
         return cpu_computes_in_bfloat16()
     details = tf.config.experimental.get_device_details(gpus[0])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal, Protocol
 
@@ -16,6 +17,9 @@ from trackml.training.schedules import Schedule, constant
 Array = NDArray[Any]
 
 Loss = Literal["cross_entropy", "squared_error"]
+
+Rate = Callable[[float], float]
+"""Share of an epoch that is done, 0 to below 1 → learning rate."""
 
 LARGEST_WEIGHT = 1e19  # the square of a larger one overflows float32
 
@@ -65,10 +69,15 @@ class Learner(Protocol):
     def precision(self) -> str:
         """The arithmetic of the training steps."""
 
-    def train_epoch(self, learning_rate: float, random: np.random.Generator) -> Mapping[str, float]:
+    @property
+    def device(self) -> str:
+        """Where they are computed: "cpu" or "cuda"."""
+
+    def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         """Train on all rows once; return "loss" and the metric, means over samples.
 
         Args:
+            rate: asked before each step, or as often as is cheap.
             random: where all randomness of this epoch comes from.
         """
 
@@ -95,7 +104,7 @@ def run_epochs(
     """Train for `params.epochs`, and leave in the learner the weights of its best epoch.
 
     Args:
-        schedule: what `params.learning_rate` is multiplied by, before each epoch.
+        schedule: what `params.learning_rate` is multiplied by.
         patience: stop after that many epochs without a better one; 0 never stops early.
         hooks: called after each epoch; None is skipped.
 
@@ -104,11 +113,11 @@ def run_epochs(
     """
     inputs, targets = data.validation.arrays
     samples = len(data.train.arrays[1])
-    history = History(objective.metric, learner.precision)
+    history = History(objective.metric, learner.precision, learner.device)
     best_weights: list[Array] = []
     for epoch in range(1, params.epochs + 1):
         started = perf_counter()
-        rate = params.learning_rate * schedule((epoch - 1) / params.epochs, history)
+        rate = partial(_rate, params, schedule, history)
         # All randomness of an epoch follows from (seed, epoch), whatever happened before it.
         train = learner.train_epoch(rate, np.random.default_rng((params.seed, epoch)))
         trained = perf_counter()
@@ -118,7 +127,7 @@ def run_epochs(
             "val_loss": val["loss"],
             f"train_{objective.metric}": train[objective.metric],
             f"val_{objective.metric}": val[objective.metric],
-            "learning_rate": rate,
+            "learning_rate": rate(0.0),
             "epoch_seconds": perf_counter() - started,
             "samples_per_second": samples / (trained - started),
         }
@@ -138,3 +147,9 @@ def run_epochs(
             break
     learner.set_weights(best_weights)
     return history
+
+
+def _rate(params: Params, schedule: Schedule, history: History, epoch_done: float) -> float:
+    """The learning rate in the epoch that follows on `history`, of which a share is done."""
+    done = (len(history.rows) + epoch_done) / params.epochs
+    return params.learning_rate * schedule(done, history)

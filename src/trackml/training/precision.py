@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from trackml.params import Precision
+from trackml.fields import Precision
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Mapping
 
+from trackml.fields import ScheduleName
 from trackml.history import History
-from trackml.params import ScheduleName
 
 Schedule = Callable[[float, History], float]
-"""(share of the epochs that is done, 0 to below 1; history so far) → factor."""
+"""(share of the training that is done, 0 to below 1; history so far) → factor."""
 
+WARM_UP = 0.3
+START_FACTOR = 1 / 25
 PLATEAU_EPOCHS = 2
 PLATEAU_FACTOR = 0.5
 
@@ -21,6 +23,17 @@ def constant(_done: float, _history: History) -> float:
 def cosine(done: float, _history: History) -> float:
     """From 1 towards 0 along half a cosine wave (Loshchilov & Hutter, 2017, no restarts)."""
     return (1 + math.cos(math.pi * done)) / 2
+
+
+def one_cycle(done: float, _history: History) -> float:
+    """From 1/25 up to 1 in the first 30 % of training, then towards 0, both along half a cosine.
+
+    The learning rate of Smith & Topin (2018), as PyTorch's OneCycleLR has it, at its defaults but
+    that it ends at 0. Momentum stays what it is.
+    """
+    if done < WARM_UP:
+        return START_FACTOR + (1 - START_FACTOR) * (1 - math.cos(math.pi * done / WARM_UP)) / 2
+    return cosine((done - WARM_UP) / (1 - WARM_UP), _history)
 
 
 def plateau(_done: float, history: History) -> float:
@@ -40,4 +53,5 @@ SCHEDULES: Mapping[ScheduleName, Schedule] = {
     "constant": constant,
     "plateau": plateau,
     "cosine": cosine,
+    "one_cycle": one_cycle,
 }
