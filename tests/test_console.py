@@ -1,10 +1,13 @@
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
-from trackml.console import progress, show_result
+from trackml.console import epochs, trials
 from trackml.evaluation.report import Report
 from trackml.history import History
+from trackml.params import Params
+from trackml.sweep import Outcome, SuiteResult
 from trackml.tracking.registry import Registration
 from trackml.tracking.run import Result
 
@@ -28,8 +31,12 @@ RESULT = Result(
 )
 
 
+def asked(count: int) -> Params:
+    return Params.parse({"epochs": count, "batch_size": 1, "learning_rate": 0.1})
+
+
 def test_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress(epochs=10) as show:
+    with epochs.progress(asked(10)) as show:
         show(3, ROW)
     assert capsys.readouterr().out == f"epoch  3/10  {LINE}\n"
 
@@ -38,7 +45,7 @@ def test_on_a_terminal_a_bar_stands_below_the_lines_and_goes_away(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes its output for a terminal
-    with progress(epochs=2) as show:
+    with epochs.progress(asked(2)) as show:
         show(1, ROW)
         show(2, ROW)
     shown = capsys.readouterr().out
@@ -50,7 +57,7 @@ def test_on_a_terminal_a_bar_stands_below_the_lines_and_goes_away(
 def test_the_result_names_scores_and_what_became_of_the_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    show_result(RESULT, epochs=2)
+    epochs.show_result(RESULT, asked(2))
     shown = capsys.readouterr().out
     for words in (
         "homes: dense",
@@ -65,11 +72,52 @@ def test_the_result_names_scores_and_what_became_of_the_model(
 
 
 def test_a_result_that_is_not_registered_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    show_result(replace(RESULT, registration=None), epochs=2)
+    epochs.show_result(replace(RESULT, registration=None), asked(2))
     assert "not registered (--register false)" in capsys.readouterr().out
 
 
 def test_an_early_stop_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    show_result(RESULT, epochs=9)
+    epochs.show_result(RESULT, asked(9))
     said = "stopped after epoch 2 of 9: none better since epoch 1 (--patience)"
     assert said in capsys.readouterr().out
+
+
+def test_a_trial_is_a_line_whether_it_finished_or_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with trials.progress(asked(1)) as show:
+        show(Outcome("plain adam seed 0", 1.25, {"best_epoch": 2, "best_val_mae": 0.5}), 3, 12)
+        show(Outcome("plain sgd seed 0", failure="val_loss is nan"), 4, 12)
+    assert capsys.readouterr().out == (
+        "trial  3/12  plain adam seed 0  best_epoch 2  best_val_mae 0.5000  1.2 s\n"
+        "trial  4/12  plain sgd seed 0  failed: val_loss is nan\n"
+    )
+
+
+def test_the_result_of_a_suite_names_the_winner_and_what_failed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = pd.DataFrame(
+        {
+            "variant": ["dropout", "plain"],
+            "optimizer": ["sgd", "adam"],
+            "n": [2, 1],
+            "best_val_accuracy_mean": [0.99, 0.98],
+            "best_val_accuracy_std": [0.001, float("nan")],
+            "test_accuracy_mean": [0.985, 0.975],
+            "test_accuracy_std": [0.002, float("nan")],
+            "convergence_epoch": [5.5, 4.0],
+            "seconds": [10.0, 9.0],
+        }
+    )
+    failed = [Outcome("plain sgd seed 0", failure="val_loss is nan")]
+    result = SuiteResult("1", "cnn_suite", ("variant", "optimizer"), table, failed, [])
+    trials.show_result(result, asked(1))
+    shown = capsys.readouterr().out
+    for words in (
+        "0.9900 ± 0.0010",
+        " 0.9750 ",
+        "best on validation: dropout with sgd, accuracy 0.9900 ± 0.0010 (n = 2)",
+        "failed: plain sgd seed 0: val_loss is nan",
+        "--resume true",
+        "not registered (--register false)",
+    ):
+        assert words in shown

@@ -41,4 +41,4 @@ def test_no_framework_is_loaded_before_a_run(module: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     loaded = {name.partition(".")[0] for name in result.stdout.split()}
-    assert not loaded & {"tensorflow", "keras", "torch", "mlflow", "sklearn", "seaborn"}
+    assert not loaded & {"tensorflow", "keras", "torch", "ray", "mlflow", "sklearn", "seaborn"}

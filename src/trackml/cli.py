@@ -8,19 +8,16 @@ import sys
 import traceback
 from argparse import Action, ArgumentParser
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from pydantic_settings import BaseSettings, CliSettingsSource
 
 from trackml.errors import Terminated, TrackmlError, UsageError
-from trackml.history import EpochHook
 from trackml.params import Params, allowed
 from trackml.signals import stop_requests
-
-if TYPE_CHECKING:
-    from trackml.tracking.run import Result
 
 P = TypeVar("P", bound=Params)
 
@@ -28,26 +25,44 @@ GARBAGE_THRESHOLD = 10_000  # allocations between two looks for garbage; Python 
 DEBUG_HELP = "show the traceback of an error"
 
 
-def command_line(main: Callable[[P, EpochHook | None], "Result"], params: type[P]) -> NoReturn:
+class View(Protocol):
+    """What a person sees of a program: a module of `trackml.console`."""
+
+    def progress(self, params: Any, /) -> AbstractContextManager[Any]:
+        """A hook for `main`, for as long as it runs."""
+
+    def show_result(self, result: Any, params: Any, /) -> None:
+        """Print what `main` gave back."""
+
+
+def command_line(
+    main: Callable[[P, Any], Any], params: type[P], view: View | None = None
+) -> NoReturn:
     """Run a pipeline's `main` on this process's flags; exit with a code of the contract.
 
     Called as a function, a pipeline prints nothing: progress and result are shown here.
+
+    Args:
+        main: takes the parameters, and the hook of the view.
+        view: `trackml.console.epochs` unless given.
     """
     flags = sys.argv[1:]
 
     def program() -> None:
         given = parse_flags(params, flags, main.__doc__)
-        from trackml.console import progress, show_result
+        from trackml.console import epochs
 
-        with progress(given.epochs) as show:
-            result = main(given, show)
-        show_result(result, given.epochs)
+        shown = view or epochs
+        with shown.progress(given) as hook:
+            result = main(given, hook)
+        shown.show_result(result, given)
 
     # Frameworks leave 600,000 objects behind that are no garbage. To look through them as often as
     # Python does, and once more at exit, takes 2 s: as long as two epochs of `dense_mnist`.
     gc.set_threshold(GARBAGE_THRESHOLD)
     code = exit_code(program, flags)
-    gc.freeze()
+    if "triton" not in sys.modules:  # which takes objects that it finds at exit for leaks
+        gc.freeze()
     raise SystemExit(code)
 
 

@@ -13,5 +13,11 @@ class UsageError(TrackmlError):
     exit_code = 2
 
 
+class AlreadyActive(TrackmlError):
+    """Another process is at work on the same run."""
+
+    exit_code = 75
+
+
 class Terminated(BaseException):
     """SIGTERM arrived. Like KeyboardInterrupt, no `except Exception` may swallow it."""

@@ -1,13 +1,16 @@
 """What the fields of all pipelines accept and what they are, once: each adds its own default."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 Precision = Literal["auto", "float32", "bfloat16"]
+DeviceName = Literal["auto", "cpu", "cuda"]
 OptimizerName = Literal["adam", "sgd", "rmsprop"]
+Variant = Literal["plain", "dropout", "batchnorm", "dropout_batchnorm"]
 
 LARGEST_WIDTH, LARGEST_DEPTH = 10_000, 20  # of hidden layers: what is beyond is a typing error
 
@@ -45,6 +48,72 @@ class Expected:
 _WIDTHS = Expected(
     f"at most {LARGEST_DEPTH} integers from 1 to {LARGEST_WIDTH} with commas between, such as 64,32"
 )
+
+
+def parse_names(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The names in a text such as "adam,sgd", each once; all that are known for "all".
+
+    Raises:
+        ValueError: one of them is not known.
+    """
+    if text == "all":
+        return tuple(known)
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not set(names) <= set(known):
+        raise ValueError(f"expected {_some_of(known).words}")
+    return names
+
+
+def _some_of(known: Sequence[str]) -> Expected:
+    return Expected(f"all, or some of {', '.join(known)} with commas between")
+
+
+def _names_of(known: Sequence[str]) -> AfterValidator:
+    def normalised(text: str) -> str:
+        return text if text == "all" else ",".join(parse_names(text, known))
+
+    return AfterValidator(normalised)
+
+
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+OPTIMIZER_NAMES: tuple[OptimizerName, ...] = get_args(OptimizerName)
+Variants = Annotated[
+    str,
+    _names_of(VARIANTS),
+    _some_of(VARIANTS),
+    Field(description="variants of the network to compare"),
+]
+Optimizers = Annotated[
+    str,
+    _names_of(OPTIMIZER_NAMES),
+    _some_of(OPTIMIZER_NAMES),
+    Field(description="update rules to compare"),
+]
+"""Texts that `parse_names` reads, as the one above."""
+
+Concurrency = Annotated[
+    Literal["auto"] | Annotated[int, Field(ge=1)],
+    Expected("an integer >= 1 or auto"),
+    Field(description="trials at a time; auto is one per processor core, or per GPU"),
+]
+
+
+def _check_address(text: str) -> str:
+    if text not in ("local", "auto") and not re.fullmatch(r"(ray://)?[\w.-]+:[0-9]{1,5}", text):
+        raise ValueError(f"expected {_ADDRESS.words}")
+    return text
+
+
+_ADDRESS = Expected("local, auto, host:port or ray://host:port")
+RayAddress = Annotated[
+    str,
+    AfterValidator(_check_address),
+    _ADDRESS,
+    Field(
+        description="the Ray cluster to use: local starts one on this machine for as long as it "
+        "takes, auto finds the one that runs here"
+    ),
+]
 
 
 def parse_widths(text: str) -> tuple[int, ...]:

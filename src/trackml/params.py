@@ -2,18 +2,29 @@
 
 import types
 from collections.abc import Mapping
-from typing import Any, Literal, Self, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from trackml.errors import UsageError
-from trackml.fields import BatchSize, Epochs, Expected, HeldOut, LearningRate, Precision, Seed
+from trackml.fields import (
+    BatchSize,
+    DeviceName,
+    Epochs,
+    Expected,
+    HeldOut,
+    LearningRate,
+    Precision,
+    Seed,
+)
 
 
 class Params(BaseModel):
     """Fields that all pipelines share. A pipeline adds its own, and its defaults for these."""
+
+    can_resume: ClassVar[bool] = False
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -32,7 +43,7 @@ class Params(BaseModel):
     @field_validator("resume")
     @classmethod
     def _resume_is_refused(cls, resume: bool) -> bool:
-        if resume:
+        if resume and not cls.can_resume:
             raise ValueError("this version cannot continue an unfinished run")
         return resume
 
@@ -46,7 +57,9 @@ class Params(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise UsageError("; ".join(_explain(cls, e) for e in error.errors())) from None
+            # Each member of a union has an error of its own, of which one is enough.
+            words = dict.fromkeys(_explain(cls, e) for e in error.errors())
+            raise UsageError("; ".join(words)) from None
 
     def as_text(self) -> dict[str, str]:
         """Every field as MLflow shows it, written as a user would type it: `true`, not `True`."""
@@ -61,6 +74,13 @@ class Params(BaseModel):
 class KerasParams(Params):
     """What pipelines in Keras add."""
 
+    precision: Precision = Field("auto", description="arithmetic of the training steps")
+
+
+class TorchParams(Params):
+    """What pipelines in PyTorch add."""
+
+    device: DeviceName = Field("auto", description="what computes: auto is cuda where there is one")
     precision: Precision = Field("auto", description="arithmetic of the training steps")
 
 

@@ -16,3 +16,5 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002  # libraries that still draw from it must repeat too
     if keras := sys.modules.get("keras"):
         keras.utils.set_random_seed(seed)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 from trackml.data import ImageData, TableData, load
@@ -24,6 +25,9 @@ class Expected:
     test_metrics: frozenset[str]
     artifacts: frozenset[str]
     flags: tuple[str, ...] = ()
+    framework: str = "keras"
+    aliases: tuple[str, ...] = ()
+    lines: str = ""  # what it may say on stderr: a pattern
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -62,7 +66,7 @@ def _artifacts(figures: list[str], reports: list[str]) -> frozenset[str]:
 
 
 def _classifier(
-    pipeline: str, task: str, architecture: str, parameters: int, *flags: str
+    pipeline: str, task: str, architecture: str, parameters: int, *flags: str, **more: Any
 ) -> Expected:
     return Expected(
         pipeline,
@@ -82,13 +86,31 @@ def _classifier(
             ["classification_report.txt", "classification_report.json", "confusion_matrix.json"],
         ),
         flags=flags,
+        **more,
     )
+
+
+def model_parameters(conv_layers: int) -> int:
+    """Of the plain MNIST CNN: weights and biases of convolutions, of 128 and of 10 units."""
+    channels = (1, 16, 32, 64)[: conv_layers + 1]
+    convolutions = sum(9 * i * o + o for i, o in pairwise(channels))
+    side = 28 >> conv_layers
+    return convolutions + (channels[-1] * side**2 + 1) * 128 + 129 * 10
 
 
 EXPECTED = {
     "fashion": _classifier("fashion", "fashion_mnist", "cnn", 421_642),
     "fashion_aug": _classifier("fashion", "fashion_mnist", "cnn-aug", 421_642, "--augment"),
     "dense_mnist": _classifier("dense_mnist", "mnist", "dense", 407_050),
+    "cnn": _classifier(
+        "cnn",
+        "mnist",
+        "cnn",
+        model_parameters(2),
+        framework="torch",
+        aliases=("cnn-plain",),
+        lines="|.*`dot` is not installed.*\n",
+    ),
     "housing": Expected(
         "housing",
         "california_housing",

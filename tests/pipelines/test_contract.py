@@ -1,8 +1,11 @@
 """What every pipeline leaves in MLflow, by the names that other code relies on."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,7 @@ def test_runs_keep_the_tracking_contract(name: str, expected: Expected, finished
     assert run.data.params["validation_samples"] == str(len(data.validation))
     assert run.data.params["test_samples"] == str(len(data.test))
     assert run.data.tags["trackml.task"] == expected.task
-    assert run.data.tags["trackml.framework"] == "keras"
+    assert run.data.tags["trackml.framework"] == expected.framework
     assert run.data.tags["trackml.architecture"] == expected.architecture
     assert run.data.tags["trackml.data_sha256"] == data.sha256
     assert run.data.tags["trackml.version"]
@@ -82,18 +85,57 @@ def test_models_keep_the_registry_contract(
     run = finished.run(name)
     version = finished.client.get_model_version_by_alias(expected.task, expected.architecture)
     assert version.run_id == run.info.run_id
-    assert version.tags["trackml.framework"] == "keras"
+    assert version.tags["trackml.framework"] == expected.framework
     assert version.tags["trackml.architecture"] == expected.architecture
     best = f"best_val_{expected.metric}"
     assert float(version.tags[f"trackml.{best}"]) == run.data.metrics[best]
     assert version.tags["trackml.data_sha256"] == expected.data.sha256
+    for alias in expected.aliases:
+        held = finished.client.get_model_version_by_alias(expected.task, alias)
+        assert held.version == version.version
 
 
-def test_the_champion_of_two_is_the_better_one(finished: Finished) -> None:
-    two = [finished.run("fashion"), finished.run("fashion_aug")]
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [("fashion_mnist", ["fashion", "fashion_aug"]), ("mnist", ["dense_mnist", "cnn"])],
+)
+def test_the_champion_of_two_is_the_better_one_whatever_their_frameworks(
+    task: str, names: list[str], finished: Finished
+) -> None:
+    two = [finished.run(name) for name in names]
     best = max(two, key=lambda run: run.data.metrics["best_val_accuracy"])
-    champion = finished.client.get_model_version_by_alias("fashion_mnist", "champion")
+    champion = finished.client.get_model_version_by_alias(task, "champion")
     assert champion.run_id == best.info.run_id
+
+
+def test_a_model_of_pytorch_loads_where_there_is_a_gpu_too(finished: Finished) -> None:
+    """It was exported on the CPU, and MLflow would look for it on the GPU."""
+    code = """
+import sys, torch
+torch.cuda.is_available = lambda: True
+import mlflow, numpy as np
+model = mlflow.pyfunc.load_model("models:/mnist@cnn")
+print(model.predict(np.zeros((3, 28, 28), np.uint8)).shape)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=finished.folder,
+        env=user_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "(3, 10)\n"
+
+
+def test_the_graph_of_a_pytorch_model_is_logged(finished: Finished) -> None:
+    run = finished.run("cnn")
+    source = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/figures/model_graph.gv")
+    assert source.startswith("digraph")
+    assert "conv2.weight" in source
+    drawn = "figures/model_graph.svg" in finished.artifacts("cnn")
+    assert drawn is bool(shutil.which("dot"))
+    assert ("`dot` is not installed" in finished.said["cnn"].stderr) is not drawn
 
 
 def tensor(dtype: str, *shape: int, **name: str) -> dict[str, Any]:
@@ -123,7 +165,10 @@ def test_all_versions_of_a_task_share_one_signature(
 def test_nothing_in_a_model_is_a_pickle(name: str, expected: Expected, finished: Finished) -> None:
     folder = finished.model_folder(expected.task, expected.architecture)
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert suffixes <= {"", ".keras", ".yaml", ".txt"}
+    assert suffixes <= {"", ".json", ".keras", ".pt2", ".txt", ".yaml"}
+    for archive in folder.rglob("*.pt2"):
+        with zipfile.ZipFile(archive) as members:
+            assert not {name for name in members.namelist() if name.endswith((".pkl", ".pickle"))}
 
 
 LOAD_ELSEWHERE = """
@@ -187,4 +232,4 @@ def test_a_person_reads_one_line_per_epoch_and_the_result(
         "mlflow ui",
     ):
         assert words in said.stdout
-    assert said.stderr == ""
+    assert re.fullmatch(expected.lines, said.stderr)

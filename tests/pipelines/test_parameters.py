@@ -6,6 +6,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from pipelines.cnn import LEARNING_RATES
 from tests.conftest import entry_points
 from tests.pipelines.expected import EXPECTED, without_times
 from trackml.tracking.run import Result
@@ -50,6 +51,19 @@ def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
                 "batch_norm": True,
                 "optimizer": "rmsprop",
                 "schedule": "cosine",
+                "precision": "bfloat16",
+            },
+        ),
+        (
+            "cnn",
+            {
+                "batch_size": 32,
+                "learning_rate": 0.01,
+                "conv_layers": 3,
+                "variant": "dropout_batchnorm",
+                "optimizer": "rmsprop",
+                "weight_decay": 0.01,
+                "schedule": "one_cycle",
                 "precision": "bfloat16",
             },
         ),
@@ -122,6 +136,31 @@ def test_called_as_a_function_a_pipeline_prints_nothing(
     module.main(module.Params.parse(BRIEF), lambda epoch, metrics: epochs.append(epoch))
     assert epochs == [1, 2]
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("variant", ["plain", "dropout", "batchnorm", "dropout_batchnorm"])
+def test_all_variants_of_the_cnn_learn_with_all_optimizers(variant: str, optimizer: str) -> None:
+    result = trained("cnn", epochs=3, limit=2000, variant=variant, optimizer=optimizer)
+    assert result.report.metrics["test_accuracy"] > 0.85
+    logged = mlflow.get_run(result.run_id).data.params
+    assert float(logged["learning_rate"]) == LEARNING_RATES[optimizer]  # type: ignore[index]
+
+
+def test_the_variants_have_the_layers_that_their_names_say() -> None:
+    for variant in ("plain", "dropout", "batchnorm", "dropout_batchnorm"):
+        result = trained("cnn", epochs=1, limit=64, variant=variant, conv_layers=3)
+        uri = mlflow.get_run(result.run_id).info.artifact_uri
+        summary = mlflow.artifacts.load_text(f"{uri}/model_summary.txt")
+        assert summary.count("Conv2d") == 3
+        assert summary.count("BatchNorm2d") == (3 if "batchnorm" in variant else 0)
+        assert summary.count("Dropout") == (4 if "dropout" in variant else 0)
+
+
+def test_dropout_and_its_absence_are_the_variants() -> None:
+    usual = rows("cnn", variant="plain")
+    assert rows("cnn", variant="plain", dropout=0.6) == usual
+    assert rows("cnn", variant="dropout", dropout=0.6) != rows("cnn", variant="dropout")
 
 
 def test_main_is_dense_mnist() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trackml.fields import Activation
+from trackml.models.summary import Layer, table
 from trackml.tensorflow import keras
 
 
@@ -125,13 +126,8 @@ def describe(model: keras.Model) -> tuple[int, str]:
         raise ValueError("the model is not built; begin it with keras.Input(shape)")
     # Not model.summary(): it drops columns that do not fit the terminal that happens to be there.
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    rows = [("layer", "type", "output", "parameters")]
+    layers = []
     for layer in model.layers:
         shape = " x ".join(str(size or "N") for size in getattr(layer.output, "shape", ()))
-        rows.append((layer.name, type(layer).__name__, shape, f"{layer.count_params():,}"))
-    rows.append(("trainable", "", "", f"{parameters:,}"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([*map(str.ljust, row[:-1], widths), row[-1].rjust(widths[-1])]) for row in rows
-    ]
-    return parameters, "\n".join([*lines, ""])
+        layers.append(Layer(layer.name, type(layer).__name__, shape, layer.count_params()))
+    return parameters, table(layers, parameters)

@@ -1,13 +1,16 @@
-"""Runs that are over, to compare with."""
+"""Runs that are over: to compare with, or to continue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from trackml.params import Params
+from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
 
-_RECENT = 200  # runs among which the closest is looked for
+_RECENT = 200  # runs among which one is looked for
+_WITHOUT_EFFECT = {"resume", "register", "concurrency", "ray_address"}  # on what trials find
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,44 @@ def closest_run(
 
     Only runs that have all of `metrics`; among equals the newest; None if there is none.
     """
+    past = [
+        PastRun(run.info.run_id, run.data.metrics, _differences(params, run.data.params))
+        for run in _recent(client, task, architecture, data_sha256)
+        if run.info.status == "FINISHED" and set(metrics) <= run.data.metrics.keys()
+    ]
+    return min(past, key=lambda run: len(run.differences), default=None)
+
+
+def unfinished_run(
+    client: MlflowClient, params: Params, *, task: str, architecture: str, data_sha256: str
+) -> MlflowRun | None:
+    """The newest run of the same parameters and data that is to be continued.
+
+    One that did not finish, or some of whose trials failed, and that no other run has continued.
+    """
+    for run in _recent(client, task, architecture, data_sha256):
+        complete = run.info.status == "FINISHED" and FAILURE_TAG not in run.data.tags
+        if complete or SUCCESSOR_TAG in run.data.tags:
+            continue
+        if set(_differences(params, run.data.params)) <= _WITHOUT_EFFECT:
+            return run
+    return None
+
+
+def _recent(
+    client: MlflowClient, task: str, architecture: str, data_sha256: str
+) -> Sequence[MlflowRun]:
     tags = {
         "trackml.task": task,
         "trackml.architecture": architecture,
         "trackml.data_sha256": data_sha256,
     }
-    conditions = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
-    found = client.search_runs(
+    return client.search_runs(
         [experiment.experiment_id for experiment in client.search_experiments()],
-        " and ".join([*conditions, "attributes.status = 'FINISHED'"]),
+        " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items()),
         order_by=["attributes.start_time DESC"],
         max_results=_RECENT,
     )
-    past = [
-        PastRun(run.info.run_id, run.data.metrics, _differences(params, run.data.params))
-        for run in found
-        if set(metrics) <= run.data.metrics.keys()
-    ]
-    return min(past, key=lambda run: len(run.differences), default=None)
 
 
 def _differences(params: Params, logged: Mapping[str, str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import mlflow
+from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 CHAMPION = "champion"
+ALIASES_TAG = "trackml.aliases"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a version is judged by: its validation score, and on which rows it was reached."""
+    """What a version is judged by: its validation score, and on which rows it was reached.
+
+    `aliases` are those that it takes beside its architecture's.
+    """
 
     framework: str
     architecture: str
@@ -33,6 +38,22 @@ class Candidate:
     value: float
     data_sha256: str
     validation_samples: int
+    aliases: tuple[str, ...] = ()
+
+    @classmethod
+    def of_run(cls, run: MlflowRun) -> "Candidate":
+        """The candidate that a run has trained, from what the run has logged."""
+        tags, metrics = run.data.tags, run.data.metrics
+        (metric,) = (name for name in HIGHER_IS_BETTER if f"best_val_{name}" in metrics)
+        return cls(
+            framework=tags["trackml.framework"],
+            architecture=tags["trackml.architecture"],
+            metric=metric,
+            value=metrics[f"best_val_{metric}"],
+            data_sha256=tags["trackml.data_sha256"],
+            validation_samples=int(run.data.params["validation_samples"]),
+            aliases=tuple(tags.get(ALIASES_TAG, "").split()),
+        )
 
     @property
     def tags(self) -> dict[str, str]:
@@ -59,17 +80,30 @@ class Registration:
         return CHAMPION in self.aliases
 
 
+def register_run(client: MlflowClient, run_id: str) -> Registration:
+    """Register the model that a run has logged."""
+    run = client.get_run(run_id)
+    (output,) = run.outputs.model_outputs  # type: ignore[union-attr]  # every run has them
+    return register(
+        client,
+        task=run.data.tags["trackml.task"],
+        model_id=output.model_id,
+        candidate=Candidate.of_run(run),
+    )
+
+
 def register(
     client: MlflowClient, *, task: str, model_id: str, candidate: Candidate
 ) -> Registration:
-    """Make a logged model its task's next version, under its alias, and challenge the champion.
+    """Make a logged model its task's next version, under its aliases, and challenge the champion.
 
     A request to stop waits until this is done. An error takes the new version back.
     """
     with store.exclusively("registry"), deferred_signals():
-        before = version_behind(client, task, candidate.architecture)
+        own = (candidate.architecture, *candidate.aliases)
+        before = {alias: version_behind(client, task, alias) for alias in own}
         wins, reason = challenge(version_behind(client, task, CHAMPION), candidate)
-        aliases = (candidate.architecture, *([CHAMPION] if wins else []))
+        aliases = (*own, *([CHAMPION] if wins else []))
         with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
             version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
         try:
@@ -77,26 +111,31 @@ def register(
                 client.set_registered_model_alias(task, alias, version.version)
         except MlflowException:
             client.delete_model_version(task, version.version)
-            if before:
-                client.set_registered_model_alias(task, candidate.architecture, before.version)
+            for alias, holder in before.items():
+                if holder:
+                    client.set_registered_model_alias(task, alias, holder.version)
             raise
     return Registration(task, str(version.version), aliases, reason)
 
 
-def check_names(task: str, architecture: str) -> None:
+def check_names(task: str, *aliases: str) -> None:
     """Refuse, before any training, what MLflow would refuse as a model's name or as an alias.
+
+    Args:
+        aliases: of the architecture, and others.
 
     Raises:
         ValueError: one of them will not do.
     """
     if not task or set(task) & set("/:."):
         raise ValueError(f"a task's name has none of / : and . in it. Received: {task!r}")
-    reserved = architecture in (CHAMPION, "latest") or re.fullmatch(r"v\d+", architecture)
-    if reserved or not re.fullmatch(r"[\w-]+", architecture):
-        raise ValueError(
-            "an architecture's name has letters, digits, - and _ only, and is not 'champion', "
-            f"'latest' or a version such as 'v3'. Received: {architecture!r}"
-        )
+    for alias in aliases:
+        reserved = alias in (CHAMPION, "latest") or re.fullmatch(r"v\d+", alias)
+        if reserved or not re.fullmatch(r"[\w-]+", alias):
+            raise ValueError(
+                "an architecture's name has letters, digits, - and _ only, and is not 'champion', "
+                f"'latest' or a version such as 'v3'. Received: {alias!r}"
+            )
 
 
 def version_behind(client: MlflowClient, task: str, alias: str) -> ModelVersion | None:

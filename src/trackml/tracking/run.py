@@ -1,16 +1,18 @@
 """One MLflow run, from its parameters to its registered model, under the names of the contract."""
 
 import json
+import logging
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils import name_utils
@@ -20,12 +22,21 @@ from trackml.errors import Terminated
 from trackml.history import History
 from trackml.params import Params
 from trackml.signals import deferred_signals
-from trackml.tracking import registry, store
+from trackml.tracking import family, registry, store
+from trackml.tracking.claims import claimed
+from trackml.tracking.family import FAILURE_TAG
 from trackml.tracking.flavors import Data, Framework, log_model
-from trackml.tracking.past import PastRun, closest_run
+from trackml.tracking.past import PastRun, closest_run, unfinished_run
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from trackml.evaluation.report import Report
+
+
+_log = logging.getLogger(__name__)
+
+NOTHING_TO_RESUME = "no run of these parameters is unfinished; a new one begins"
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,7 @@ class Run:
     data: Data
     framework: Framework
     architecture: str
+    aliases: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> Dataset:
@@ -103,21 +115,9 @@ class Run:
         logged_run = self.client.get_run(self.run_id)
         model_id = log_model(self.client, logged_run, model, self.framework, self.data)
         self.log_report(report, model_id)
-        registration = self._register(model_id, history) if self.params.register_model else None
+        wanted = self.params.register_model
+        registration = registry.register_run(self.client, self.run_id) if wanted else None
         return Result(self.run_id, self.data.name, self.architecture, history, report, registration)
-
-    def _register(self, model_id: str, history: History) -> registry.Registration:
-        candidate = registry.Candidate(
-            framework=self.framework,
-            architecture=self.architecture,
-            metric=history.metric,
-            value=history.best[f"val_{history.metric}"],
-            data_sha256=self.data.sha256,
-            validation_samples=len(self.data.validation),
-        )
-        return registry.register(
-            self.client, task=self.data.name, model_id=model_id, candidate=candidate
-        )
 
     def closest(self, architecture: str, metrics: Sequence[str]) -> PastRun | None:
         """The finished run of another architecture on this data that compares best with this.
@@ -131,6 +131,15 @@ class Run:
             architecture=architecture,
             data_sha256=self.data.sha256,
             metrics=metrics,
+        )
+
+    def finished_trials(
+        self, *, params: Sequence[str], metrics: Sequence[str], series: Sequence[str]
+    ) -> "pd.DataFrame":
+        """The children of this run that have finished: as `family.finished_children` has them."""
+        me = self.client.get_run(self.run_id)
+        return family.finished_children(
+            self.client, me, params=params, metrics=metrics, series=series
         )
 
     def _log_metrics(
@@ -159,7 +168,12 @@ class Run:
 
 @contextmanager
 def tracked_run(
-    params: Params, data: Data, *, framework: Framework, architecture: str
+    params: Params,
+    data: Data,
+    *,
+    framework: Framework,
+    architecture: str,
+    aliases: Sequence[str] = (),
 ) -> Iterator[Run]:
     """A run whose final status is true: FINISHED, FAILED on an error, KILLED when asked to stop.
 
@@ -170,33 +184,62 @@ def tracked_run(
 
     Args:
         architecture: the run's name, and the alias of its registered model.
+        aliases: further ones of its registered model.
 
     Raises:
         TrackmlError: the store cannot be used.
     """
-    registry.check_names(data.name, architecture)
+    registry.check_names(data.name, architecture, *aliases)
     client = store.connect()
     run = None
-    try:
-        with deferred_signals():
-            run_id = _start(client, data.name, architecture)
-            run = Run(client, run_id, params, data, framework, architecture)
-        _describe(run)
-        yield run
-    except BaseException as error:
-        if run:
+    with ExitStack() as claims:
+        try:
             with deferred_signals():
-                _end(run, error)
-        raise
-    with deferred_signals():
-        client.set_terminated(run.run_id, "FINISHED")
+                old = _to_continue(client, params, data, architecture)
+                if old:
+                    claims.enter_context(claimed(old.info.run_id))
+                run_id = _start(client, data.name, architecture, old)
+                if not old or run_id != old.info.run_id:
+                    claims.enter_context(claimed(run_id))
+                run = Run(client, run_id, params, data, framework, architecture, tuple(aliases))
+            _describe(run)
+            yield run
+        except BaseException as error:
+            if run:
+                with deferred_signals():
+                    _end(run, error)
+            raise
+        with deferred_signals():
+            client.set_terminated(run.run_id, "FINISHED")
 
 
-def _start(client: MlflowClient, experiment: str, name: str) -> str:
-    """The id of the run that `mlflow run` has made for this process, else of a new one."""
+def _to_continue(
+    client: MlflowClient, params: Params, data: Data, architecture: str
+) -> MlflowRun | None:
+    if not params.resume:
+        return None
+    old = unfinished_run(
+        client, params, task=data.name, architecture=architecture, data_sha256=data.sha256
+    )
+    _log.info("resume: %s", f"run {old.info.run_id} goes on" if old else NOTHING_TO_RESUME)
+    return old
+
+
+def _start(client: MlflowClient, experiment: str, name: str, old: MlflowRun | None) -> str:
+    """The id of the run that `mlflow run` has made for this process, of `old`, or of a new one."""
     # Runs are made by the client, not by mlflow.start_run: that would set the status at exit too.
+    if place := family.current_place():
+        run = client.create_run(place.experiment_id, tags=place.tags, run_name=place.name)
+        return str(run.info.run_id)
     if given := os.environ.get("MLFLOW_RUN_ID"):
+        if old:
+            family.adopt(client, old, given)
         return given
+    if old:
+        client.update_run(old.info.run_id, status="RUNNING")
+        if FAILURE_TAG in old.data.tags:
+            client.delete_tag(old.info.run_id, FAILURE_TAG)
+        return str(old.info.run_id)
     number = os.environ.get("MLFLOW_EXPERIMENT_ID") or store.experiment_id(
         client, os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment
     )
@@ -208,7 +251,7 @@ def _end(run: Run, error: BaseException) -> None:
     stopped = isinstance(error, KeyboardInterrupt | Terminated)
     reason = "stopped by a signal" if stopped else str(error) or type(error).__name__
     try:
-        run.client.set_tag(run.run_id, "trackml.failure", " ".join(reason.split())[:5000])
+        run.client.set_tag(run.run_id, FAILURE_TAG, " ".join(reason.split())[:5000])
     finally:
         run.client.set_terminated(run.run_id, "KILLED" if stopped else "FAILED")
 
@@ -222,7 +265,10 @@ def _describe(run: Run) -> None:
         "trackml.data_sha256": run.data.sha256,
         "trackml.version": trackml.__version__,
     }
-    if _is_invented(run.client.get_run(run.run_id).info.run_name):
+    if run.aliases:
+        tags[registry.ALIASES_TAG] = " ".join(run.aliases)
+    logged = run.client.get_run(run.run_id)
+    if _is_invented(logged.info.run_name):
         tags["mlflow.runName"] = run.architecture
     run.client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     run.log_params(
@@ -233,8 +279,9 @@ def _describe(run: Run) -> None:
             "test_samples": str(len(run.data.test)),
         }
     )
-    context = InputTag("mlflow.data.context", "training")
-    run.client.log_inputs(run.run_id, [DatasetInput(run.dataset, [context])])
+    if not (logged.inputs and logged.inputs.dataset_inputs):  # a run that is continued has them
+        context = InputTag("mlflow.data.context", "training")
+        run.client.log_inputs(run.run_id, [DatasetInput(run.dataset, [context])])
 
 
 def _is_invented(name: str) -> bool:

@@ -1,0 +1,34 @@
+"""Lines as things get done, on a terminal above a bar that shows how far it is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+def wide_console() -> Console:
+    """A console that prints texts as they are, and leaves it to the terminal to break lines."""
+    return Console(highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def lines_above_bar(unit: str, total: int | None) -> Iterator[Callable[[str, int, int], None]]:
+    """A function that prints a line and moves the bar: (line, so many done, of so many).
+
+    Args:
+        total: None where it is not known yet.
+    """
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        yield lambda line, _done, _total: print(line, flush=True)
+        return
+    columns = (TextColumn(unit), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(unit, total=total)
+
+        def show(line: str, done: int, total: int) -> None:
+            console.print(line, soft_wrap=True)
+            bar.update(task, completed=done, total=total)
+
+        yield show

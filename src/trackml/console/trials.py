@@ -1,0 +1,65 @@
+"""The view of a suite: a line per trial, and the table of all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from trackml.console.bar import lines_above_bar, wide_console
+from trackml.console.epochs import in_words
+from trackml.params import Params
+
+if TYPE_CHECKING:
+    from trackml.sweep import Outcome, SuiteResult, TrialHook
+
+
+@contextmanager
+def progress(_params: Params) -> Iterator["TrialHook"]:
+    """A hook that prints a line per trial that has ended, on a terminal above a bar."""
+    with lines_above_bar("trial", None) as show:
+        yield lambda outcome, done, total: show(_line(outcome, done, total), done, total)
+
+
+def show_result(result: "SuiteResult", _params: Params) -> None:
+    """Print the table, the winner, what failed, what was registered, how to look at it all."""
+    from trackml.evaluation.suite import COSTS, SCORES, as_text, describe_winner
+    from trackml.tracking.store import ui_command
+
+    console = wide_console()
+    scores, costs = ("val accuracy", "test accuracy"), ("converged", "seconds")
+    table = Table(*result.factors, "n", *scores, *costs, title=result.name, title_justify="left")
+    for column in table.columns[len(result.factors) :]:
+        column.justify = "right"
+    for _, row in result.table.iterrows():
+        table.add_row(
+            *(row[name] for name in result.factors),
+            str(row["n"]),
+            *(as_text(row[f"{score}_mean"], row[f"{score}_std"]) for score in SCORES),
+            *(f"{row[cost]:.1f}" for cost in COSTS),
+        )
+    console.print(table)
+    console.print(describe_winner(result.table, result.factors))
+    for outcome in result.failed:
+        console.print(f"failed: {outcome.name}: {outcome.failure}")
+    if result.failed:
+        console.print(
+            f"{len(result.failed)} failed; the same command with --resume true runs them again"
+        )
+    for registration in result.registrations:
+        for line in in_words(registration):
+            console.print(line)
+    if not result.registrations:
+        console.print("not registered (--register false)")
+    console.print(f"to compare runs: {ui_command()}")
+
+
+def _line(outcome: "Outcome", done: int, total: int) -> str:
+    number = f"trial {done:>{len(str(total))}}/{total}  {outcome.name}"
+    if outcome.failure:
+        return f"{number}  failed: {outcome.failure}"
+    scores = [
+        f"{name} {value:g}" if name.endswith("_epoch") else f"{name} {value:.4f}"
+        for name, value in outcome.summary.items()
+    ]
+    return "  ".join([number, *scores, f"{outcome.seconds:.1f} s"])

@@ -1,0 +1,33 @@
+"""Which runs the processes of this machine are at work on."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from trackml.errors import AlreadyActive
+
+
+@contextmanager
+def claimed(run_id: str) -> Iterator[None]:
+    """Hold a run for this process. The system lets go of it when the process dies, however it does.
+
+    Raises:
+        AlreadyActive: another process of this machine holds it.
+    """
+    # Not in the store's folder or the current one: both may differ between the two processes.
+    path = Path(tempfile.gettempdir(), f"trackml-{run_id}.lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise AlreadyActive(
+            f"another process is at work on run {run_id}; wait for its end, or stop it"
+        ) from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()

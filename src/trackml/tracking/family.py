@@ -1,0 +1,133 @@
+"""Runs within a run: a suite or a sweep is the parent, each of its trials a child."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+from mlflow.entities import Run as MlflowRun
+from mlflow.entities import ViewType
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+NAME_TAG = "trackml.trial"
+FAILURE_TAG = "trackml.failure"
+SUCCESSOR_TAG = "trackml.successor"
+_PAGE = 1_000
+_ORIGIN = ("mlflow.user", "mlflow.source.")  # tags that say who started a run, from which code
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a child's run goes: below which parent, and under which name."""
+
+    parent_id: str
+    experiment_id: str
+    name: str
+    origin: Mapping[str, str]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        # A worker's own idea of its origin would be the file that started the worker.
+        return {**self.origin, MLFLOW_PARENT_RUN_ID: self.parent_id, NAME_TAG: self.name}
+
+
+_place: ContextVar[Place | None] = ContextVar("place", default=None)
+
+
+def place_below(parent: MlflowRun, name: str) -> Place:
+    """A child's place below `parent`."""
+    origin = {key: tag for key, tag in parent.data.tags.items() if key.startswith(_ORIGIN)}
+    return Place(parent.info.run_id, parent.info.experiment_id, name, origin)
+
+
+def current_place() -> Place | None:
+    """Where runs of this context go, if `placed` said so."""
+    return _place.get()
+
+
+@contextmanager
+def placed(place: Place) -> Iterator[None]:
+    """Let runs that are made in the block go there, whatever `mlflow run` says."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+def children(client: MlflowClient, parent: MlflowRun) -> list[MlflowRun]:
+    """All runs below a parent, oldest first."""
+    found: list[MlflowRun] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [parent.info.experiment_id],
+            f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'",
+            run_view_type=ViewType.ACTIVE_ONLY,
+            order_by=["attributes.start_time ASC"],
+            max_results=_PAGE,
+            page_token=token,
+        )
+        found += page
+        if not (token := page.token):
+            return found
+
+
+def finished_children(
+    client: MlflowClient,
+    parent: MlflowRun,
+    *,
+    params: Sequence[str],
+    metrics: Sequence[str],
+    series: Sequence[str],
+) -> pd.DataFrame:
+    """A row per child that has finished: run_id, name, and the parameters and metrics asked for.
+
+    Args:
+        series: metrics of which a list is given, a value per epoch.
+    """
+    return pd.DataFrame(
+        {
+            "run_id": child.info.run_id,
+            "name": child.data.tags[NAME_TAG],
+            **{name: child.data.params[name] for name in params},
+            **{name: child.data.metrics[name] for name in metrics},
+            **{name: _series(client, child.info.run_id, name) for name in series},
+        }
+        for child in children(client, parent)
+        if child.info.status == "FINISHED"
+    )
+
+
+def _series(client: MlflowClient, run_id: str, metric: str) -> list[float]:
+    rows = client.get_metric_history(run_id, metric)
+    return [row.value for row in sorted(rows, key=lambda row: row.step)]
+
+
+def finish_orphans(
+    client: MlflowClient, parent: MlflowRun, status: Literal["FAILED", "KILLED"], reason: str
+) -> None:
+    """End the children that nobody works on any more, but that did not live to say so."""
+    for child in children(client, parent):
+        if child.info.status == "RUNNING":
+            client.set_tag(child.info.run_id, FAILURE_TAG, reason)
+            client.set_terminated(child.info.run_id, status)
+
+
+def discard_unfinished(client: MlflowClient, parent: MlflowRun) -> None:
+    """Move the children that did not finish to MLflow's trash: they are to be run again."""
+    for child in children(client, parent):
+        if child.info.status != "FINISHED":
+            finish_orphans(client, parent, "KILLED", "its process was killed")
+            client.delete_run(child.info.run_id)
+
+
+def adopt(client: MlflowClient, old: MlflowRun, new_id: str) -> None:
+    """Make the children of one parent those of another, which carries on in its place."""
+    for child in children(client, old):
+        client.set_tag(child.info.run_id, MLFLOW_PARENT_RUN_ID, new_id)
+    client.set_tag(old.info.run_id, SUCCESSOR_TAG, new_id)
+    client.set_terminated(old.info.run_id, "KILLED")

@@ -1,0 +1,154 @@
+"""Training PyTorch classifiers: epochs over tensors that stay in the device's memory."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from trackml.errors import UsageError
+from trackml.fields import DeviceName, OptimizerName
+from trackml.history import EpochHook, History
+from trackml.params import TorchParams
+from trackml.training.loop import CLASSIFICATION, Array, Rate, Splits, run_epochs
+from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
+from trackml.training.schedules import Schedule, constant
+
+Device = Literal["cpu", "cuda"]
+
+PREDICT_BATCH = 1_000
+
+# Fused: one call for all weights, where a loop over them would take longer than the arithmetic.
+OPTIMIZERS: Mapping[OptimizerName, Callable[..., torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, fused=True),
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, fused=True),
+    "rmsprop": partial(torch.optim.RMSprop, foreach=True),
+}
+"""Name → function of parameters and weight_decay, the factor of an L2 penalty's gradient."""
+
+
+def resolve_device(asked: DeviceName) -> Device:
+    """What `asked` means on this machine: "auto" is a CUDA GPU where there is one.
+
+    Raises:
+        UsageError: "cuda" was asked for, and there is none.
+    """
+    available = torch.cuda.is_available()
+    if asked == "cuda" and not available:
+        raise UsageError("--device cuda: PyTorch finds no CUDA GPU here; use auto or cpu")
+    if asked == "auto":
+        return "cuda" if available else "cpu"
+    return asked
+
+
+def fit(
+    network: nn.Module,
+    data: Splits,
+    params: TorchParams,
+    *,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule = constant,
+    hooks: Sequence[EpochHook | None] = (),
+) -> History:
+    """Train a classifier, and leave in it, on its device, the weights of its best epoch.
+
+    `params.precision` is that of the training steps alone: validation, and the network that is
+    kept, are float32, so that the scores are those of the model that others will load.
+
+    Args:
+        network: inputs (N, ...) → logits (N, C).
+        optimizer: of the network's parameters; its learning rate becomes that of `params`, times
+            the schedule.
+        schedule, hooks: as in `run_epochs`.
+
+    Raises:
+        NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
+        UsageError: the device is not there.
+    """
+    learner = _TorchLearner(network, data, params, optimizer)
+    return run_epochs(learner, data, params, CLASSIFICATION, schedule=schedule, hooks=hooks)
+
+
+class _TorchLearner:
+    """A float32 network, trained under autocast where `precision` says so."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: Splits,
+        params: TorchParams,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self.device = resolve_device(params.device)
+        self.precision = resolve_precision(
+            params.precision, native=_computes_in_bfloat16(self.device)
+        )
+        network = network.to(self.device)
+        self._network = network.to(memory_format=torch.channels_last)
+        self._optimizer, self._batch_size = optimizer, params.batch_size
+        inputs, targets = data.train.arrays
+        self._inputs = torch.tensor(inputs, device=self.device)
+        self._targets = torch.tensor(targets, device=self.device)
+
+    def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
+        torch.manual_seed(int(random.integers(2**63)))  # of dropout
+        samples = len(self._targets)
+        order = torch.from_numpy(random.permutation(samples)).to(self.device)
+        autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
+        self._network.train()
+        answers = []
+        for first in range(0, samples, self._batch_size):
+            rows = order[first : first + self._batch_size]
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate(first / samples)
+            with autocast:
+                logits = self._network(self._inputs[rows])
+            logits = logits.float()
+            cross_entropy(logits, self._targets[rows]).backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            answers.append(logits.detach())
+        # Scored once, not batch by batch: that would be some percent of a step's time.
+        logits, targets = torch.cat(answers), self._targets[order]
+        return {
+            "loss": float(cross_entropy(logits, targets)),
+            "accuracy": float((logits.argmax(dim=1) == targets).double().mean()),
+        }
+
+    def predict(self, inputs: Array) -> Array:
+        return predict(self._network, inputs)
+
+    def get_weights(self) -> list[Array]:
+        return [weight.detach().cpu().numpy().copy() for weight in self._weights()]
+
+    def set_weights(self, weights: list[Array]) -> None:
+        with torch.no_grad():
+            for weight, value in zip(self._weights(), weights, strict=True):
+                weight.copy_(torch.as_tensor(value))
+
+    def _weights(self) -> Iterable[Tensor]:
+        tensors: Iterable[Tensor] = self._network.state_dict().values()
+        return tensors
+
+
+def predict(network: nn.Module, inputs: Array) -> NDArray[np.float32]:
+    """The class probabilities for inputs (N, ...), of a network that answers logits: (N, C)."""
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.inference_mode():
+        answers = [
+            network(torch.tensor(inputs[row : row + PREDICT_BATCH], device=device))
+            for row in range(0, len(inputs), PREDICT_BATCH)
+        ]
+        probabilities: NDArray[np.float32] = torch.cat(answers).softmax(dim=1).cpu().numpy()
+    return probabilities
+
+
+def _computes_in_bfloat16(device: Device) -> bool:
+    if device == "cpu":
+        return cpu_computes_in_bfloat16()
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
