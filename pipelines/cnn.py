@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trackml.tracking.run import Result
 
 LEARNING_RATES: Mapping[OptimizerName, float] = {"adam": 0.001, "sgd": 0.05, "rmsprop": 0.001}
+ONE_CYCLE_PEAK = 2  # of one_cycle, as a multiple of those
 
 
 class CommonParams(TorchParams):
@@ -29,14 +30,15 @@ class CommonParams(TorchParams):
         0.0,
         ge=0,
         description="step size of the optimiser; 0 = what suits it: "
-        + ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items()),
+        + ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
+        + ", twice that at the peak of one_cycle",
     )
     conv_layers: int = Field(2, ge=2, le=3, description="number of convolutions")
     weight_decay: float = Field(0.0, ge=0, description="factor of the L2 penalty on all weights")
     dropout: Dropout = Field(
         0.3, description="rate after the dense layer, of variants with it; half after each pooling"
     )
-    schedule: ScheduleName = "cosine"
+    schedule: ScheduleName = "one_cycle"
 
 
 class Params(CommonParams):
@@ -51,7 +53,8 @@ class Params(CommonParams):
     def _with_a_rate(self) -> Self:
         if self.learning_rate:
             return self
-        return self.model_copy(update={"learning_rate": LEARNING_RATES[self.optimizer]})
+        peak = ONE_CYCLE_PEAK if self.schedule == "one_cycle" else 1
+        return self.model_copy(update={"learning_rate": peak * LEARNING_RATES[self.optimizer]})
 
 
 def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":

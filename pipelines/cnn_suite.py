@@ -64,8 +64,9 @@ def main(params: Params, on_trial: "TrialHook | None" = None) -> "SuiteResult":
     data = load("mnist", params.validation_split, params.limit)
 
     # Loaded now, not on top: --help, and a mistake, must not wait for Ray.
+    from trackml.cluster import cluster, shared
     from trackml.evaluation.suite import report_suite, summarise, winners
-    from trackml.sweep import SuiteResult, Trial, cluster, run_trials, shared
+    from trackml.sweep import SuiteResult, Trial, run_trials
     from trackml.tracking.registry import register_run
     from trackml.tracking.run import tracked_run
 

@@ -1,41 +1,23 @@
 """Many runs of one pipeline, as children of one run, executed by Ray Tune: here or on a cluster."""
 
-import logging
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from threading import Thread
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
-import grpc
 import mlflow
 import pandas as pd
-import ray
 from mlflow.entities import Run as MlflowRun
-from ray import tune
 
-import trackml
-from trackml.errors import TrackmlError, UsageError
-from trackml.fields import DeviceName
+from trackml.cluster import Share, ray, tune
+from trackml.errors import TrackmlError
 from trackml.history import EpochHook
 from trackml.params import Params
-from trackml.signals import kept_handlers
 from trackml.tracking import family
 from trackml.tracking.registry import Registration
 from trackml.tracking.run import Result, Run
-
-ANSWER_SECONDS = 5.0  # for a cluster to say anything
-_OBJECTS_BYTES = 100_000_000  # Ray's store of objects: trials get a few kilobytes
-_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # it would report to its makers
-    "RAY_worker_niceness": "0",  # trials are what the machine is there for
-    "RAY_AIR_NEW_OUTPUT": "0",  # a panel on stdout, whatever the verbosity
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow has it all
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a program of trackml has its own
-}
 
 Main = Callable[[Any, EpochHook | None], Result]
 
@@ -78,50 +60,6 @@ class SuiteResult:
     table: pd.DataFrame
     failed: Sequence[Outcome]
     registrations: Sequence[Registration]
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a Ray cluster has in all, and the processors of its largest machine."""
-
-    cpus: float
-    cpus_of_largest: float
-    gpus: float
-
-
-@dataclass(frozen=True)
-class Share:
-    """So many trials at once, and what each of them gets, as Ray counts it: "cpu" and "gpu"."""
-
-    at_once: int
-    each: dict[str, float]
-
-
-@contextmanager
-def cluster(address: str) -> Iterator[Resources]:
-    """A connection to a Ray cluster; "local" starts one that ends with the block.
-
-    Raises:
-        TrackmlError: nobody answers at the address.
-    """
-    os.environ.update({key: os.environ.get(key, value) for key, value in _SETTINGS.items()})
-    _check_address(address)
-    options: dict[str, Any] = {"runtime_env": {"py_modules": _packages()}}
-    if address == "local":
-        options = {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
-    with kept_handlers():
-        try:
-            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise TrackmlError(f"--ray_address {address}: {error}") from None
-    try:
-        nodes = ray.nodes()  # type: ignore[no-untyped-call]
-        machines = [node["Resources"] for node in nodes if node["Alive"]]
-        cpus = [machine.get("CPU", 0.0) for machine in machines]
-        gpus = sum(machine.get("GPU", 0.0) for machine in machines)
-        yield Resources(sum(cpus), max(cpus), gpus)
-    finally:
-        ray.shutdown()
 
 
 def run_trials(
@@ -179,8 +117,8 @@ def _execute(
         tracking_uri=mlflow.get_tracking_uri(),
     )
     try:
-        with tempfile.TemporaryDirectory(prefix="trackml-") as folder, kept_handlers():
-            tune.Tuner(
+        with tempfile.TemporaryDirectory(prefix="trackml-") as folder:
+            tuner = tune.Tuner(
                 tune.with_resources(job, share.each),
                 param_space={
                     "trial": tune.grid_search(
@@ -192,7 +130,8 @@ def _execute(
                     reuse_actors=True,  # else each trial would import the framework anew
                 ),
                 run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[watch]),
-            ).fit()
+            )
+            _in_thread(tuner.fit)
     except BaseException:
         ray.shutdown()  # first: what still runs could change its status again
         family.finish_orphans(parent.client, run, "KILLED", "stopped with its sweep")
@@ -200,27 +139,22 @@ def _execute(
     family.finish_orphans(parent.client, run, "FAILED", "its process died")
 
 
-def shared(
-    resources: Resources, trials: int, concurrency: int | Literal["auto"], device: DeviceName
-) -> Share:
-    """How many trials run at a time, and what each of them gets.
+def _in_thread(work: Callable[[], object]) -> None:
+    """Do `work` so that a request to stop ends the wait for it: Ray's own code would garble it."""
+    errors: list[BaseException] = []
 
-    Several share a GPU only if `concurrency` says so. No trial gets more processors than the
-    largest machine has.
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # raised again below
+            errors.append(error)
 
-    Raises:
-        UsageError: "cuda" was asked for, and the cluster has no GPU.
-    """
-    if device == "cuda" and not resources.gpus:
-        raise UsageError("--device cuda: there is no GPU in the Ray cluster; use auto or cpu")
-    gpus = 0.0 if device == "cpu" else resources.gpus
-    most = int(gpus or resources.cpus) if concurrency == "auto" else concurrency
-    at_once = max(1, min(most, trials))
-    cpus = min(resources.cpus / at_once, resources.cpus_of_largest)
-    each = {"cpu": float(int(cpus)) if cpus >= 1 else cpus}
-    if gpus:
-        each["gpu"] = min(1.0, gpus / at_once)
-    return Share(at_once, each)
+    thread = Thread(target=guarded, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+    if errors:
+        raise errors[0]
 
 
 def _run_trial(
@@ -262,26 +196,3 @@ class _Watch(tune.Callback):
         self.outcomes.append(outcome)
         if self._hook:
             self._hook(outcome, len(self.outcomes), self._total)
-
-
-def _check_address(address: str) -> None:
-    """Ray itself waits for a minute and more for a cluster that is not there."""
-    if address in ("local", "auto"):
-        return
-    host = address.removeprefix("ray://")
-    with grpc.insecure_channel(host) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
-        except grpc.FutureTimeoutError:
-            raise TrackmlError(
-                f"--ray_address {address}: no Ray cluster answers there; start one with "
-                "`ray start --head`, or leave it at local"
-            ) from None
-
-
-def _packages() -> list[str]:
-    """The folders of this code, which a cluster gets sent: those that it has may be older."""
-    import pipelines
-
-    modules = (trackml, pipelines)
-    return [str(Path(str(module.__file__)).parent) for module in modules]

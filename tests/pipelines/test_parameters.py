@@ -6,7 +6,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from pipelines.cnn import LEARNING_RATES
+from pipelines.cnn import LEARNING_RATES, ONE_CYCLE_PEAK
 from tests.conftest import entry_points
 from tests.pipelines.expected import EXPECTED, without_times
 from trackml.tracking.run import Result
@@ -63,7 +63,7 @@ def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
                 "variant": "dropout_batchnorm",
                 "optimizer": "rmsprop",
                 "weight_decay": 0.01,
-                "schedule": "one_cycle",
+                "schedule": "constant",
                 "precision": "bfloat16",
             },
         ),
@@ -144,7 +144,13 @@ def test_all_variants_of_the_cnn_learn_with_all_optimizers(variant: str, optimiz
     result = trained("cnn", epochs=3, limit=2000, variant=variant, optimizer=optimizer)
     assert result.report.metrics["test_accuracy"] > 0.85
     logged = mlflow.get_run(result.run_id).data.params
-    assert float(logged["learning_rate"]) == LEARNING_RATES[optimizer]  # type: ignore[index]
+    suits = LEARNING_RATES[optimizer]  # type: ignore[index]
+    assert float(logged["learning_rate"]) == ONE_CYCLE_PEAK * suits
+
+
+def test_a_learning_rate_that_is_given_is_used_as_it_is() -> None:
+    result = trained("cnn", epochs=1, limit=64, optimizer="sgd", learning_rate=0.01)
+    assert mlflow.get_run(result.run_id).data.params["learning_rate"] == "0.01"
 
 
 def test_the_variants_have_the_layers_that_their_names_say() -> None:
