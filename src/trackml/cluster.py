@@ -23,6 +23,7 @@ ANSWER_SECONDS = 5.0  # for a cluster to say anything
 _OBJECTS_BYTES = 100_000_000  # Ray's store of objects: trials get a few kilobytes
 _SETTINGS = {
     "RAY_AUTH_MODE": "token",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a call after the end would start another cluster
     "RAY_USAGE_STATS_ENABLED": "0",  # it would report to its makers
     "RAY_worker_niceness": "0",  # trials are what the machine is there for
     "RAY_AIR_NEW_OUTPUT": "0",  # a panel on stdout, whatever the verbosity

@@ -12,6 +12,8 @@ from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from trackml.tracking.store import all_experiments
+
 NAME_TAG = "trackml.trial"
 FAILURE_TAG = "trackml.failure"
 SUCCESSOR_TAG = "trackml.successor"
@@ -60,11 +62,12 @@ def placed(place: Place) -> Iterator[None]:
 
 def children(client: MlflowClient, parent: MlflowRun) -> list[MlflowRun]:
     """All runs below a parent, oldest first."""
+    experiments = all_experiments(client)  # those that were adopted may be elsewhere
     found: list[MlflowRun] = []
     token: str | None = None
     while True:
         page = client.search_runs(
-            [parent.info.experiment_id],
+            experiments,
             f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'",
             run_view_type=ViewType.ACTIVE_ONLY,
             order_by=["attributes.start_time ASC"],
@@ -119,9 +122,9 @@ def finish_orphans(
 
 def discard_unfinished(client: MlflowClient, parent: MlflowRun) -> None:
     """Move the children that did not finish to MLflow's trash: they are to be run again."""
+    finish_orphans(client, parent, "KILLED", "its process was killed")
     for child in children(client, parent):
         if child.info.status != "FINISHED":
-            finish_orphans(client, parent, "KILLED", "its process was killed")
             client.delete_run(child.info.run_id)
 
 

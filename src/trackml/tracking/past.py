@@ -8,6 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from trackml.params import Params
 from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
+from trackml.tracking.store import all_experiments
 
 _RECENT = 200  # runs among which one is looked for
 _WITHOUT_EFFECT = {"resume", "register", "concurrency", "ray_address"}  # on what trials find
@@ -76,7 +77,7 @@ def _recent(
         "trackml.data_sha256": data_sha256,
     }
     return client.search_runs(
-        [experiment.experiment_id for experiment in client.search_experiments()],
+        all_experiments(client),
         " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items()),
         order_by=["attributes.start_time DESC"],
         max_results=_RECENT,

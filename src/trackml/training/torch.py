@@ -20,7 +20,7 @@ from trackml.training.schedules import Schedule, constant
 
 Device = Literal["cpu", "cuda"]
 
-PREDICT_BATCH = 1_000
+PREDICT_BATCH = 128  # what its layers answer fits into the cache: half the time of 1,000
 
 # Fused: one call for all weights, where a loop over them would take longer than the arithmetic.
 OPTIMIZERS: Mapping[OptimizerName, Callable[..., torch.optim.Optimizer]] = {

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trackml.data import ImageSplit
-from trackml.evaluation.figures.canvas import FIRST, THIRD, canvas, grid, slant_labels
+from trackml.evaluation.figures.canvas import FIRST, THIRD, canvas, slant_labels
 
 
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
@@ -83,28 +82,20 @@ def mistakes(
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:shown]
-    figure, cells = _grid(
-        rows=max(1, -(-len(worst) // 8)), columns=8, row_inches=1.8, column_inches=1.5
-    )
-    for axes, index in zip(cells.flat, worst, strict=False):
-        _show(axes, images[index])
-        axes.set_title(
-            f"says {classes[predicted[index]]}, {probabilities[index].max():.1%}\n"
-            f"is {classes[labels[index]]}",
-            fontsize=8,
-        )
-    figure.suptitle(f"Most confident of {len(wrong):,} mistakes on {len(labels):,} test images")
-    return figure
+    titles = [
+        f"says {classes[predicted[index]]}, {probabilities[index].max():.1%}\n"
+        f"is {classes[labels[index]]}"
+        for index in worst
+    ]
+    title = f"Most confident of {len(wrong):,} mistakes on {len(labels):,} test images"
+    return _gallery(images[worst], titles, columns=8, cell_inches=1.5, title=title)
 
 
 def samples(train: ImageSplit, classes: Sequence[str], columns: int = 10) -> Figure:
     """The first training images, in three rows, with their classes."""
-    figure, cells = _grid(rows=3, columns=columns, row_inches=1.35)
-    for axes, image, label in zip(cells.flat, train.images, train.labels, strict=False):
-        _show(axes, image)
-        axes.set_title(classes[label], fontsize=8)
-    figure.suptitle("Training images")
-    return figure
+    shown = train.images[: 3 * columns]
+    titles = [classes[label] for label in train.labels[: 3 * columns]]
+    return _gallery(shown, titles, columns, cell_inches=1.25, title="Training images")
 
 
 def augmentations(train: ImageSplit, classes: Sequence[str], augmented: NDArray[Any]) -> Figure:
@@ -113,24 +104,37 @@ def augmentations(train: ImageSplit, classes: Sequence[str], augmented: NDArray[
     Args:
         augmented: (M, height, width): versions of the first M training images.
     """
-    figure, cells = _grid(rows=2, columns=len(augmented), row_inches=1.35)
-    for column, version in enumerate(augmented):
-        _show(cells[0, column], train.images[column])
-        _show(cells[1, column], version)
-        cells[0, column].set_title(classes[train.labels[column]], fontsize=8)
-    figure.suptitle("Training images, and below each one augmented version of it")
+    count = len(augmented)
+    images = np.concatenate([train.images[:count].astype(augmented.dtype), augmented])
+    titles = [classes[label] for label in train.labels[:count]] + [""] * count
+    title = "Training images, and below each one augmented version of it"
+    return _gallery(images, titles, count, cell_inches=1.25, title=title)
+
+
+def _gallery(
+    images: NDArray[Any], titles: Sequence[str], columns: int, cell_inches: float, title: str
+) -> Figure:
+    """Images in rows, each below its title.
+
+    All on one pair of axes: a pair for each would take ten times as long to draw.
+
+    Args:
+        images: (N, height, width), 0 black to 255 white.
+    """
+    height, width = images.shape[1:]
+    gap = max(2, width // 8)
+    pixels_per_inch = (width + gap) / cell_inches
+    lines = max((text.count("\n") + 1 for text in titles), default=1)
+    above = round((0.06 + 0.16 * lines) * pixels_per_inch)  # room for a title
+    rows = max(1, -(-len(images) // columns))
+    mosaic = np.full((rows * (height + above), columns * (width + gap)), 255.0)  # white
+    figure, axes = canvas(columns * cell_inches, len(mosaic) / pixels_per_inch + 0.4)
+    for number, (image, text) in enumerate(zip(images, titles, strict=True)):
+        top, left = number // columns * (height + above) + above, number % columns * (width + gap)
+        mosaic[top : top + height, left : left + width] = image
+        middle, above_it = left + width / 2, top - 0.05 * pixels_per_inch
+        axes.text(middle, above_it, text, ha="center", va="bottom", fontsize=8)
+    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()
+    figure.suptitle(title)
     return figure
-
-
-def _grid(
-    rows: int, columns: int, row_inches: float, column_inches: float = 1.25
-) -> tuple[Figure, NDArray[Any]]:
-    """A figure of empty cells without axes."""
-    figure, cells = grid(rows, columns, columns * column_inches, rows * row_inches + 0.5)
-    for axes in cells.flat:
-        axes.set_axis_off()
-    return figure, cells
-
-
-def _show(axes: Axes, image: NDArray[Any]) -> None:
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
