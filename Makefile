@@ -22,9 +22,11 @@ format: .venv/ready
 	ruff check --fix .
 	ruff format .
 
-benchmarks: .venv/ready  ## about eleven minutes; let nothing else run meanwhile
+benchmarks: .venv/ready  ## about half an hour; let nothing else run meanwhile
 	PYTHONPATH=src python -m benchmarks.dense_mnist
 	PYTHONPATH=src python -m benchmarks.housing
+	PYTHONPATH=src python -m benchmarks.cnn
+	PYTHONPATH=src python -m benchmarks.cnn_suite
 
 ui: .venv/ready
 	mlflow ui --backend-store-uri sqlite:///mlflow.db

@@ -4,21 +4,15 @@ python -m benchmarks.dense_mnist --rounds 5
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
-from benchmarks.side_by_side import in_turns, show
+from benchmarks.side_by_side import ROOT, in_turns, seconds_of_process, show
 from trackml.data import load
 
-ROOT = Path(__file__).parents[1]
 PIPELINE = ["-m", "pipelines.dense_mnist"]
 PLAIN = str(ROOT / "benchmarks" / "autolog_dense_mnist.py")
 
@@ -29,37 +23,18 @@ def main(rounds: int) -> None:
         arrays = str(_arrays(Path(folder)))
         seconds = in_turns(
             {
-                "pipeline": partial(_process, PIPELINE),
-                "autolog script": partial(_process, [PLAIN, arrays]),
+                "pipeline": partial(seconds_of_process, PIPELINE),
+                "autolog script": partial(seconds_of_process, [PLAIN, arrays]),
                 "autolog script with pip_requirements": partial(
-                    _process, [PLAIN, arrays, "--pip_requirements"]
+                    seconds_of_process, [PLAIN, arrays, "--pip_requirements"]
                 ),
-                "pipeline in float32": partial(_process, [*PIPELINE, "--precision", "float32"]),
+                "pipeline in float32": partial(
+                    seconds_of_process, [*PIPELINE, "--precision", "float32"]
+                ),
             },
             rounds,
         )
     show("dense_mnist, whole process", seconds, targets={"autolog script": 0.8})
-
-
-def _process(command: Sequence[str], _round: int) -> float:
-    """Seconds that a Python program takes in an empty folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        # Nobody's own store: both ways make a database of their own.
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-        started = perf_counter()
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=folder,
-            env=kept | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        seconds = perf_counter() - started
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}")
-        return seconds
 
 
 def _arrays(folder: Path) -> Path:

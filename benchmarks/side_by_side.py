@@ -3,16 +3,22 @@
 Timings of one machine drift with its load, so only ratios of what ran side by side are of use.
 """
 
+import os
 import platform
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from os import cpu_count
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 
 from rich.console import Console
 from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
 
 Way = Callable[[int], float]
 """Does the thing once, in the round of that number, from 0; returns the seconds that count."""
@@ -26,6 +32,27 @@ def in_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
             seconds[name].append(way(number))
             print(f"round {number + 1}/{rounds}: {name} {seconds[name][-1]:.2f} s", flush=True)
     return seconds
+
+
+def seconds_of_process(command: Sequence[str], _round: int) -> float:
+    """Seconds that a Python program takes in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Nobody's own store: both ways make a database of their own.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+        started = perf_counter()
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=folder,
+            env=kept | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        seconds = perf_counter() - started
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}")
+        return seconds
 
 
 def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[str, float]) -> None:
@@ -54,10 +81,15 @@ def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[st
 
 def machine() -> str:
     """The processor, the versions and the date of a measurement."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "mlflow"))
-    return (
-        f"{cpu_count()} cores of {_processor()}, Python {platform.python_version()}, {packages}, "
-        f"{datetime.now(UTC):%Y-%m-%d}"
+    names = ("tensorflow", "keras", "torch", "ray", "mlflow")
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
+    return ", ".join(
+        [
+            f"{os.cpu_count()} cores of {_processor()}",
+            f"Python {platform.python_version()}",
+            packages,
+            f"{datetime.now(UTC):%Y-%m-%d}",
+        ]
     )
 
 

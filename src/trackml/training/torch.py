@@ -100,7 +100,7 @@ class _TorchLearner:
         order = torch.from_numpy(random.permutation(samples)).to(self.device)
         autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
         self._network.train()
-        answers = []
+        answers = torch.empty(0)
         for first in range(0, samples, self._batch_size):
             rows = order[first : first + self._batch_size]
             for group in self._optimizer.param_groups:
@@ -111,12 +111,15 @@ class _TorchLearner:
             cross_entropy(logits, self._targets[rows]).backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
             self._optimizer.zero_grad()
-            answers.append(logits.detach())
+            if not first:
+                # At once for all: small pieces, kept, would scatter the memory of the large ones.
+                answers = logits.new_empty((samples, logits.shape[1]))
+            answers[first : first + self._batch_size] = logits.detach()
         # Scored once, not batch by batch: that would be some percent of a step's time.
-        logits, targets = torch.cat(answers), self._targets[order]
+        targets = self._targets[order]
         return {
-            "loss": float(cross_entropy(logits, targets)),
-            "accuracy": float((logits.argmax(dim=1) == targets).double().mean()),
+            "loss": float(cross_entropy(answers, targets)),
+            "accuracy": float((answers.argmax(dim=1) == targets).double().mean()),
         }
 
     def predict(self, inputs: Array) -> Array:
