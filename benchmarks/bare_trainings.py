@@ -23,9 +23,7 @@ def main(epochs: int) -> None:
     images, labels = (torch.tensor(array) for array in load("mnist").train.arrays)
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=cpu_computes_in_bfloat16())
     for variant, name in product(VARIANTS, OPTIMIZER_NAMES):
-        network = mnist_cnn(
-            10, dropout=0.3 if "dropout" in variant else 0.0, batch_norm="batchnorm" in variant
-        ).to(memory_format=torch.channels_last)
+        network = mnist_cnn(10, variant).to(memory_format=torch.channels_last)
         optimizer = OPTIMIZERS[name](network.parameters())
         network.train()
         for _ in range(epochs):

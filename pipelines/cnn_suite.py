@@ -64,32 +64,29 @@ def main(params: Params, on_trial: "TrialHook | None" = None) -> "SuiteResult":
     data = load("mnist", params.validation_split, params.limit)
 
     # Loaded now, not on top: --help, and a mistake, must not wait for Ray.
-    from trackml.cluster import cluster, shared
-    from trackml.evaluation.suite import report_suite, summarise, winners
+    from trackml.cluster import cluster, share_out
+    from trackml.evaluation.suite import METRICS, report_suite, summarise, winners
     from trackml.sweep import SuiteResult, Trial, run_trials
     from trackml.tracking.registry import register_run
     from trackml.tracking.run import tracked_run
+    from trackml.tracking.store import check_reach
 
     trials = [Trial(name, values) for name, values in params.trials()]
-    with (
-        cluster(params.ray_address) as resources,
-        tracked_run(params, data, framework="torch", architecture="cnn_suite") as run,
-    ):
-        share = shared(resources, len(trials), params.concurrency, params.device)
-        failed = run_trials(cnn.main, cnn.Params, trials, run, share, on_trial)
-        finished = run.finished_trials(
-            params=FACTORS,
-            metrics=["best_val_accuracy", "best_val_loss", "test_accuracy", "convergence_epoch"],
-            series=["val_accuracy", "epoch_seconds"],
-        )
-        finished["seconds"] = finished["epoch_seconds"].map(sum)
-        failures = [f"{outcome.name}: {outcome.failure}" for outcome in failed]
-        run.log_report(report_suite(finished, FACTORS, failures))
-        chosen = list(winners(finished, FACTORS)["run_id"]) if params.register_model else []
-        registrations = [register_run(run.client, run_id) for run_id in chosen]
-    return SuiteResult(
-        run.run_id, "cnn_suite", FACTORS, summarise(finished, FACTORS), failed, registrations
-    )
+    with cluster(params.ray_address, packages=["trackml", "pipelines"]) as resources:
+        share = share_out(resources, len(trials), params.concurrency, params.device)
+        check_reach(resources.hosts)
+        with tracked_run(params, data, framework="torch", architecture="cnn_suite") as run:
+            failed = run_trials(cnn.main, cnn.Params, trials, run, share, on_trial)
+            finished = run.finished_trials(
+                params=FACTORS, metrics=METRICS, series=["val_accuracy", "epoch_seconds"]
+            )
+            finished["seconds"] = finished["epoch_seconds"].map(sum)
+            failures = [f"{outcome.name}: {outcome.failure}" for outcome in failed]
+            run.log_report(report_suite(finished, FACTORS, failures))
+            chosen = list(winners(finished, FACTORS)["run_id"]) if params.register_model else []
+            registrations = [register_run(run.client, run_id) for run_id in chosen]
+    table = summarise(finished, FACTORS)
+    return SuiteResult(run.run_id, "cnn_suite", FACTORS, table, failed, registrations)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,19 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from trackml.errors import UsageError
-from trackml.fields import BatchSize, Dropout, Epochs, LearningRate, Widths, parse_widths
+from trackml.fields import (
+    OPTIMIZER_NAMES,
+    BatchSize,
+    Concurrency,
+    Dropout,
+    Epochs,
+    LearningRate,
+    Optimizers,
+    RayAddress,
+    Widths,
+    parse_names,
+    parse_widths,
+)
 from trackml.params import Params, allowed
 
 
@@ -16,6 +28,9 @@ class Example(Params):
     learning_rate: LearningRate = 0.1
     dropout: Dropout = 0.2
     layers: Widths = "8,4"
+    rules: Optimizers = "all"
+    at_once: Concurrency = "auto"
+    address: RayAddress = "local"
     mode: Literal["slow", "fast"] = Field("slow", description="how")
 
 
@@ -119,3 +134,49 @@ def test_other_widths_are_refused_in_one_line(text: str) -> None:
         f"--layers {text}: expected at most 20 integers from 1 to 10000 with commas between, "
         "such as 64,32"
     )
+
+
+@given(st.lists(st.sampled_from(OPTIMIZER_NAMES), min_size=1))
+def test_names_are_read_with_or_without_spaces_in_any_order(names: list[str]) -> None:
+    for comma in (",", ", ", " ,"):
+        params = Example.parse({"rules": comma.join(names)})
+        assert set(parse_names(params.rules, OPTIMIZER_NAMES)) == set(names)
+        assert (params.rules == "all") is (len(set(names)) == len(OPTIMIZER_NAMES))
+
+
+def test_all_names_stay_all_in_what_is_logged() -> None:
+    assert Example.parse({"rules": "all"}).as_text()["rules"] == "all"
+    assert parse_names("all", OPTIMIZER_NAMES) == ("adam", "sgd", "rmsprop")
+
+
+@pytest.mark.parametrize("text", ["", ",", "adam,", "adam,all", "Adam", "adam;sgd"])
+def test_other_names_are_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        Example.parse({"rules": text})
+    expected = "all, or some of adam, sgd, rmsprop with commas between"
+    assert str(refusal.value) == f"--rules {text}: expected {expected}"
+
+
+@pytest.mark.parametrize(("text", "value"), [("auto", "auto"), ("1", 1), ("64", 64), (3, 3)])
+def test_concurrency_is_a_number_or_auto(text: object, value: object) -> None:
+    assert Example.parse({"at_once": text}).at_once == value
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", ""])
+def test_another_concurrency_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        Example.parse({"at_once": text})
+    assert str(refusal.value) == f"--at_once {text}: expected an integer >= 1 or auto"
+
+
+@pytest.mark.parametrize(
+    "text", ["local", "auto", "127.0.0.1:6379", "head-node:6379", "ray://head.example:10001"]
+)
+def test_addresses_of_clusters(text: str) -> None:
+    assert Example.parse({"address": text}).address == text
+
+
+@pytest.mark.parametrize("text", ["", "head", "head:", ":6379", "http://head:1", "head:port"])
+def test_other_addresses_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"expected local, auto, host:port or ray://host:port"):
+        Example.parse({"address": text})

@@ -4,9 +4,11 @@ Ray is imported here, after the settings that it reads as it is imported.
 """
 
 import logging
+import math
 import os
 import secrets
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,7 @@ from typing import Any, Literal
 
 import grpc
 
-import trackml
-from trackml.errors import TrackmlError, UsageError
+from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.fields import DeviceName
 from trackml.signals import kept_handlers
 
@@ -46,79 +47,98 @@ if not _has_token():
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
 
-__all__ = ["Resources", "Share", "cluster", "ray", "shared", "tune"]
+__all__ = ["Resources", "Share", "cluster", "ray", "share_out", "tune"]
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a Ray cluster has in all, and the processors of its largest machine."""
+    """What the machines of a Ray cluster have: processor cores of each, GPUs of all.
 
-    cpus: float
-    cpus_of_largest: float
-    gpus: float
+    `hosts` are the different network addresses among them.
+    """
+
+    cpus: tuple[int, ...]
+    gpus: int = 0
+    hosts: int = 1
 
 
 @dataclass(frozen=True)
 class Share:
-    """So many trials at once, and what each of them gets, as Ray counts it: "cpu" and "gpu"."""
+    """So many trials at once, and what each of them gets, as Ray counts it: "cpu" and "gpu".
+
+    Ray tells the libraries of a worker, by OMP_NUM_THREADS, to use as many threads as it has cores,
+    unless that is set where Ray was started.
+    """
 
     at_once: int
     each: dict[str, float]
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[Resources]:
+def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Resources]:
     """A connection to a Ray cluster; "local" starts one that ends with the block.
+
+    Args:
+        packages: names of imported packages that are sent to another cluster, as what its machines
+            have installed may be older.
 
     Raises:
         TrackmlError: nobody answers at the address.
     """
     _check_address(address)
-    options: dict[str, Any] = {"runtime_env": {"py_modules": _packages()}}
+    folders = [str(Path(str(sys.modules[name].__file__)).parent) for name in packages]
+    options: dict[str, Any] = {"runtime_env": {"py_modules": folders}}
     if address == "local":
         options = {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
     with kept_handlers():
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise TrackmlError(f"--ray_address {address}: {error}") from None
+            raise TrackmlError(f"--ray_address {address}: {one_line(error)}") from None
     try:
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
-        machines = [node["Resources"] for node in nodes if node["Alive"]]
-        cpus = [machine.get("CPU", 0.0) for machine in machines]
-        gpus = sum(machine.get("GPU", 0.0) for machine in machines)
-        yield Resources(sum(cpus), max(cpus), gpus)
+        alive = [node for node in nodes if node["Alive"]]
+        yield Resources(
+            cpus=tuple(int(node["Resources"].get("CPU", 0)) for node in alive),
+            gpus=int(sum(node["Resources"].get("GPU", 0) for node in alive)),
+            hosts=len({node["NodeManagerAddress"] for node in alive}),
+        )
     finally:
         ray.shutdown()
 
 
-def shared(
+def share_out(
     resources: Resources, trials: int, concurrency: int | Literal["auto"], device: DeviceName
 ) -> Share:
     """How many trials run at a time, and what each of them gets.
 
-    Several share a GPU only if `concurrency` says so. No trial gets more processors than the
-    largest machine has.
+    As many processor cores as all of them at once find room for, each on one machine; a part of
+    one where there are more trials than cores. Several share a GPU only if `concurrency` says so.
 
     Raises:
         UsageError: "cuda" was asked for, and the cluster has no GPU.
     """
     if device == "cuda" and not resources.gpus:
         raise UsageError("--device cuda: there is no GPU in the Ray cluster; use auto or cpu")
-    gpus = 0.0 if device == "cpu" else resources.gpus
-    most = int(gpus or resources.cpus) if concurrency == "auto" else concurrency
+    gpus = 0 if device == "cpu" else resources.gpus
+    cores = sum(resources.cpus)
+    most = (gpus or cores) if concurrency == "auto" else concurrency
     at_once = max(1, min(most, trials))
-    cpus = min(resources.cpus / at_once, resources.cpus_of_largest)
-    each = {"cpu": float(int(cpus)) if cpus >= 1 else cpus}
+
+    def room(each: int) -> int:
+        return sum(machine // each for machine in resources.cpus)
+
+    whole = [each for each in range(1, cores + 1) if room(each) >= at_once]
+    share = {"cpu": float(max(whole)) if whole else 1 / math.ceil(at_once / cores)}
     if gpus:
-        each["gpu"] = min(1.0, gpus / at_once)
-    return Share(at_once, each)
+        share["gpu"] = 1 / math.ceil(at_once / gpus)
+    return Share(at_once, share)
 
 
 def _check_address(address: str) -> None:
     """Ray itself waits for a minute and more for a cluster that is not there."""
-    if address in ("local", "auto"):
-        return
+    if address in ("local", "auto") or os.environ.get("RAY_USE_TLS") == "1":
+        return  # with TLS the question would need the cluster's certificates
     host = address.removeprefix("ray://")
     with grpc.insecure_channel(host) as channel:
         try:
@@ -128,11 +148,3 @@ def _check_address(address: str) -> None:
                 f"--ray_address {address}: no Ray cluster answers there; start one with "
                 "`ray start --head`, or leave it at local"
             ) from None
-
-
-def _packages() -> list[str]:
-    """The folders of this code, which a cluster gets sent: those that it has may be older."""
-    import pipelines
-
-    modules = (trackml, pipelines)
-    return [str(Path(str(module.__file__)).parent) for module in modules]

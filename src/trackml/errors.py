@@ -1,5 +1,12 @@
 """Errors for people: one line, what was wrong, what was expected, what to do."""
 
+LONGEST_REASON = 5_000  # characters: MLflow takes no tag that is longer
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, as one line; the name of its class if it says nothing."""
+    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+
 
 class TrackmlError(Exception):
     """A failure that needs no traceback to be understood. Its message is one line."""

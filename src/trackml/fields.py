@@ -51,17 +51,17 @@ _WIDTHS = Expected(
 
 
 def parse_names(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The names in a text such as "adam,sgd", each once; all that are known for "all".
+    """The names in a text such as "adam,sgd", in the order of `known`; all of them for "all".
 
     Raises:
         ValueError: one of them is not known.
     """
     if text == "all":
         return tuple(known)
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    if not set(names) <= set(known):
+    names = {part.strip() for part in text.split(",")}
+    if not names <= set(known):
         raise ValueError(f"expected {_some_of(known).words}")
-    return names
+    return tuple(name for name in known if name in names)
 
 
 def _some_of(known: Sequence[str]) -> Expected:
@@ -70,7 +70,8 @@ def _some_of(known: Sequence[str]) -> Expected:
 
 def _names_of(known: Sequence[str]) -> AfterValidator:
     def normalised(text: str) -> str:
-        return text if text == "all" else ",".join(parse_names(text, known))
+        names = parse_names(text, known)
+        return "all" if names == tuple(known) else ",".join(names)
 
     return AfterValidator(normalised)
 
@@ -89,7 +90,7 @@ Optimizers = Annotated[
     _some_of(OPTIMIZER_NAMES),
     Field(description="update rules to compare"),
 ]
-"""Texts that `parse_names` reads, as the one above."""
+"""This and `Variants` are texts that `parse_names` reads."""
 
 Concurrency = Annotated[
     Literal["auto"] | Annotated[int, Field(ge=1)],

@@ -4,17 +4,15 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Thread
-from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
-import mlflow
 import pandas as pd
-from mlflow.entities import Run as MlflowRun
 
 from trackml.cluster import Share, ray, tune
-from trackml.errors import TrackmlError
+from trackml.errors import LONGEST_REASON, TrackmlError, one_line
 from trackml.history import EpochHook
 from trackml.params import Params
+from trackml.signals import deferred_signals
 from trackml.tracking import family
 from trackml.tracking.registry import Registration
 from trackml.tracking.run import Result, Run
@@ -32,7 +30,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial: the summary of its history, or why it failed."""
+    """What became of a trial: the summary of its history, or why it failed.
+
+    `seconds` are those of its epochs, validation included.
+    """
 
     name: str
     seconds: float = 0.0
@@ -89,54 +90,44 @@ def run_trials(
     waiting = [trial for trial in trials if trial.name not in done]
     watch = _Watch(len(waiting), hook)
     if waiting:
-        _execute(main, params, waiting, parent, run, share, watch)
-    failed = [outcome for outcome in watch.outcomes if outcome.failure]
+        places = {trial.name: family.place_below(run, trial.name) for trial in waiting}
+        ended: Literal["KILLED", "FAILED"] = "KILLED"
+        reason = "stopped with its sweep"
+        try:
+            _execute(waiting, share, watch, main=main, params=params, places=places)
+            ended, reason = "FAILED", "its process died"
+        finally:
+            with deferred_signals():
+                if ended == "KILLED":
+                    ray.shutdown()  # first: what still runs could change its status again
+                family.finish_orphans(client, run, ended, reason)
+    failed = [outcome for outcome in watch.outcomes if outcome.failure is not None]
     if failed:
         first = f"{failed[0].name}: {failed[0].failure}"
         words = f"{len(failed)} of {len(trials)} trials failed; the first, {first}"
         if len(failed) == len(trials):
             raise TrackmlError(words)
-        client.set_tag(parent.run_id, family.FAILURE_TAG, words)
+        client.set_tag(parent.run_id, family.FAILURE_TAG, words[:LONGEST_REASON])
     return failed
 
 
-def _execute(
-    main: Main,
-    params: type[Params],
-    trials: Sequence[Trial],
-    parent: Run,
-    run: MlflowRun,
-    share: Share,
-    watch: "_Watch",
-) -> None:
-    job = tune.with_parameters(
-        _run_trial,
-        main=main,
-        params=params,
-        places={trial.name: family.place_below(run, trial.name) for trial in trials},
-        tracking_uri=mlflow.get_tracking_uri(),
-    )
-    try:
-        with tempfile.TemporaryDirectory(prefix="trackml-") as folder:
-            tuner = tune.Tuner(
-                tune.with_resources(job, share.each),
-                param_space={
-                    "trial": tune.grid_search(
-                        [{"name": trial.name, "values": dict(trial.values)} for trial in trials]
-                    )
-                },
-                tune_config=tune.TuneConfig(
-                    max_concurrent_trials=share.at_once,
-                    reuse_actors=True,  # else each trial would import the framework anew
-                ),
-                run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[watch]),
-            )
-            _in_thread(tuner.fit)
-    except BaseException:
-        ray.shutdown()  # first: what still runs could change its status again
-        family.finish_orphans(parent.client, run, "KILLED", "stopped with its sweep")
-        raise
-    family.finish_orphans(parent.client, run, "FAILED", "its process died")
+def _execute(trials: Sequence[Trial], share: Share, watch: "_Watch", **fixed: Any) -> None:
+    """Let Ray Tune run `_run_trial` for each trial, with what is the same for all.
+
+    It writes into a folder that nobody needs afterwards.
+    """
+    configs = [{"name": trial.name, "values": dict(trial.values)} for trial in trials]
+    with tempfile.TemporaryDirectory(prefix="trackml-", ignore_cleanup_errors=True) as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(_run_trial, **fixed), share.each),
+            param_space={"trial": tune.grid_search(configs)},
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=share.at_once,
+                reuse_actors=True,  # else each trial would import the framework anew
+            ),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[watch]),
+        )
+        _in_thread(tuner.fit)
 
 
 def _in_thread(work: Callable[[], object]) -> None:
@@ -163,18 +154,17 @@ def _run_trial(
     main: Main,
     params: type[Params],
     places: Mapping[str, family.Place],
-    tracking_uri: str,
 ) -> dict[str, Any]:
     """One trial, in a worker of Ray's. Errors are returned: there is nobody to catch them."""
     trial = Trial(**config["trial"])
-    mlflow.set_tracking_uri(tracking_uri)
-    started = perf_counter()
     try:
-        with family.placed(places[trial.name]):
+        machine = str(ray.get_runtime_context().get_node_id())
+        with family.placed(places[trial.name].at(machine)):
             result = main(params.parse(trial.values), None)
     except Exception as error:  # noqa: BLE001  # of whatever kind: the other trials go on
-        return {"failure": " ".join(f"{error or type(error).__name__}".split())}
-    return {"summary": result.history.summary, "seconds": perf_counter() - started}
+        return {"failure": one_line(error)}
+    seconds = sum(row["epoch_seconds"] for row in result.history.rows)
+    return {"summary": result.history.summary, "seconds": seconds}
 
 
 class _Watch(tune.Callback):
@@ -190,7 +180,10 @@ class _Watch(tune.Callback):
         self._note(Outcome(trial.config["trial"]["name"], **known))
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        self._note(Outcome(trial.config["trial"]["name"], failure="its process died"))
+        error = trial.get_error()
+        died = error is None or isinstance(error, ray.exceptions.RayActorError)
+        failure = "its process died" if died else one_line(error)
+        self._note(Outcome(trial.config["trial"]["name"], failure=failure))
 
     def _note(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

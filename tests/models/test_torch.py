@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pipelines.expected import model_parameters
+from trackml.fields import VARIANTS, Variant
 from trackml.models.torch import Standardise, describe, mnist_cnn, with_probabilities
 
 EXAMPLE = torch.zeros((2, 28, 28), dtype=torch.uint8)
@@ -12,7 +13,7 @@ EXAMPLE = torch.zeros((2, 28, 28), dtype=torch.uint8)
 
 @pytest.mark.parametrize("conv_layers", [2, 3])
 def test_the_layers_are_those_of_the_documents(conv_layers: int) -> None:
-    network = mnist_cnn(10, conv_layers=conv_layers, dropout=0.3, batch_norm=True)
+    network = mnist_cnn(10, "dropout_batchnorm", conv_layers=conv_layers)
     kinds = [type(layer).__name__ for layer in network]
     block = ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "Dropout"]
     rest = ["Flatten", "Linear", "ReLU", "Dropout", "Linear"]
@@ -38,11 +39,11 @@ def test_pixels_are_standardised_inside() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 9), st.integers(2, 3), st.booleans())
+@given(st.integers(1, 9), st.integers(2, 3), st.sampled_from(VARIANTS))
 def test_answers_are_probabilities_of_each_class(
-    images: int, conv_layers: int, batch_norm: bool
+    images: int, conv_layers: int, variant: Variant
 ) -> None:
-    network = mnist_cnn(7, conv_layers=conv_layers, batch_norm=batch_norm)
+    network = mnist_cnn(7, variant, conv_layers=conv_layers)
     pixels = torch.randint(256, (images, 28, 28), dtype=torch.uint8)
     with torch.inference_mode():
         answers = with_probabilities(network).eval()(pixels)

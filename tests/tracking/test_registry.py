@@ -20,6 +20,10 @@ import trackml
 from tests.conftest import small_model
 from trackml.data import ImageData
 from trackml.errors import TrackmlError
+from trackml.evaluation.report import Report
+from trackml.fields import BatchSize, Epochs, LearningRate
+from trackml.history import History
+from trackml.params import Params
 from trackml.signals import stop_requests
 from trackml.tracking import store
 from trackml.tracking.flavors import log_model
@@ -29,8 +33,10 @@ from trackml.tracking.registry import (
     challenge,
     check_names,
     register,
+    register_run,
     version_behind,
 )
+from trackml.tracking.run import tracked_run
 
 CNN = Candidate("keras", "cnn", "accuracy", 0.9, "sum", 6_000)
 
@@ -176,7 +182,7 @@ def test_a_request_to_stop_waits_for_the_registration(
 
 @pytest.mark.parametrize("architecture", ["champion", "latest", "v3", "cnn v2", ""])
 def test_names_that_mlflow_would_refuse_are_refused_before_training(architecture: str) -> None:
-    with pytest.raises(ValueError, match="an architecture's name"):
+    with pytest.raises(ValueError, match="an alias has letters"):
         check_names("mnist", architecture)
     with pytest.raises(ValueError, match="a task's name"):
         check_names("mnist/2", "cnn")
@@ -187,3 +193,24 @@ def test_load_says_what_is_missing(empty_folder: Path, client: MlflowClient) -> 
         trackml.load("mnist")
     expected = f"sqlite:///{empty_folder}/mlflow.db has no model 'mnist' with alias 'champion'; "
     assert str(failure.value).startswith(expected)
+
+
+def test_a_run_is_registered_once_however_often_that_is_asked_for(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    class Example(Params):
+        epochs: Epochs = 1
+        batch_size: BatchSize = 8
+        learning_rate: LearningRate = 0.001
+
+    row = {"train_loss": 1.0, "val_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.5}
+    params = Example.parse({"register": False})
+    with tracked_run(
+        params, blobs, framework="keras", architecture="cnn", aliases=["cnn-plain"]
+    ) as run:
+        run.log_params({"model_parameters": "1"})
+        run.log_result(small_model(), History("accuracy", "float32").extended(row), Report())
+    first, second = (register_run(client, run.run_id) for _ in range(2))
+    assert first.version == second.version == "1"
+    assert first.aliases == second.aliases == ("cnn", "cnn-plain", "champion")
+    assert len(client.search_model_versions("name = 'blobs'")) == 1

@@ -13,7 +13,7 @@ from mlflow.store.db import utils as mlflow_db
 from mlflow.tracking import MlflowClient
 
 from tests.conftest import user_environment
-from trackml.errors import TrackmlError
+from trackml.errors import TrackmlError, UsageError
 from trackml.tracking import store
 
 
@@ -202,3 +202,13 @@ def test_a_server_that_does_not_answer_is_named_quickly_without_its_password(
     assert "secret" not in str(failure.value)
     assert time.monotonic() - started < 8
     assert not any(empty_folder.iterdir())
+
+
+def test_a_database_in_a_file_is_refused_where_runs_come_from_several_machines(
+    empty_folder: Path,
+) -> None:
+    store.check_reach(hosts=1)
+    with pytest.raises(UsageError, match="the 2 machines of the Ray cluster cannot share"):
+        store.check_reach(hosts=2)
+    mlflow.set_tracking_uri("http://tracking.example:5000")
+    store.check_reach(hosts=2)

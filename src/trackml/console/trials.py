@@ -23,7 +23,7 @@ def progress(_params: Params) -> Iterator["TrialHook"]:
 
 def show_result(result: "SuiteResult", _params: Params) -> None:
     """Print the table, the winner, what failed, what was registered, how to look at it all."""
-    from trackml.evaluation.suite import COSTS, SCORES, as_text, describe_winner
+    from trackml.evaluation.suite import as_rows, describe_winner
     from trackml.tracking.store import ui_command
 
     console = wide_console()
@@ -31,13 +31,8 @@ def show_result(result: "SuiteResult", _params: Params) -> None:
     table = Table(*result.factors, "n", *scores, *costs, title=result.name, title_justify="left")
     for column in table.columns[len(result.factors) :]:
         column.justify = "right"
-    for _, row in result.table.iterrows():
-        table.add_row(
-            *(row[name] for name in result.factors),
-            str(row["n"]),
-            *(as_text(row[f"{score}_mean"], row[f"{score}_std"]) for score in SCORES),
-            *(f"{row[cost]:.1f}" for cost in COSTS),
-        )
+    for cells in as_rows(result.table, result.factors):
+        table.add_row(*cells)
     console.print(table)
     console.print(describe_winner(result.table, result.factors))
     for outcome in result.failed:

@@ -9,6 +9,7 @@ from trackml.evaluation.report import Report
 
 SCORES = ("best_val_accuracy", "test_accuracy")
 COSTS = ("convergence_epoch", "seconds")
+METRICS = (*SCORES, "best_val_loss", "convergence_epoch")  # of each run: what its run has logged
 
 
 def summarise(trials: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
@@ -89,27 +90,32 @@ def describe_winner(table: pd.DataFrame, factors: Sequence[str]) -> str:
     )
 
 
-def _as_markdown(table: pd.DataFrame, factors: Sequence[str], failures: Sequence[str]) -> str:
-    columns = [*factors, "n", "best validation accuracy", "test accuracy of that epoch"]
-    lines = [
-        "| " + " | ".join([*columns, "convergence epoch", "seconds of training"]) + " |",
-        "|" + "---|" * len(factors) + "---:|" * 5,
-    ]
-    for _, row in table.iterrows():
-        cells = [
+def as_rows(table: pd.DataFrame, factors: Sequence[str]) -> list[list[str]]:
+    """A summary as people read it: the factors, n, the scores with their spread, the costs."""
+    return [
+        [
             *(row[name] for name in factors),
             str(row["n"]),
             *(as_text(row[f"{score}_mean"], row[f"{score}_std"]) for score in SCORES),
-            f"{row['convergence_epoch']:.1f}",
-            f"{row['seconds']:.1f}",
+            *(f"{row[cost]:.1f}" for cost in COSTS),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        for _, row in table.iterrows()
+    ]
+
+
+def _as_markdown(table: pd.DataFrame, factors: Sequence[str], failures: Sequence[str]) -> str:
+    columns = [*factors, "n", "best validation accuracy", "test accuracy of that epoch"]
+    lines = [
+        "| " + " | ".join([*columns, "convergence epoch", "seconds"]) + " |",
+        "|" + "---|" * len(factors) + "---:|" * 5,
+        *("| " + " | ".join(cells) + " |" for cells in as_rows(table, factors)),
+    ]
     notes = [
         describe_winner(table, factors) + ".",
         "",
         "Mean ± standard deviation over the n runs of a combination.",
         "The test images were scored once per run, with the weights of its best validation epoch,",
-        "and chose nothing.",
+        "and chose nothing. Seconds are those of training and validation.",
     ]
     failed = ["", f"{len(failures)} failed:", "", *(f"- {line}" for line in failures)]
     return "\n".join([*lines, "", *notes, *(failed if failures else []), ""])

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from trackml.fields import Variant
 from trackml.models.summary import Layer, table
 
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # of the training pixels, black 0 to white 1
@@ -19,33 +20,35 @@ class Standardise(nn.Module):
 
 
 def mnist_cnn(
-    classes: int, *, conv_layers: int = 2, dropout: float = 0.0, batch_norm: bool = False
+    classes: int, variant: Variant = "plain", *, conv_layers: int = 2, dropout: float = 0.3
 ) -> nn.Sequential:
     """Convolutions and a dense layer, for grey images of 28 x 28.
 
     uint8 (N, 28, 28), raw pixels → float32 (N, classes), logits: see `with_probabilities`.
 
     Args:
+        variant: what is added: dropout, normalisation of each convolution's output over the batch,
+            both, or nothing.
         conv_layers: blocks of a convolution, of 16, 32 and 64 channels, and a pooling each.
         dropout: rate after the dense layer; half of it after each pooling.
-        batch_norm: normalise each convolution's answers over the batch.
     """
+    drops_out, normalises = "dropout" in variant, "batchnorm" in variant
     layers: OrderedDict[str, nn.Module] = OrderedDict(standardise=Standardise())
     side, channels = 28, 1
     for number, width in enumerate((16, 32, 64)[:conv_layers], start=1):
         layers[f"conv{number}"] = nn.Conv2d(channels, width, kernel_size=3, padding=1)
-        if batch_norm:
+        if normalises:
             layers[f"norm{number}"] = nn.BatchNorm2d(width)
         # In place: at this size a layer's time is that of fetching memory.
         layers[f"relu{number}"] = nn.ReLU(inplace=True)
         layers[f"pool{number}"] = nn.MaxPool2d(2)
-        if dropout:
+        if drops_out:
             layers[f"dropout{number}"] = nn.Dropout(dropout / 2)
         side, channels = side // 2, width
     layers["flatten"] = nn.Flatten()
     layers["dense"] = nn.Linear(channels * side**2, 128)
     layers["relu"] = nn.ReLU(inplace=True)
-    if dropout:
+    if drops_out:
         layers["dropout"] = nn.Dropout(dropout)
     layers["logits"] = nn.Linear(128, classes)
     return nn.Sequential(layers)
@@ -57,7 +60,7 @@ def with_probabilities(network: nn.Module) -> nn.Sequential:
 
 
 def describe(network: nn.Sequential, example: Tensor) -> tuple[int, str]:
-    """The number of trainable parameters, and a table of the layers.
+    """The number of trainable parameters, and a table of the layers. It ends in evaluation mode.
 
     Args:
         example: an input (N, ...), from which the shapes of outputs are found.

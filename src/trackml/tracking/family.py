@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import mlflow
 import pandas as pd
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
@@ -15,6 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from trackml.tracking.store import all_experiments
 
 NAME_TAG = "trackml.trial"
+MACHINE_TAG = "trackml.ray_node"
 FAILURE_TAG = "trackml.failure"
 SUCCESSOR_TAG = "trackml.successor"
 _PAGE = 1_000
@@ -23,12 +25,17 @@ _ORIGIN = ("mlflow.user", "mlflow.source.")  # tags that say who started a run, 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a child's run goes: below which parent, and under which name."""
+    """Where a child's run goes: into which store, below which parent, and under which name."""
 
+    tracking_uri: str
     parent_id: str
     experiment_id: str
     name: str
     origin: Mapping[str, str]
+
+    def at(self, machine: str) -> "Place":
+        """The same place, for a run that is executed on a machine of a cluster."""
+        return replace(self, origin={**self.origin, MACHINE_TAG: machine})
 
     @property
     def tags(self) -> dict[str, str]:
@@ -42,7 +49,9 @@ _place: ContextVar[Place | None] = ContextVar("place", default=None)
 def place_below(parent: MlflowRun, name: str) -> Place:
     """A child's place below `parent`."""
     origin = {key: tag for key, tag in parent.data.tags.items() if key.startswith(_ORIGIN)}
-    return Place(parent.info.run_id, parent.info.experiment_id, name, origin)
+    return Place(
+        mlflow.get_tracking_uri(), parent.info.run_id, parent.info.experiment_id, name, origin
+    )
 
 
 def current_place() -> Place | None:
@@ -52,7 +61,11 @@ def current_place() -> Place | None:
 
 @contextmanager
 def placed(place: Place) -> Iterator[None]:
-    """Let runs that are made in the block go there, whatever `mlflow run` says."""
+    """Let runs that are made in the block go there, whatever `mlflow run` says.
+
+    The store stays this process's afterwards.
+    """
+    mlflow.set_tracking_uri(place.tracking_uri)
     token = _place.set(place)
     try:
         yield
@@ -133,4 +146,5 @@ def adopt(client: MlflowClient, old: MlflowRun, new_id: str) -> None:
     for child in children(client, old):
         client.set_tag(child.info.run_id, MLFLOW_PARENT_RUN_ID, new_id)
     client.set_tag(old.info.run_id, SUCCESSOR_TAG, new_id)
-    client.set_terminated(old.info.run_id, "KILLED")
+    if old.info.status != "FINISHED":
+        client.set_terminated(old.info.run_id, "KILLED")

@@ -59,13 +59,18 @@ def unfinished_run(
 
     One that did not finish, or some of whose trials failed, and that no other run has continued.
     """
+    names = params.as_text().keys()
     for run in _recent(client, task, architecture, data_sha256):
-        complete = run.info.status == "FINISHED" and FAILURE_TAG not in run.data.tags
-        if complete or SUCCESSOR_TAG in run.data.tags:
-            continue
-        if set(_differences(params, run.data.params)) <= _WITHOUT_EFFECT:
+        same = set(_differences(params, run.data.params)) <= _WITHOUT_EFFECT
+        if same and names <= run.data.params.keys() and is_unfinished(run):
             return run
     return None
+
+
+def is_unfinished(run: MlflowRun) -> bool:
+    """Whether there is something left to do for a run, and no other run does it."""
+    complete = run.info.status == "FINISHED" and FAILURE_TAG not in run.data.tags
+    return not complete and SUCCESSOR_TAG not in run.data.tags
 
 
 def _recent(

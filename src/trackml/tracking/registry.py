@@ -81,7 +81,7 @@ class Registration:
 
 
 def register_run(client: MlflowClient, run_id: str) -> Registration:
-    """Register the model that a run has logged."""
+    """Register the model that a run has logged; if it has a version, see to that one's aliases."""
     run = client.get_run(run_id)
     (output,) = run.outputs.model_outputs  # type: ignore[union-attr]  # every run has them
     return register(
@@ -89,33 +89,53 @@ def register_run(client: MlflowClient, run_id: str) -> Registration:
         task=run.data.tags["trackml.task"],
         model_id=output.model_id,
         candidate=Candidate.of_run(run),
+        run_id=run_id,
     )
 
 
 def register(
-    client: MlflowClient, *, task: str, model_id: str, candidate: Candidate
+    client: MlflowClient,
+    *,
+    task: str,
+    model_id: str,
+    candidate: Candidate,
+    run_id: str | None = None,
 ) -> Registration:
     """Make a logged model its task's next version, under its aliases, and challenge the champion.
 
-    A request to stop waits until this is done. An error takes the new version back.
+    A request to stop waits until this is done. An error takes a new version back.
+
+    Args:
+        run_id: if this run has a version already, it is used instead of a new one.
     """
     with store.exclusively("registry"), deferred_signals():
         own = (candidate.architecture, *candidate.aliases)
         before = {alias: version_behind(client, task, alias) for alias in own}
-        wins, reason = challenge(version_behind(client, task, CHAMPION), candidate)
+        champion = version_behind(client, task, CHAMPION)
+        wins, reason = challenge(champion, candidate)
+        version = _version_of(client, task, run_id)
+        if is_new := version is None:
+            with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
+                version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
+        elif champion and champion.version == version.version:
+            wins, reason = True, "it was already"
         aliases = (*own, *([CHAMPION] if wins else []))
-        with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
-            version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
         try:
             for alias in aliases:
                 client.set_registered_model_alias(task, alias, version.version)
         except MlflowException:
-            client.delete_model_version(task, version.version)
+            if is_new:
+                client.delete_model_version(task, version.version)
             for alias, holder in before.items():
                 if holder:
                     client.set_registered_model_alias(task, alias, holder.version)
             raise
     return Registration(task, str(version.version), aliases, reason)
+
+
+def _version_of(client: MlflowClient, task: str, run_id: str | None) -> ModelVersion | None:
+    found = client.search_model_versions(f"name = '{task}' and run_id = '{run_id}'")
+    return found[0] if run_id and found else None
 
 
 def check_names(task: str, *aliases: str) -> None:
@@ -133,7 +153,7 @@ def check_names(task: str, *aliases: str) -> None:
         reserved = alias in (CHAMPION, "latest") or re.fullmatch(r"v\d+", alias)
         if reserved or not re.fullmatch(r"[\w-]+", alias):
             raise ValueError(
-                "an architecture's name has letters, digits, - and _ only, and is not 'champion', "
+                "an alias has letters, digits, - and _ only, and is not 'champion', "
                 f"'latest' or a version such as 'v3'. Received: {alias!r}"
             )
 

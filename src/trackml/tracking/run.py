@@ -18,7 +18,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils import name_utils
 
 import trackml
-from trackml.errors import Terminated
+from trackml.errors import Terminated, one_line
 from trackml.history import History
 from trackml.params import Params
 from trackml.signals import deferred_signals
@@ -26,7 +26,7 @@ from trackml.tracking import family, registry, store
 from trackml.tracking.claims import claimed
 from trackml.tracking.family import FAILURE_TAG
 from trackml.tracking.flavors import Data, Framework, log_model
-from trackml.tracking.past import PastRun, closest_run, unfinished_run
+from trackml.tracking.past import PastRun, closest_run, is_unfinished, unfinished_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
-
-NOTHING_TO_RESUME = "no run of these parameters is unfinished; a new one begins"
 
 
 @dataclass(frozen=True)
@@ -195,9 +193,7 @@ def tracked_run(
     with ExitStack() as claims:
         try:
             with deferred_signals():
-                old = _to_continue(client, params, data, architecture)
-                if old:
-                    claims.enter_context(claimed(old.info.run_id))
+                old = _to_continue(client, params, data, architecture, claims)
                 run_id = _start(client, data.name, architecture, old)
                 if not old or run_id != old.info.run_id:
                     claims.enter_context(claimed(run_id))
@@ -214,14 +210,21 @@ def tracked_run(
 
 
 def _to_continue(
-    client: MlflowClient, params: Params, data: Data, architecture: str
+    client: MlflowClient, params: Params, data: Data, architecture: str, claims: ExitStack
 ) -> MlflowRun | None:
+    """The run that `params.resume` asks to continue, if there is one; it is claimed."""
     if not params.resume:
         return None
     old = unfinished_run(
         client, params, task=data.name, architecture=architecture, data_sha256=data.sha256
     )
-    _log.info("resume: %s", f"run {old.info.run_id} goes on" if old else NOTHING_TO_RESUME)
+    if old:
+        claims.enter_context(claimed(old.info.run_id))
+        old = client.get_run(old.info.run_id)  # it may have been finished until now
+    if not old or not is_unfinished(old):
+        _log.info("resume: no run of these parameters is unfinished; a new one begins")
+        return None
+    _log.info("resume: run %s goes on", old.info.run_id)
     return old
 
 
@@ -249,9 +252,9 @@ def _start(client: MlflowClient, experiment: str, name: str, old: MlflowRun | No
 def _end(run: Run, error: BaseException) -> None:
     """Say what became of a run that did not finish."""
     stopped = isinstance(error, KeyboardInterrupt | Terminated)
-    reason = "stopped by a signal" if stopped else str(error) or type(error).__name__
+    reason = "stopped by a signal" if stopped else one_line(error)
     try:
-        run.client.set_tag(run.run_id, FAILURE_TAG, " ".join(reason.split())[:5000])
+        run.client.set_tag(run.run_id, FAILURE_TAG, reason)
     finally:
         run.client.set_terminated(run.run_id, "KILLED" if stopped else "FAILED")
 

@@ -19,7 +19,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from sqlalchemy import make_url
 
-from trackml.errors import TrackmlError
+from trackml.errors import TrackmlError, UsageError
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +101,19 @@ def exclusively(purpose: str) -> AbstractContextManager[object]:
     """Holds other processes off while `purpose` is done to a local database; no-op on a server."""
     path = database_path(mlflow.get_tracking_uri())
     return FileLock(path.with_name(f".{path.name}.{purpose}.lock")) if path else nullcontext()
+
+
+def check_reach(hosts: int) -> None:
+    """Refuse a database in a file where runs come from several machines.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if hosts > 1 and (not _is_chosen() or database_path(mlflow.get_tracking_uri())):
+        raise UsageError(
+            f"the {hosts} machines of the Ray cluster cannot share a database in a file; "
+            "set MLFLOW_TRACKING_URI to a tracking server that all of them reach"
+        )
 
 
 def ui_command() -> str:

@@ -25,7 +25,7 @@ def cosine(done: float, _history: History) -> float:
     return (1 + math.cos(math.pi * done)) / 2
 
 
-def one_cycle(done: float, _history: History) -> float:
+def one_cycle(done: float, history: History) -> float:
     """From 1/25 up to 1 in the first 30 % of training, then towards 0, both along half a cosine.
 
     The learning rate of Smith & Topin (2018), as PyTorch's OneCycleLR has it, at its defaults but
@@ -33,7 +33,7 @@ def one_cycle(done: float, _history: History) -> float:
     """
     if done < WARM_UP:
         return START_FACTOR + (1 - START_FACTOR) * (1 - math.cos(math.pi * done / WARM_UP)) / 2
-    return cosine((done - WARM_UP) / (1 - WARM_UP), _history)
+    return cosine((done - WARM_UP) / (1 - WARM_UP), history)
 
 
 def plateau(_done: float, history: History) -> float:

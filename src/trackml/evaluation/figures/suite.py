@@ -30,9 +30,8 @@ def heat_map(table: pd.DataFrame, rows: str, columns: str) -> Figure:
         cbar_kws={"label": "validation accuracy"},
         ax=axes,
     )
-    most = int(table["n"].max())
     axes.set(
-        title=f"Best validation accuracy, mean{' ± std' if most > 1 else ''} of n = {most}",
+        title=f"Best validation accuracy, {_of_how_many(table['n'])}",
         xlabel=columns,
         ylabel=rows,
     )
@@ -74,6 +73,13 @@ def validation_curves(trials: pd.DataFrame, panels: str, lines: str) -> Figure:
         axes.set_ylim(top=top)
     cells[0, 0].set_ylabel("validation accuracy")
     cells[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    most = int(trials.groupby([panels, lines]).size().max())
-    figure.suptitle(f"Mean ± std over seeds, n = {most}" if most > 1 else "One run each, n = 1")
+    figure.suptitle(f"Validation accuracy, {_of_how_many(trials.groupby([panels, lines]).size())}")
     return figure
+
+
+def _of_how_many(runs: "pd.Series[int]") -> str:
+    """Of how many runs figures are, which need not be as many for each combination."""
+    least, most = int(runs.min()), int(runs.max())
+    if most == 1:
+        return "one run each (n = 1)"
+    return f"mean ± std over seeds (n = {most if least == most else f'{least} to {most}'})"

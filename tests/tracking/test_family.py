@@ -1,0 +1,170 @@
+"""Runs below a run: where they go, and what becomes of those that did not end well."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from mlflow.entities import Run as MlflowRun
+from mlflow.tracking import MlflowClient
+
+from trackml.data import ImageData
+from trackml.errors import AlreadyActive
+from trackml.evaluation.report import Report
+from trackml.fields import BatchSize, Epochs, LearningRate
+from trackml.params import Params
+from trackml.tracking import family
+from trackml.tracking.claims import claimed
+from trackml.tracking.run import tracked_run
+
+
+class Suite(Params):
+    can_resume = True
+    epochs: Epochs = 2
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = 0.001
+
+
+def suite(data: ImageData, **values: Any) -> Any:
+    return tracked_run(Suite.parse(values), data, framework="keras", architecture="suite")
+
+
+def child(data: ImageData, parent: MlflowRun, name: str) -> str:
+    with (
+        family.placed(family.place_below(parent, name)),
+        tracked_run(Suite.parse({}), data, framework="keras", architecture="cnn") as run,
+    ):
+        run.log_report(Report({"test_accuracy": 0.5}))
+        for epoch in (1, 2):
+            run.log_epoch(epoch, {"val_accuracy": epoch / 10})
+    return run.run_id
+
+
+def failed(data: ImageData, *children: str, **values: Any) -> str:
+    """The id of a suite that an error has ended, after these children."""
+    with suppress(ValueError), suite(data, **values) as run:
+        for name in children:
+            child(data, run.client.get_run(run.run_id), name)
+        raise ValueError("broken")
+    return str(run.run_id)
+
+
+def states(client: MlflowClient, parent: MlflowRun) -> dict[str, str]:
+    return {str(c.info.run_name): c.info.status for c in family.children(client, parent)}
+
+
+def test_a_child_goes_below_its_parent_whatever_mlflow_run_says(
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with suite(blobs) as run:
+        parent = client.get_run(run.run_id)
+        monkeypatch.setenv("MLFLOW_RUN_ID", run.run_id)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+        own = client.get_run(child(blobs, parent, "first"))
+        assert (own.info.run_name, own.info.experiment_id) == ("first", parent.info.experiment_id)
+        assert own.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert own.data.tags["mlflow.source.name"] == parent.data.tags["mlflow.source.name"]
+    assert client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_finished_children_make_a_table(client: MlflowClient, blobs: ImageData) -> None:
+    with suite(blobs) as run:
+        parent = client.get_run(run.run_id)
+        first = child(blobs, parent, "first")
+        client.create_run(parent.info.experiment_id, tags=family.place_below(parent, "second").tags)
+        table = run.finished_trials(
+            params=["epochs"], metrics=["test_accuracy"], series=["val_accuracy"]
+        )
+    assert table.to_dict("records") == [
+        {
+            "run_id": first,
+            "name": "first",
+            "epochs": "2",
+            "test_accuracy": 0.5,
+            "val_accuracy": [0.1, 0.2],
+        }
+    ]
+
+
+def test_orphans_are_ended_and_what_did_not_finish_goes_to_the_trash(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    with suite(blobs) as run:
+        parent = client.get_run(run.run_id)
+        child(blobs, parent, "first")
+        place = family.place_below(parent, "second")
+        orphan = client.create_run(
+            place.experiment_id, tags=place.tags, run_name=place.name
+        ).info.run_id
+        family.finish_orphans(client, parent, "FAILED", "its process died")
+        assert states(client, parent) == {"first": "FINISHED", "second": "FAILED"}
+        assert client.get_run(orphan).data.tags["trackml.failure"] == "its process died"
+        family.discard_unfinished(client, parent)
+        assert states(client, parent) == {"first": "FINISHED"}
+        assert client.get_run(orphan).info.lifecycle_stage == "deleted"
+
+
+def test_resume_goes_on_in_the_newest_unfinished_run_of_the_same_parameters(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    ids = {"old": failed(blobs), "new": failed(blobs), "other": failed(blobs, epochs=7)}
+    with suite(blobs) as run:
+        ids["finished"] = run.run_id
+    with suite(blobs, resume=True) as run:
+        assert run.run_id == ids["new"]
+        assert client.get_run(run.run_id).info.status == "RUNNING"
+    done = client.get_run(ids["new"])
+    assert done.info.status == "FINISHED"
+    assert "trackml.failure" not in done.data.tags
+    assert done.inputs
+    assert len(done.inputs.dataset_inputs) == 1
+    with suite(blobs, resume=True, epochs=9) as run:
+        assert run.run_id not in ids.values()
+
+
+def test_under_mlflow_run_the_new_run_takes_the_children_over(
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = client.get_run(failed(blobs, "first"))
+    given = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    with suite(blobs, resume=True) as run:
+        assert run.run_id == given
+        table = run.finished_trials(params=[], metrics=[], series=[])
+    assert list(table["name"]) == ["first"]
+    old = client.get_run(old.info.run_id)
+    assert (old.info.status, old.data.tags["trackml.successor"]) == ("KILLED", given)
+
+
+def test_a_run_that_is_held_is_not_resumed(client: MlflowClient, blobs: ImageData) -> None:
+    held = failed(blobs)
+    with (
+        claimed(held),
+        pytest.raises(AlreadyActive, match=f"at work on run {held}"),
+        suite(blobs, resume=True),
+    ):
+        pass
+    assert client.get_run(held).info.status == "FAILED"
+
+
+def test_a_finished_suite_with_failures_is_resumed_and_one_without_is_not(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    with suite(blobs) as run:
+        client.set_tag(run.run_id, family.FAILURE_TAG, "1 of 2 trials failed")
+    with suite(blobs, resume=True) as again:
+        assert again.run_id == run.run_id
+    with suite(blobs, resume=True) as other:
+        assert other.run_id != run.run_id
+
+
+def test_a_run_that_was_killed_before_its_parameters_were_logged_is_not_taken_for_another(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    tags = {
+        "trackml.task": "blobs",
+        "trackml.architecture": "suite",
+        "trackml.data_sha256": blobs.sha256,
+    }
+    bare = client.create_run("0", tags=tags).info.run_id
+    with suite(blobs, resume=True) as run:
+        assert run.run_id != bare
