@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trackml.history import EpochHook
     from trackml.tracking.run import Result
 
-LEARNING_RATES: Mapping[OptimizerName, float] = {"adam": 0.001, "sgd": 0.05, "rmsprop": 0.001}
+LEARNING_RATES: Mapping[OptimizerName, float] = {"adam": 0.001, "sgd": 0.025, "rmsprop": 0.001}
 ONE_CYCLE_PEAK = 2  # of one_cycle, as a multiple of those
 
 

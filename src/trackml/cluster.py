@@ -23,7 +23,6 @@ from trackml.signals import kept_handlers
 ANSWER_SECONDS = 5.0  # for a cluster to say anything
 _OBJECTS_BYTES = 100_000_000  # Ray's store of objects: trials get a few kilobytes
 _SETTINGS = {
-    "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # a call after the end would start another cluster
     "RAY_USAGE_STATS_ENABLED": "0",  # it would report to its makers
     "RAY_worker_niceness": "0",  # trials are what the machine is there for
@@ -39,10 +38,8 @@ def _has_token() -> bool:
 
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
-if not _has_token():
-    # For a cluster of our own. Ray would leave one in the home folder, and from then on lock its
-    # owner out of clusters that were started without.
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+if _has_token():  # as `ray start` does; both sides must be of the same mind
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
@@ -90,6 +87,10 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
     options: dict[str, Any] = {"runtime_env": {"py_modules": folders}}
     if address == "local":
         options = {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
+        if not _has_token():
+            # Ray would make one and leave it in the home folder, and from then on lock its owner
+            # out of clusters that were started without.
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     with kept_handlers():
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
