@@ -101,7 +101,9 @@ def run_trials(
                 if ended == "KILLED":
                     ray.shutdown()  # first: what still runs could change its status again
                 family.finish_orphans(client, run, ended, reason)
-    failed = [outcome for outcome in watch.outcomes if outcome.failure is not None]
+    known = {outcome.name for outcome in watch.outcomes}
+    skipped = [Outcome(t.name, failure="it was not run") for t in waiting if t.name not in known]
+    failed = [outcome for outcome in watch.outcomes if outcome.failure is not None] + skipped
     if failed:
         first = f"{failed[0].name}: {failed[0].failure}"
         words = f"{len(failed)} of {len(trials)} trials failed; the first, {first}"

@@ -6,10 +6,18 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+WIDE = 110  # characters
+
 
 def wide_console() -> Console:
-    """A console that prints texts as they are, and leaves it to the terminal to break lines."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    """A console that prints texts as they are, and leaves it to the terminal to break lines.
+
+    Into a file or a pipe, tables have room.
+    """
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
 
 
 @contextmanager

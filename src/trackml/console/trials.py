@@ -29,8 +29,9 @@ def show_result(result: "SuiteResult", _params: Params) -> None:
     console = wide_console()
     scores, costs = ("val accuracy", "test accuracy"), ("converged", "seconds")
     table = Table(*result.factors, "n", *scores, *costs, title=result.name, title_justify="left")
-    for column in table.columns[len(result.factors) :]:
-        column.justify = "right"
+    for number, column in enumerate(table.columns):
+        column.no_wrap = True
+        column.justify = "left" if number < len(result.factors) else "right"
     for cells in as_rows(result.table, result.factors):
         table.add_row(*cells)
     console.print(table)
