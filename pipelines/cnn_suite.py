@@ -1,6 +1,6 @@
 """All variants of `cnn` with all optimisers, side by side: which is best, how soon, how sure.
 
-mlflow run . -e cnn_suite      # TIME on 2 cores
+mlflow run . -e cnn_suite -P epochs=3      # 3 min 5 s on 2 cores
 """
 
 from collections.abc import Sequence

@@ -63,8 +63,8 @@ def validation_curves(trials: pd.DataFrame, panels: str, lines: str) -> Figure:
             legend="auto" if name == names[-1] else False,
             ax=axes,
         )
-        # From where the worst tenth of all epochs is: first epochs would flatten the rest.
-        axes.set(title=name, ylabel="", ylim=(values["val_accuracy"].quantile(0.1) - 0.002, None))
+        # From where the worst 15 % of all epochs are: first epochs would flatten the rest.
+        axes.set(title=name, ylabel="", ylim=(values["val_accuracy"].quantile(0.15) - 0.002, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         axes.grid(alpha=0.25)
         sns.despine(ax=axes)
