@@ -61,6 +61,8 @@ class Params(cnn.CommonParams):
 
 def main(params: Params, on_trial: "TrialHook | None" = None) -> "SuiteResult":
     """Compare the variants and optimisers of `cnn`, each run a child of one run in MLflow."""
+    for _, values in params.trials():
+        cnn.Params.parse(values)  # what a trial would refuse is refused before anything is made
     data = load("mnist", params.validation_split, params.limit)
 
     # Loaded now, not on top: --help, and a mistake, must not wait for Ray.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackml.cluster import Resources, cluster, share_out
+from trackml.cluster import Resources, cluster, ray, share_out
 from trackml.errors import TrackmlError, UsageError
 
 SMALL = Resources((2,))
@@ -91,3 +91,11 @@ def test_an_address_where_somebody_else_listens_is_refused_within_seconds() -> N
         ):
             pass
         assert time.monotonic() - started < 10
+
+
+def test_a_process_that_uses_ray_already_is_told_so() -> None:
+    with cluster("local"):
+        with pytest.raises(TrackmlError, match=r"call ray.shutdown\(\) first"), cluster("local"):
+            pass
+        assert ray.is_initialized()
+    assert not ray.is_initialized()

@@ -176,7 +176,9 @@ def test_addresses_of_clusters(text: str) -> None:
     assert Example.parse({"address": text}).address == text
 
 
-@pytest.mark.parametrize("text", ["", "head", "head:", ":6379", "http://head:1", "head:port"])
+@pytest.mark.parametrize(
+    "text", ["", "head", "head:", ":6379", "http://head:1", "head:port", "head:65536"]
+)
 def test_other_addresses_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"expected local, auto, host:port or ray://host:port"):
         Example.parse({"address": text})

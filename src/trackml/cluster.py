@@ -8,15 +8,15 @@ import math
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import grpc
 
-from trackml.errors import TrackmlError, UsageError, one_line
+from trackml.errors import Terminated, TrackmlError, UsageError, one_line
 from trackml.fields import DeviceName
 from trackml.signals import kept_handlers
 
@@ -27,6 +27,7 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would report to its makers
     "RAY_worker_niceness": "0",  # trials are what the machine is there for
     "RAY_AIR_NEW_OUTPUT": "0",  # a panel on stdout, whatever the verbosity
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean in a trial what they mean here
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow has it all
 }
 
@@ -80,23 +81,21 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
             have installed may be older.
 
     Raises:
-        TrackmlError: nobody answers at the address.
+        TrackmlError: nobody answers at the address, or this process is connected to Ray already.
     """
+    if ray.is_initialized():
+        raise TrackmlError("this process is connected to Ray already; call ray.shutdown() first")
     _check_address(address)
     folders = [str(Path(str(sys.modules[name].__file__)).parent) for name in packages]
     options: dict[str, Any] = {"runtime_env": {"py_modules": folders}}
     if address == "local":
         options = {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
-        if not _has_token():
-            # Ray would make one and leave it in the home folder, and from then on lock its owner
-            # out of clusters that were started without.
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    with kept_handlers():
-        try:
-            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise TrackmlError(f"--ray_address {address}: {one_line(error)}") from None
-    try:
+    with ExitStack() as afterwards:
+        if address == "local":
+            afterwards.enter_context(_token_of_its_own())
+        afterwards.callback(ray.shutdown)
+        with kept_handlers():
+            _connect(address, options)
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
         alive = [node for node in nodes if node["Alive"]]
         yield Resources(
@@ -104,8 +103,34 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
             gpus=int(sum(node["Resources"].get("GPU", 0) for node in alive)),
             hosts=len({node["NodeManagerAddress"] for node in alive}),
         )
+
+
+def _connect(address: str, options: Mapping[str, Any]) -> None:
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise TrackmlError(f"--ray_address {address}: {one_line(error)}") from None
+    except SystemExit:
+        raise Terminated from None  # so Ray answers SIGTERM while it starts
+
+
+@contextmanager
+def _token_of_its_own() -> Iterator[None]:
+    """Let a cluster of this process have a token that goes with it.
+
+    Ray would make one and leave it in the home folder, and from then on lock its owner out of
+    clusters that were started without.
+    """
+    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+    if not _has_token():
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    try:
+        yield
     finally:
-        ray.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def share_out(

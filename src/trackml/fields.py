@@ -100,7 +100,8 @@ Concurrency = Annotated[
 
 
 def _check_address(text: str) -> str:
-    if text not in ("local", "auto") and not re.fullmatch(r"(ray://)?[\w.-]+:[0-9]{1,5}", text):
+    port = re.fullmatch(r"(?:ray://)?[\w.-]+:([0-9]{1,5})", text)
+    if text not in ("local", "auto") and not (port and int(port[1]) < 2**16):
         raise ValueError(f"expected {_ADDRESS.words}")
     return text
 

@@ -104,6 +104,11 @@ def run_trials(
     known = {outcome.name for outcome in watch.outcomes}
     skipped = [Outcome(t.name, failure="it was not run") for t in waiting if t.name not in known]
     failed = [outcome for outcome in watch.outcomes if outcome.failure is not None] + skipped
+    begun = {child.data.tags[family.NAME_TAG] for child in family.children(client, run)}
+    for outcome in failed:
+        if outcome.name not in begun:
+            place = family.place_below(run, outcome.name)
+            family.note_failure(client, place, str(outcome.failure))
     if failed:
         first = f"{failed[0].name}: {failed[0].failure}"
         words = f"{len(failed)} of {len(trials)} trials failed; the first, {first}"

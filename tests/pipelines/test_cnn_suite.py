@@ -226,6 +226,15 @@ def test_a_signal_ends_the_suite_and_all_its_processes_with_true_states(
         time.sleep(0.5)
 
 
+@pytest.mark.parametrize("seconds", [3, 5])
+def test_sigterm_while_ray_starts_is_told_from_a_failure(seconds: float, tmp_path: Path) -> None:
+    process = begun(tmp_path, *TWO)
+    time.sleep(seconds)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (143, "error: terminated\n")
+
+
 def test_a_suite_that_is_still_running_is_not_resumed_by_another(tmp_path: Path) -> None:
     process = begun(tmp_path, *TWO, "--epochs", "500")
     wait_until(lambda: in_states(tmp_path, RUNNING=2), process)

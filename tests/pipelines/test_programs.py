@@ -69,6 +69,11 @@ from tests.pipelines.expected import SHORT
             "error: --concurrency 0: expected an integer >= 1",
         ),
         ("cnn_suite", ["--seeds", "0"], "error: --seeds 0: expected an integer >= 1 and <= 1000"),
+        (
+            "cnn_suite",
+            ["--seed", f"{2**32 - 1}", "--seeds", "2"],
+            "error: --seed 4294967296: expected",
+        ),
         ("cnn_suite", ["--ray_address", "here"], "error: --ray_address here: expected local, auto"),
         ("housing", ["--hidden_units", "64,x"], "error: --hidden_units 64,x: expected at most 20"),
         ("housing", ["--hidden_units", "64,0"], "error: --hidden_units 64,0: expected at most 20"),

@@ -168,3 +168,14 @@ def test_a_run_that_was_killed_before_its_parameters_were_logged_is_not_taken_fo
     bare = client.create_run("0", tags=tags).info.run_id
     with suite(blobs, resume=True) as run:
         assert run.run_id != bare
+
+
+def test_a_child_that_failed_before_it_had_a_run_gets_one(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    with suite(blobs) as run:
+        parent = client.get_run(run.run_id)
+        family.note_failure(client, family.place_below(parent, "first"), "no data")
+        (noted,) = family.children(client, parent)
+    assert (noted.info.run_name, noted.info.status) == ("first", "FAILED")
+    assert noted.data.tags["trackml.failure"] == "no data"

@@ -123,6 +123,14 @@ def _series(client: MlflowClient, run_id: str, metric: str) -> list[float]:
     return [row.value for row in sorted(rows, key=lambda row: row.step)]
 
 
+def note_failure(client: MlflowClient, place: Place, reason: str) -> None:
+    """A failed run for a child that failed before it had one."""
+    run_id = client.create_run(
+        place.experiment_id, tags={**place.tags, FAILURE_TAG: reason}, run_name=place.name
+    ).info.run_id
+    client.set_terminated(run_id, "FAILED")
+
+
 def finish_orphans(
     client: MlflowClient, parent: MlflowRun, status: Literal["FAILED", "KILLED"], reason: str
 ) -> None:
