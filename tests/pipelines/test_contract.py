@@ -195,7 +195,7 @@ def test_a_model_answers_raw_input_without_trackml_and_without_pickle(
         np.save(raw, data.test.images)
     address = f"models:/{expected.task}@{expected.architecture}"
     saved = tmp_path / "answers.npy"
-    others = {"keras": ["torch"], "torch": ["keras", "tensorflow"]}[expected.framework]
+    others = ["keras", "tensorflow"] if expected.framework == "torch" else []
     absent = ["trackml", "pipelines", "torchvision", "torchviz", "ray", *others]
     subprocess.run(
         [sys.executable, "-c", LOAD_ELSEWHERE, address, str(raw), str(saved), *absent],
