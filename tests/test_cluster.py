@@ -71,25 +71,17 @@ def test_a_gpu_that_no_machine_has_is_refused() -> None:
         share_out(SMALL, 12, "auto", "cuda")
 
 
-def test_an_address_where_nobody_listens_is_refused_within_seconds() -> None:
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+@pytest.mark.parametrize("somebody_else_listens", [False, True])
+def test_an_address_without_a_cluster_is_refused_within_seconds(
+    scheme: str, somebody_else_listens: bool
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    started = time.monotonic()
-    with (
-        pytest.raises(TrackmlError, match="no Ray cluster answers there"),
-        cluster(f"127.0.0.1:{port}"),
-    ):
-        pass
-    assert time.monotonic() - started < 10
-
-
-def test_an_address_where_somebody_else_listens_is_refused_within_seconds() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"{scheme}127.0.0.1:{server.getsockname()[1]}"
+        if not somebody_else_listens:
+            server.close()
         started = time.monotonic()
-        with (
-            pytest.raises(TrackmlError, match="no Ray cluster answers there"),
-            cluster(f"ray://127.0.0.1:{server.getsockname()[1]}"),
-        ):
+        with pytest.raises(TrackmlError, match="no Ray cluster answers there"), cluster(address):
             pass
         assert time.monotonic() - started < 10
 

@@ -134,8 +134,10 @@ def register(
 
 
 def _version_of(client: MlflowClient, task: str, run_id: str | None) -> ModelVersion | None:
+    if run_id is None:
+        return None
     found = client.search_model_versions(f"name = '{task}' and run_id = '{run_id}'")
-    return found[0] if run_id and found else None
+    return found[0] if found else None
 
 
 def check_names(task: str, *aliases: str) -> None:
