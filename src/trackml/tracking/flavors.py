@@ -35,7 +35,7 @@ def log_model(
     )
     match framework:
         case "keras":
-            save, packages = partial(_save_keras, model), ["tensorflow", "keras"]
+            save, packages = partial(mlflow.keras.save_model, model), ["tensorflow", "keras"]
             options = {}
         case "torch":
             save, packages = partial(_save_torch, model, data.train.arrays[0]), ["torch"]
@@ -51,10 +51,6 @@ def log_model(
         **options,
     )
     return str(logged.model_id)
-
-
-def _save_keras(model: Any, path: str, mlflow_model: Model, **options: Any) -> None:
-    mlflow.keras.save_model(model, path, mlflow_model=mlflow_model, **options)
 
 
 def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **options: Any) -> None:
