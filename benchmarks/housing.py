@@ -19,7 +19,7 @@ from trackml.models.keras import dense_regressor
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
 from trackml.training.keras import fit, predict
-from trackml.training.loop import REGRESSION
+from trackml.training.objectives import REGRESSION
 
 
 def main(rounds: int, epochs: int) -> None:

@@ -59,7 +59,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
     from trackml.tensorflow import keras
     from trackml.tracking.run import tracked_run
     from trackml.training.keras import fit, predict
-    from trackml.training.loop import REGRESSION
+    from trackml.training.objectives import REGRESSION
 
     with tracked_run(params, data, framework="keras", architecture="dense") as run:
         run.log_report(explore(data))

@@ -7,10 +7,10 @@ from pydantic import Field
 from trackml.cli import exit_code, parse_flags
 from trackml.errors import TrackmlError, UsageError
 from trackml.fields import BatchSize, Epochs, LearningRate
-from trackml.params import Params
+from trackml.params import TrainingParams
 
 
-class Example(Params):
+class Example(TrainingParams):
     epochs: Epochs = 3
     batch_size: BatchSize = 8
     learning_rate: LearningRate = 0.1

@@ -6,7 +6,7 @@ import pytest
 from trackml.console import epochs, trials
 from trackml.evaluation.report import Report
 from trackml.history import History
-from trackml.params import Params
+from trackml.params import TrainingParams
 from trackml.sweep import Outcome, SuiteResult
 from trackml.tracking.registry import Registration
 from trackml.tracking.run import Result
@@ -31,8 +31,8 @@ RESULT = Result(
 )
 
 
-def asked(count: int) -> Params:
-    return Params.parse({"epochs": count, "batch_size": 1, "learning_rate": 0.1})
+def asked(count: int) -> TrainingParams:
+    return TrainingParams.parse({"epochs": count, "batch_size": 1, "learning_rate": 0.1})
 
 
 def test_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:

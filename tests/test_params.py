@@ -19,10 +19,10 @@ from trackml.fields import (
     parse_names,
     parse_widths,
 )
-from trackml.params import Params, allowed
+from trackml.params import TrainingParams, allowed
 
 
-class Example(Params):
+class Example(TrainingParams):
     epochs: Epochs = 3
     batch_size: BatchSize = 8
     learning_rate: LearningRate = 0.1

@@ -22,30 +22,9 @@ from trackml.fields import (
 
 
 class Params(BaseModel):
-    """Fields that all pipelines share. A pipeline adds its own, and its defaults for these."""
-
-    can_resume: ClassVar[bool] = False
+    """What all programs' parameters can do; each program adds its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    seed: Seed = 0
-    epochs: Epochs
-    batch_size: BatchSize
-    learning_rate: LearningRate
-    validation_split: HeldOut = 0.1
-    limit: int = Field(0, ge=0, description="train on the first N examples only; 0 = all")
-    # Every class of parameters has a method `register`, from its metaclass: hence the alias.
-    register_model: bool = Field(
-        True, alias="register", description="put the model in the registry"
-    )
-    resume: bool = Field(False, description="continue an unfinished run: not available yet")
-
-    @field_validator("resume")
-    @classmethod
-    def _resume_is_refused(cls, resume: bool) -> bool:
-        if resume and not cls.can_resume:
-            raise ValueError("this version cannot continue an unfinished run")
-        return resume
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -71,13 +50,38 @@ class Params(BaseModel):
         return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
-class KerasParams(Params):
+class TrainingParams(Params):
+    """Fields that all pipelines share. A pipeline adds its own, and its defaults for these."""
+
+    can_resume: ClassVar[bool] = False
+
+    seed: Seed = 0
+    epochs: Epochs
+    batch_size: BatchSize
+    learning_rate: LearningRate
+    validation_split: HeldOut = 0.1
+    limit: int = Field(0, ge=0, description="train on the first N examples only; 0 = all")
+    # Every class of parameters has a method `register`, from its metaclass: hence the alias.
+    register_model: bool = Field(
+        True, alias="register", description="put the model in the registry"
+    )
+    resume: bool = Field(False, description="continue an unfinished run: not available yet")
+
+    @field_validator("resume")
+    @classmethod
+    def _resume_is_refused(cls, resume: bool) -> bool:
+        if resume and not cls.can_resume:
+            raise ValueError("this version cannot continue an unfinished run")
+        return resume
+
+
+class KerasParams(TrainingParams):
     """What pipelines in Keras add."""
 
     precision: Precision = Field("auto", description="arithmetic of the training steps")
 
 
-class TorchParams(Params):
+class TorchParams(TrainingParams):
     """What pipelines in PyTorch add."""
 
     device: DeviceName = Field("auto", description="what computes: auto is cuda where there is one")

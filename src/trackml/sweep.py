@@ -11,7 +11,7 @@ import pandas as pd
 from trackml.cluster import Share, ray, tune
 from trackml.errors import LONGEST_REASON, TrackmlError, one_line
 from trackml.history import EpochHook
-from trackml.params import Params
+from trackml.params import TrainingParams
 from trackml.signals import deferred_signals
 from trackml.tracking import family
 from trackml.tracking.registry import Registration
@@ -65,7 +65,7 @@ class SuiteResult:
 
 def run_trials(
     main: Main,
-    params: type[Params],
+    params: type[TrainingParams],
     trials: Sequence[Trial],
     parent: Run,
     share: Share,
@@ -159,7 +159,7 @@ def _run_trial(
     config: Mapping[str, Any],
     *,
     main: Main,
-    params: type[Params],
+    params: type[TrainingParams],
     places: Mapping[str, family.Place],
 ) -> dict[str, Any]:
     """One trial, in a worker of Ray's. Errors are returned: there is nobody to catch them."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from trackml.data import ImageData, TableData, load
 from trackml.history import History, Metric
-from trackml.params import Params
+from trackml.params import TrainingParams
 
 SHORT = ("--limit", "3000", "--epochs", "2")
 
@@ -34,8 +34,8 @@ class Expected:
         return f"pipelines.{self.pipeline}", *SHORT, *self.flags
 
     @property
-    def params(self) -> type[Params]:
-        params: type[Params] = import_module(f"pipelines.{self.pipeline}").Params
+    def params(self) -> type[TrainingParams]:
+        params: type[TrainingParams] = import_module(f"pipelines.{self.pipeline}").Params
         return params
 
     @property

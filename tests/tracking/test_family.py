@@ -11,13 +11,13 @@ from trackml.data import ImageData
 from trackml.errors import AlreadyActive
 from trackml.evaluation.report import Report
 from trackml.fields import BatchSize, Epochs, LearningRate
-from trackml.params import Params
+from trackml.params import TrainingParams
 from trackml.tracking import family
 from trackml.tracking.claims import claimed
 from trackml.tracking.run import tracked_run
 
 
-class Suite(Params):
+class Suite(TrainingParams):
     can_resume = True
     epochs: Epochs = 2
     batch_size: BatchSize = 8

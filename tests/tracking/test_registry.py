@@ -23,7 +23,7 @@ from trackml.errors import TrackmlError
 from trackml.evaluation.report import Report
 from trackml.fields import BatchSize, Epochs, LearningRate
 from trackml.history import History
-from trackml.params import Params
+from trackml.params import TrainingParams
 from trackml.signals import stop_requests
 from trackml.tracking import store
 from trackml.tracking.flavors import log_model
@@ -198,7 +198,7 @@ def test_load_says_what_is_missing(empty_folder: Path, client: MlflowClient) -> 
 def test_a_run_is_registered_once_however_often_that_is_asked_for(
     client: MlflowClient, blobs: ImageData
 ) -> None:
-    class Example(Params):
+    class Example(TrainingParams):
         epochs: Epochs = 1
         batch_size: BatchSize = 8
         learning_rate: LearningRate = 0.001

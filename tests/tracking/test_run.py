@@ -18,11 +18,11 @@ from trackml.data import ImageData
 from trackml.evaluation.report import Report
 from trackml.fields import BatchSize, Epochs, LearningRate
 from trackml.history import History
-from trackml.params import Params
+from trackml.params import TrainingParams
 from trackml.tracking.run import Run, tracked_run
 
 
-class Example(Params):
+class Example(TrainingParams):
     epochs: Epochs = 2
     batch_size: BatchSize = 8
     learning_rate: LearningRate = 0.001

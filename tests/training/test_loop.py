@@ -8,31 +8,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trackml.history import History, NonFiniteLoss
-from trackml.params import Params
-from trackml.training.loop import REGRESSION, Rate, run_epochs
+from trackml.history import History, Metric, NonFiniteLoss
+from trackml.params import TrainingParams
+from trackml.training.loop import Rate, run_epochs
 from trackml.training.schedules import cosine
-
-
-@dataclass(frozen=True)
-class Rows:
-    arrays: tuple[NDArray[Any], NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Data:
-    train: Rows
-    validation: Rows
-
-
-DATA = Data(Rows((np.zeros((6, 1)), np.zeros(6))), Rows((np.zeros((2, 1)), np.zeros(2))))
 
 
 @dataclass
 class Scripted:
-    """Its only weight is the number of epochs trained; it errs as `errors` says, on all rows."""
+    """Its only weight is the number of epochs trained; it errs as `errors` says."""
 
     errors: Sequence[float]
+    metric: Metric = "mae"
+    samples: int = 6
     precision: str = "float32"
     device: str = "cpu"
     spoil: float | None = None  # what the weight becomes in the second epoch
@@ -50,8 +38,9 @@ class Scripted:
         self.draws.append(random.random())
         return {"loss": 0.5, "mae": 0.25}
 
-    def predict(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        return np.full((len(inputs), 1), self.errors[self.epoch - 1])
+    def validate(self) -> Mapping[str, float]:
+        error = self.errors[self.epoch - 1]
+        return {"loss": error**2, "mae": abs(error)}
 
     def get_weights(self) -> list[NDArray[Any]]:
         return [np.array([self.weight])]
@@ -61,10 +50,10 @@ class Scripted:
 
 
 def run(learner: Scripted, seed: int = 0, **options: Any) -> History:
-    params = Params.parse(
+    params = TrainingParams.parse(
         {"epochs": len(learner.errors), "batch_size": 1, "learning_rate": 0.1, "seed": seed}
     )
-    return run_epochs(learner, DATA, params, REGRESSION, **options)
+    return run_epochs(learner, params, **options)
 
 
 def test_a_row_has_the_names_of_the_contract() -> None:

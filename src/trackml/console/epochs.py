@@ -8,7 +8,7 @@ from rich.table import Table
 
 from trackml.console.bar import lines_above_bar, wide_console
 from trackml.history import EpochHook
-from trackml.params import Params
+from trackml.params import TrainingParams
 
 if TYPE_CHECKING:
     from trackml.tracking.registry import Registration
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress(params: Params) -> Iterator[EpochHook]:
+def progress(params: TrainingParams) -> Iterator[EpochHook]:
     """A hook that prints a line per epoch, on a terminal above a bar that shows the time."""
     epochs = params.epochs
     with lines_above_bar("epoch", epochs) as show:
@@ -33,7 +33,7 @@ def progress(params: Params) -> Iterator[EpochHook]:
         yield lambda epoch, metrics: show(line(epoch, metrics), epoch, epochs)
 
 
-def show_result(result: "Result", params: Params) -> None:
+def show_result(result: "Result", params: TrainingParams) -> None:
     """Print the test results, what became of the model, and how to look at it all."""
     from trackml.tracking.store import ui_command
 

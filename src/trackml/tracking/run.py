@@ -20,7 +20,7 @@ from mlflow.utils import name_utils
 import trackml
 from trackml.errors import Terminated, one_line
 from trackml.history import History
-from trackml.params import Params
+from trackml.params import TrainingParams
 from trackml.signals import deferred_signals
 from trackml.tracking import family, registry, store
 from trackml.tracking.claims import claimed
@@ -58,7 +58,7 @@ class Run:
 
     client: MlflowClient
     run_id: str
-    params: Params
+    params: TrainingParams
     data: Data
     framework: Framework
     architecture: str
@@ -166,7 +166,7 @@ class Run:
 
 @contextmanager
 def tracked_run(
-    params: Params,
+    params: TrainingParams,
     data: Data,
     *,
     framework: Framework,
@@ -210,7 +210,7 @@ def tracked_run(
 
 
 def _to_continue(
-    client: MlflowClient, params: Params, data: Data, architecture: str, claims: ExitStack
+    client: MlflowClient, params: TrainingParams, data: Data, architecture: str, claims: ExitStack
 ) -> MlflowRun | None:
     """The run that `params.resume` asks to continue, if there is one; it is claimed."""
     if not params.resume:

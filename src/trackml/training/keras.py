@@ -11,15 +11,8 @@ from trackml.fields import OptimizerName
 from trackml.history import EpochHook, History
 from trackml.params import KerasParams
 from trackml.tensorflow import keras, tf
-from trackml.training.loop import (
-    CLASSIFICATION,
-    Array,
-    Loss,
-    Objective,
-    Rate,
-    Splits,
-    run_epochs,
-)
+from trackml.training.loop import Rate, run_epochs
+from trackml.training.objectives import CLASSIFICATION, Array, Loss, Objective, Splits
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
 from trackml.training.schedules import Schedule, constant
 
@@ -66,9 +59,7 @@ def fit(
         NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
     """
     learner = _KerasLearner(model, data, params, optimizer, objective, augment)
-    return run_epochs(
-        learner, data, params, objective, schedule=schedule, patience=patience, hooks=hooks
-    )
+    return run_epochs(learner, params, schedule=schedule, patience=patience, hooks=hooks)
 
 
 class _KerasLearner:
@@ -91,8 +82,9 @@ class _KerasLearner:
         self._trainee.compile(optimizer, _LOSSES[objective.loss], metrics=[objective.metric])
         optimizer.build(self._trainee.trainable_variables)
         inputs, targets = data.train.arrays
-        self._samples = len(targets)
-        batch_size = min(params.batch_size, self._samples)  # a larger one could overflow int32
+        self.samples, self.metric = len(targets), objective.metric
+        self._validation, self._score = data.validation, objective.score
+        batch_size = min(params.batch_size, self.samples)  # a larger one could overflow int32
         self._rows_per_call = batch_size * STEPS_PER_CALL
         self._train_steps = _train_steps(self._trainee, inputs, targets, batch_size, augment)
 
@@ -102,17 +94,18 @@ class _KerasLearner:
         for variable in self._trainee.variables:
             if variable.path.endswith("seed_generator_state"):
                 variable.assign(random.integers(2**31, size=variable.shape))
-        order = random.permutation(self._samples).astype(np.int32)
+        order = random.permutation(self.samples).astype(np.int32)
         epoch_seed = int(random.integers(2**31))
-        for first in range(0, self._samples, self._rows_per_call):
-            self._optimizer.learning_rate = rate(first / self._samples)
+        for first in range(0, self.samples, self._rows_per_call):
+            self._optimizer.learning_rate = rate(first / self.samples)
             rows = order[first : first + self._rows_per_call]
             self._train_steps(tf.constant(rows), tf.constant([epoch_seed, first]))
         self._model.set_weights(self._trainee.get_weights())
         return {name: float(value) for name, value in self._trainee.get_metrics_result().items()}
 
-    def predict(self, inputs: Array) -> Array:
-        return self._predictor(inputs)
+    def validate(self) -> Mapping[str, float]:
+        inputs, targets = self._validation.arrays
+        return self._score(self._predictor(inputs), targets)
 
     def get_weights(self) -> list[Array]:
         weights: list[Array] = self._model.get_weights()

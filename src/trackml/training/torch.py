@@ -14,7 +14,8 @@ from trackml.errors import UsageError
 from trackml.fields import DeviceName, OptimizerName
 from trackml.history import EpochHook, History
 from trackml.params import TorchParams
-from trackml.training.loop import CLASSIFICATION, Array, Rate, Splits, run_epochs
+from trackml.training.loop import Rate, run_epochs
+from trackml.training.objectives import CLASSIFICATION, Array, Splits
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
 from trackml.training.schedules import Schedule, constant
 
@@ -71,11 +72,13 @@ def fit(
         UsageError: the device is not there.
     """
     learner = _TorchLearner(network, data, params, optimizer)
-    return run_epochs(learner, data, params, CLASSIFICATION, schedule=schedule, hooks=hooks)
+    return run_epochs(learner, params, schedule=schedule, hooks=hooks)
 
 
 class _TorchLearner:
     """A float32 network, trained under autocast where `precision` says so."""
+
+    metric = CLASSIFICATION.metric
 
     def __init__(
         self,
@@ -94,10 +97,12 @@ class _TorchLearner:
         inputs, targets = data.train.arrays
         self._inputs = torch.tensor(inputs, device=self.device)
         self._targets = torch.tensor(targets, device=self.device)
+        self._validation = data.validation
+        self.samples = len(targets)
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         torch.manual_seed(int(random.integers(2**63)))  # of dropout
-        samples = len(self._targets)
+        samples = self.samples
         order = torch.from_numpy(random.permutation(samples)).to(self.device)
         autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
         self._network.train()
@@ -123,8 +128,9 @@ class _TorchLearner:
             "accuracy": float((answers.argmax(dim=1) == targets).double().mean()),
         }
 
-    def predict(self, inputs: Array) -> Array:
-        return predict(self._network, inputs)
+    def validate(self) -> Mapping[str, float]:
+        inputs, labels = self._validation.arrays
+        return CLASSIFICATION.score(predict(self._network, inputs), labels)
 
     def get_weights(self) -> list[Array]:
         return [weight.detach().cpu().numpy().copy() for weight in self._weights()]
