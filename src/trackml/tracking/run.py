@@ -2,31 +2,24 @@
 
 import json
 import logging
-import os
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils import name_utils
 
 import trackml
-from trackml.errors import Terminated, one_line
 from trackml.history import History
 from trackml.params import TrainingParams
-from trackml.signals import deferred_signals
 from trackml.tracking import family, registry, store
 from trackml.tracking.claims import claimed
 from trackml.tracking.family import FAILURE_TAG
 from trackml.tracking.flavors import Data, Framework, log_model
 from trackml.tracking.past import PastRun, closest_run, is_unfinished, unfinished_run
+from trackml.tracking.record import VERSION_TAG, Record, ending, given_run, new_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,11 +46,9 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run in progress. `tracked_run` makes one; its methods log what they are given."""
+class Run(Record):
+    """A run that trains a model. `tracked_run` makes one."""
 
-    client: MlflowClient
-    run_id: str
     params: TrainingParams
     data: Data
     framework: Framework
@@ -74,12 +65,6 @@ class Run:
             source=json.dumps({"source": self.data.source}),
         )
 
-    def log_params(self, values: Mapping[str, str]) -> None:
-        """Log parameters, but for those that `mlflow run` logged, as the text that was typed."""
-        logged = self.client.get_run(self.run_id).data.params
-        params = [Param(key, value) for key, value in values.items() if key not in logged]
-        self.client.log_batch(self.run_id, params=params)
-
     def log_architecture(self, parameters: int, summary: str) -> None:
         """Log the number of trainable parameters, and the model's layers as text."""
         self.log_params({"model_parameters": str(parameters)})
@@ -87,17 +72,7 @@ class Run:
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log one epoch's metrics at step `epoch`, in one request."""
-        self._log_metrics(metrics, step=epoch)
-
-    def log_report(self, report: "Report", model_id: str | None = None) -> None:
-        """Log a report's texts and figures, and its numbers, linked to the dataset and a model."""
-        self._log_metrics(report.metrics, model_id=model_id, dataset=self.dataset)
-        with tempfile.TemporaryDirectory(prefix="trackml-") as folder:
-            for name, text in report.texts.items():
-                _inside(folder, name).write_text(text, encoding="utf-8")
-            for name, figure in report.figures.items():
-                figure.savefig(_inside(folder, name))
-            self.client.log_artifacts(self.run_id, folder)
+        self.log_metrics(metrics, step=epoch)
 
     def log_result(self, model: Any, history: History, report: "Report") -> Result:
         """Log what came of training, and register the model unless the parameters say no.
@@ -105,7 +80,7 @@ class Run:
         The model is logged before the report, as MLflow links the test metrics to it, and
         registered last, as the registry must not know of anything unfinished.
         """
-        self._log_metrics(history.summary)
+        self.log_metrics(history.summary)
         self.client.set_tag(self.run_id, "trackml.precision", history.precision)
         self.client.set_tag(self.run_id, "trackml.device", history.device)
         rows = {"best_epoch": history.best_epoch, "epochs": [dict(row) for row in history.rows]}
@@ -140,29 +115,6 @@ class Run:
             self.client, me, params=params, metrics=metrics, series=series
         )
 
-    def _log_metrics(
-        self,
-        metrics: Mapping[str, float],
-        step: int = 0,
-        model_id: str | None = None,
-        dataset: Dataset | None = None,
-    ) -> None:
-        now = time.time_ns() // 1_000_000
-        rows = [
-            Metric(
-                name,
-                value,
-                now,
-                step,
-                model_id=model_id,
-                dataset_name=dataset.name if dataset else None,
-                dataset_digest=dataset.digest if dataset else None,
-                run_id=self.run_id,
-            )
-            for name, value in metrics.items()
-        ]
-        self.client.log_batch(self.run_id, metrics=rows)
-
 
 @contextmanager
 def tracked_run(
@@ -189,24 +141,19 @@ def tracked_run(
     """
     registry.check_names(data.name, architecture, *aliases)
     client = store.connect()
-    run = None
     with ExitStack() as claims:
-        try:
-            with deferred_signals():
-                old = _to_continue(client, params, data, architecture, claims)
-                run_id = _start(client, data.name, architecture, old)
-                if not old or run_id != old.info.run_id:
-                    claims.enter_context(claimed(run_id))
-                run = Run(client, run_id, params, data, framework, architecture, tuple(aliases))
+
+        def start() -> str:
+            old = _to_continue(client, params, data, architecture, claims)
+            run_id = _start(client, data.name, architecture, old)
+            if not old or run_id != old.info.run_id:
+                claims.enter_context(claimed(run_id))
+            return run_id
+
+        with ending(client, start) as run_id:
+            run = Run(client, run_id, params, data, framework, architecture, tuple(aliases))
             _describe(run)
             yield run
-        except BaseException as error:
-            if run:
-                with deferred_signals():
-                    _end(run, error)
-            raise
-        with deferred_signals():
-            client.set_terminated(run.run_id, "FINISHED")
 
 
 def _to_continue(
@@ -230,33 +177,18 @@ def _to_continue(
 
 def _start(client: MlflowClient, experiment: str, name: str, old: MlflowRun | None) -> str:
     """The id of the run that `mlflow run` has made for this process, of `old`, or of a new one."""
-    # Runs are made by the client, not by mlflow.start_run: that would set the status at exit too.
     if place := family.current_place():
         run = client.create_run(place.experiment_id, tags=place.tags, run_name=place.name)
         return str(run.info.run_id)
-    if given := os.environ.get("MLFLOW_RUN_ID"):
-        if old:
-            family.adopt(client, old, given)
+    if not old:
+        return new_run(client, experiment, name)
+    if given := given_run():
+        family.adopt(client, old, given)
         return given
-    if old:
-        client.update_run(old.info.run_id, status="RUNNING")
-        if FAILURE_TAG in old.data.tags:
-            client.delete_tag(old.info.run_id, FAILURE_TAG)
-        return str(old.info.run_id)
-    number = os.environ.get("MLFLOW_EXPERIMENT_ID") or store.experiment_id(
-        client, os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment
-    )
-    return str(client.create_run(number, tags=resolve_tags(), run_name=name).info.run_id)
-
-
-def _end(run: Run, error: BaseException) -> None:
-    """Say what became of a run that did not finish."""
-    stopped = isinstance(error, KeyboardInterrupt | Terminated)
-    reason = "stopped by a signal" if stopped else one_line(error)
-    try:
-        run.client.set_tag(run.run_id, FAILURE_TAG, reason)
-    finally:
-        run.client.set_terminated(run.run_id, "KILLED" if stopped else "FAILED")
+    client.update_run(old.info.run_id, status="RUNNING")
+    if FAILURE_TAG in old.data.tags:
+        client.delete_tag(old.info.run_id, FAILURE_TAG)
+    return str(old.info.run_id)
 
 
 def _describe(run: Run) -> None:
@@ -266,14 +198,12 @@ def _describe(run: Run) -> None:
         "trackml.framework": run.framework,
         "trackml.architecture": run.architecture,
         "trackml.data_sha256": run.data.sha256,
-        "trackml.version": trackml.__version__,
+        VERSION_TAG: trackml.__version__,
     }
     if run.aliases:
         tags[registry.ALIASES_TAG] = " ".join(run.aliases)
-    logged = run.client.get_run(run.run_id)
-    if _is_invented(logged.info.run_name):
-        tags["mlflow.runName"] = run.architecture
-    run.client.log_batch(run.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    run.log_tags(tags)
+    run.name(run.architecture)
     run.log_params(
         run.params.as_text()
         | {
@@ -282,19 +212,7 @@ def _describe(run: Run) -> None:
             "test_samples": str(len(run.data.test)),
         }
     )
+    logged = run.client.get_run(run.run_id)
     if not (logged.inputs and logged.inputs.dataset_inputs):  # a run that is continued has them
         context = InputTag("mlflow.data.context", "training")
         run.client.log_inputs(run.run_id, [DatasetInput(run.dataset, [context])])
-
-
-def _is_invented(name: str) -> bool:
-    """Whether MLflow made up the name of a run that got none, such as "bold-auk-521"."""
-    adjectives, nouns = name_utils._GENERATOR_PREDICATES, name_utils._GENERATOR_NOUNS  # noqa: SLF001
-    parts = name.split("-")
-    return len(parts) == 3 and parts[0] in adjectives and parts[1] in nouns
-
-
-def _inside(folder: str, name: str) -> Path:
-    path = Path(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
