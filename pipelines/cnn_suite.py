@@ -80,7 +80,7 @@ def main(params: Params, on_trial: "TrialHook | None" = None) -> "SuiteResult":
         with tracked_run(params, data, framework="torch", architecture="cnn_suite") as run:
             failed = run_trials(cnn.main, cnn.Params, trials, run, share, on_trial)
             finished = run.finished_trials(
-                params=FACTORS, metrics=METRICS, series=["val_accuracy", "epoch_seconds"]
+                params=FACTORS, metrics=METRICS, curves=["val_accuracy", "epoch_seconds"]
             )
             finished["seconds"] = finished["epoch_seconds"].map(sum)
             failures = [f"{outcome.name}: {outcome.failure}" for outcome in failed]

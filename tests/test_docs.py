@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROOT, Finished, entry_points, read, runs, start
+from tests.pipelines.expected import canvases
 from trackml.data import load
 
 
@@ -58,6 +59,7 @@ def test_readmes_lines_load_a_model_in_other_code(finished: Finished) -> None:
     homes = load("california_housing", 0.2)
     table = pd.DataFrame(homes.test.features[:3], columns=homes.columns)
     table.to_csv(finished.folder / "homes.csv", index=False)
+    np.save(finished.folder / "canvases.npy", canvases().test.images[:20])
     said = []
     for example in blocks("README.md", "python"):
         assert example.count("\n") <= 5
@@ -67,6 +69,7 @@ def test_readmes_lines_load_a_model_in_other_code(finished: Finished) -> None:
         said.append(result.stdout)
     assert re.search(r"\[\d \d \d\]\n$", said[0])  # behind Keras's progress bar
     assert len(re.findall(r"\[\d\.\d+ *\]", said[1])) == 3
+    assert re.search(r"image +x1 +y1 +x2 +y2 +label +score\n0 +0 ", said[2])
 
 
 def test_readme_lists_every_entry_point_with_its_parameters_and_defaults() -> None:

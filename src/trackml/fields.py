@@ -11,6 +11,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 OptimizerName = Literal["adam", "sgd", "rmsprop"]
 Variant = Literal["plain", "dropout", "batchnorm", "dropout_batchnorm"]
+Backbone = Literal["alexnet", "vgg16"]
+Trained = Literal["head", "last_block", "all"]
 
 LARGEST_WIDTH, LARGEST_DEPTH = 10_000, 20  # of hidden layers: what is beyond is a typing error
 

@@ -7,13 +7,13 @@ from typing import Literal
 
 from trackml.errors import TrackmlError
 
-Metric = Literal["accuracy", "mae"]
+Metric = Literal["accuracy", "mae", "map"]
 EpochHook = Callable[[int, Mapping[str, float]], None]
 """Called after each epoch with its number, from 1, and its metrics by the names of the contract."""
 
 CONVERGED_WITHIN = 0.001
 
-HIGHER_IS_BETTER: Mapping[Metric, bool] = {"accuracy": True, "mae": False}
+HIGHER_IS_BETTER: Mapping[Metric, bool] = {"accuracy": True, "mae": False, "map": True}
 
 
 class NonFiniteLoss(TrackmlError):
@@ -24,9 +24,9 @@ class NonFiniteLoss(TrackmlError):
 class History:
     """The metrics of each epoch, in order; the metric that ranks them; in what they were computed.
 
-    Each row has train_loss, val_loss, train_METRIC and val_METRIC, all means over samples;
-    learning_rate, as asked for at that epoch's first step; epoch_seconds, validation included; and
-    samples_per_second of the training alone.
+    Each row has train_loss, val_loss, val_METRIC, of most models train_METRIC, and of some more
+    scores, all means over samples; learning_rate, as asked for at that epoch's first step;
+    epoch_seconds, validation included; and samples_per_second of the training alone.
     """
 
     metric: Metric

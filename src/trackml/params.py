@@ -118,7 +118,7 @@ def _kind(annotation: Any) -> str:
 
 def _explain(cls: type[Params], error: Any) -> str:
     if not error["loc"]:
-        return str(error["msg"])  # of a validator that looks at several fields
+        return str(error["ctx"]["error"])  # of a validator that looks at several fields
     name = str(error["loc"][0])
     match error["type"]:
         case "extra_forbidden":

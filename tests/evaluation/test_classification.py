@@ -90,7 +90,7 @@ def _texts(axes: Axes) -> list[str]:
 
 
 def test_the_confusion_matrix_shows_counts_row_shares_and_class_names() -> None:
-    figure = figures.confusion_matrix(np.array([[3, 1], [0, 4]]), ["cat", "dog"])
+    figure = figures.confusion_matrix(np.array([[3, 1], [0, 4]]), *[["cat", "dog"]] * 2)
     assert texts(figure)[:4] == ["3\n75.0%", "1\n25.0%", "", "4\n100.0%"]
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["cat", "dog"]
@@ -98,7 +98,7 @@ def test_the_confusion_matrix_shows_counts_row_shares_and_class_names() -> None:
 
 
 def test_a_class_without_examples_does_not_break_the_matrix() -> None:
-    figures.confusion_matrix(np.array([[3, 1], [0, 0]]), ["cat", "dog"])
+    figures.confusion_matrix(np.array([[3, 1], [0, 0]]), *[["cat", "dog"]] * 2)
 
 
 def test_the_gallery_shows_the_most_confident_mistakes_first() -> None:

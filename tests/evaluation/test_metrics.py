@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 
 from trackml.evaluation.metrics import (
-    classification_metrics,
+    label_metrics,
     regression_metrics,
     score_classes,
     score_values,
@@ -36,7 +36,7 @@ def test_metrics_agree_with_scikit_learn(
 ) -> None:
     probabilities, labels = answer
     classes, predicted = range(probabilities.shape[1]), probabilities.argmax(axis=1)
-    metrics = classification_metrics(probabilities, labels)
+    metrics = score_classes(probabilities, labels) | label_metrics(predicted, labels, len(classes))
     assert metrics["accuracy"] == accuracy_score(labels, predicted)
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)

@@ -1,15 +1,20 @@
 """What each entry point is to leave in MLflow: the names of the contract, and some sizes."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
 from trackml.data import ImageData, TableData, load
+from trackml.data.canvases import DetectionData, on_canvases
 from trackml.history import History, Metric
 from trackml.params import TrainingParams
 
+Data = ImageData | TableData | DetectionData
+
 SHORT = ("--limit", "3000", "--epochs", "2")
+FEW_TO_VALIDATE = 0.02  # as a detector takes a while for each
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Expected:
     framework: str = "keras"
     aliases: tuple[str, ...] = ()
     lines: str = ""  # what it may say on stderr: a pattern
+    parts: frozenset[str] = frozenset()  # of the loss, logged too
+    trains_metric: bool = True  # whether the metric is known of training, epoch by epoch
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -39,15 +46,15 @@ class Expected:
         return params
 
     @property
-    def data(self) -> ImageData | TableData:
-        share = self.params.parse({}).validation_split
-        data: ImageData | TableData = load(self.task, share)  # type: ignore[call-overload]
-        return data
+    def data(self) -> Data:
+        return canvases() if self.pipeline == "detector" else arrays(self)
 
     @property
     def per_epoch(self) -> set[str]:
         return {
-            *("train_loss", "val_loss", f"train_{self.metric}", f"val_{self.metric}"),
+            *("train_loss", "val_loss", f"val_{self.metric}"),
+            *({f"train_{self.metric}"} if self.trains_metric else {}),
+            *(f"{split}_{part}" for split in ("train", "val") for part in self.parts),
             *("learning_rate", "epoch_seconds", "samples_per_second"),
         }
 
@@ -57,6 +64,20 @@ class Expected:
         if self.metric == "accuracy":
             best.add("convergence_epoch")
         return self.per_epoch | best | self.test_metrics
+
+
+def arrays(expected: Expected) -> ImageData | TableData:
+    """The data of a pipeline, all of them."""
+    share = expected.params.parse({}).validation_split
+    data: ImageData | TableData = load(expected.task, share)  # type: ignore[call-overload]
+    return data
+
+
+@cache
+def canvases() -> DetectionData:
+    """The canvases of a short run of `detector`."""
+    digits = load("mnist", FEW_TO_VALIDATE, limit=3000)
+    return on_canvases("mnist_detector", digits, size=64, most=3, seed=0)
 
 
 def _artifacts(figures: list[str], reports: list[str]) -> frozenset[str]:
@@ -98,6 +119,17 @@ def model_parameters(conv_layers: int) -> int:
     return convolutions + (channels[-1] * side**2 + 1) * 128 + 129 * 10
 
 
+def detector_parameters() -> int:
+    """Of Faster R-CNN: four convolutions with normalisation, proposals, regions."""
+    backbone = sum(
+        size**2 * i * o + 2 * o
+        for size, i, o in ((5, 1, 16), (3, 16, 32), (3, 32, 64), (3, 64, 64))
+    )
+    proposals = (9 * 64 + 1) * 64 + (64 + 1) * 9 * (1 + 4)
+    regions = (64 * 49 + 1) * 128 + 129 * 128 + 129 * 11 * (1 + 4)
+    return backbone + proposals + regions
+
+
 EXPECTED = {
     "fashion": _classifier("fashion", "fashion_mnist", "cnn", 421_642),
     "fashion_aug": _classifier("fashion", "fashion_mnist", "cnn-aug", 421_642, "--augment"),
@@ -110,6 +142,41 @@ EXPECTED = {
         framework="torch",
         aliases=("cnn-plain",),
         lines="|.*`dot` is not installed.*\n",
+    ),
+    "transfer": _classifier(
+        "transfer",
+        "mnist",
+        "alexnet",
+        2_469_696 + 257 * 256 + 257 * 10,
+        *("--weights", "none"),
+        framework="torch",
+        lines="|.*`dot` is not installed.*\n",
+    ),
+    "detector": Expected(
+        "detector",
+        "mnist_detector",
+        "faster-rcnn",
+        detector_parameters(),
+        metric="map",
+        outputs=7,
+        test_metrics=frozenset(
+            {
+                *("test_map", "test_map_50", "test_mean_iou", "test_accuracy", "train_accuracy"),
+                *("test_precision_macro", "test_recall_macro"),
+                *("test_f1_macro", *(f"test_f1_class_{c}" for c in range(10))),
+            }
+        ),
+        artifacts=_artifacts(
+            [
+                *("losses", "confusion_matrix", "per_class_f1", "detections", "mistakes"),
+                "samples",
+            ],
+            ["classification_report.txt", "classification_report.json", "confusion_matrix.json"],
+        ),
+        flags=("--validation_split", str(FEW_TO_VALIDATE)),
+        framework="torch",
+        parts=frozenset({"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}),
+        trains_metric=False,
     ),
     "housing": Expected(
         "housing",

@@ -16,7 +16,9 @@ import pytest
 
 from tests.conftest import Finished, user_environment
 from tests.pipelines.expected import EXPECTED, Expected
-from trackml.data import TableData
+from trackml.data import ImageData, TableData
+from trackml.data.canvases import DetectionData
+from trackml.history import HIGHER_IS_BETTER
 
 every_entry_point = pytest.mark.parametrize(("name", "expected"), EXPECTED.items(), ids=EXPECTED)
 
@@ -57,7 +59,7 @@ def test_the_history_file_tells_what_the_metrics_tell(
     history = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/history.json")
     logged = finished.client.get_metric_history(run.info.run_id, f"val_{metric}")
     assert [row[f"val_{metric}"] for row in history["epochs"]] == [row.value for row in logged]
-    best = min if metric == "mae" else max
+    best = max if HIGHER_IS_BETTER[metric] else min
     assert run.data.metrics[f"best_val_{metric}"] == best(row.value for row in logged)
     assert history["best_epoch"] == run.data.metrics["best_epoch"]
 
@@ -97,13 +99,13 @@ def test_models_keep_the_registry_contract(
 
 @pytest.mark.parametrize(
     ("task", "names"),
-    [("fashion_mnist", ["fashion", "fashion_aug"]), ("mnist", ["dense_mnist", "cnn"])],
+    [("fashion_mnist", ["fashion", "fashion_aug"]), ("mnist", ["dense_mnist", "cnn", "transfer"])],
 )
-def test_the_champion_of_two_is_the_better_one_whatever_their_frameworks(
+def test_the_champion_is_the_best_whatever_the_frameworks(
     task: str, names: list[str], finished: Finished
 ) -> None:
-    two = [finished.run(name) for name in names]
-    best = max(two, key=lambda run: run.data.metrics["best_val_accuracy"])
+    candidates = [finished.run(name) for name in names]
+    best = max(candidates, key=lambda run: run.data.metrics["best_val_accuracy"])
     champion = finished.client.get_model_version_by_alias(task, "champion")
     assert champion.run_id == best.info.run_id
 
@@ -149,15 +151,23 @@ def test_all_versions_of_a_task_share_one_signature(
     folder = finished.model_folder(expected.task, expected.architecture)
     signature = mlflow.models.Model.load(str(folder)).signature
     data = expected.data
-    inputs = (
-        [tensor("float32", 1, name=column) for column in data.columns]
-        if isinstance(data, TableData)
-        else [tensor("uint8", 28, 28)]
-    )
+    outputs = [tensor("float32", expected.outputs)]
+    match data:
+        case TableData():
+            inputs = [tensor("float32", 1, name=column) for column in data.columns]
+        case ImageData():
+            inputs = [tensor("uint8", 28, 28)]
+        case DetectionData():
+            inputs = [tensor("uint8", -1, -1)]
+            kinds = ("long", "float", "float", "float", "float", "long", "float")
+            outputs = [
+                {"name": name, "type": kind, "required": True}
+                for name, kind in zip(DETECTIONS, kinds, strict=True)
+            ]
     assert signature
     assert {key: json.loads(value) for key, value in signature.to_dict().items() if value} == {
         "inputs": inputs,
-        "outputs": [tensor("float32", expected.outputs)],
+        "outputs": outputs,
     }
 
 
@@ -165,11 +175,16 @@ def test_all_versions_of_a_task_share_one_signature(
 def test_nothing_in_a_model_is_a_pickle(name: str, expected: Expected, finished: Finished) -> None:
     folder = finished.model_folder(expected.task, expected.architecture)
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert suffixes <= {"", ".json", ".keras", ".pt2", ".txt", ".yaml"}
+    assert suffixes <= {"", ".json", ".keras", ".npz", ".pt2", ".py", ".txt", ".yaml"}
+    for archive in folder.rglob("*.npz"):
+        with np.load(archive, allow_pickle=False) as weights:
+            assert all(weights[name].dtype.kind in "fi" for name in weights.files)
     for archive in folder.rglob("*.pt2"):
         with zipfile.ZipFile(archive) as members:
             assert not {name for name in members.namelist() if name.endswith((".pkl", ".pickle"))}
 
+
+DETECTIONS = ["image", "x1", "y1", "x2", "y2", "label", "score"]
 
 LOAD_ELSEWHERE = """
 import sys
@@ -187,16 +202,20 @@ def test_a_model_answers_raw_input_without_trackml_and_without_pickle(
     name: str, expected: Expected, finished: Finished, tmp_path: Path
 ) -> None:
     data = expected.data
-    if isinstance(data, TableData):
-        raw = tmp_path / "raw.csv"
-        pd.DataFrame(data.test.features, columns=data.columns).to_csv(raw, index=False)
-    else:
-        raw = tmp_path / "raw.npy"
-        np.save(raw, data.test.images)
+    raw = tmp_path / ("raw.csv" if isinstance(data, TableData) else "raw.npy")
+    match data:
+        case TableData():
+            pd.DataFrame(data.test.features, columns=data.columns).to_csv(raw, index=False)
+        case ImageData():
+            np.save(raw, data.test.images)
+        case DetectionData():
+            np.save(raw, data.singles.images)
     address = f"models:/{expected.task}@{expected.architecture}"
     saved = tmp_path / "answers.npy"
     others = ["keras", "tensorflow"] if expected.framework == "torch" else []
-    absent = ["trackml", "pipelines", "torchvision", "torchviz", "ray", *others]
+    if not isinstance(data, DetectionData):
+        others.append("torchvision")
+    absent = ["trackml", "pipelines", "torchmetrics", "torchviz", "ray", *others]
     subprocess.run(
         [sys.executable, "-c", LOAD_ELSEWHERE, address, str(raw), str(saved), *absent],
         cwd=finished.folder,
@@ -204,6 +223,13 @@ def test_a_model_answers_raw_input_without_trackml_and_without_pickle(
         check=True,
     )
     answers = np.load(saved, allow_pickle=False)
+    if isinstance(data, DetectionData):
+        table = pd.DataFrame(answers, columns=DETECTIONS)
+        best = table.sort_values("score", ascending=False).drop_duplicates("image")
+        right = best["label"].to_numpy() == data.singles.objects.labels[best["image"].astype(int)]
+        accuracy = right.sum() / len(data.singles)
+        assert accuracy == pytest.approx(finished.run(name).data.metrics["test_accuracy"], abs=1e-4)
+        return
     assert (answers.shape, answers.dtype) == ((len(data.test), expected.outputs), np.float32)
     logged = finished.run(name).data.metrics
     if isinstance(data, TableData):
@@ -224,7 +250,8 @@ def test_a_person_reads_one_line_per_epoch_and_the_result(
     assert len(epochs) == 2
     for split in ("train", "val"):
         assert f"{split}_loss " in epochs[0]
-        assert f"{split}_{expected.metric} 0." in epochs[0]
+        trained = split == "val" or expected.trains_metric
+        assert (f"{split}_{expected.metric} 0." in epochs[0]) is trained
     for words in (
         f"{expected.task}: {expected.architecture}",
         f"test_{expected.metric}",

@@ -13,6 +13,7 @@ from trackml.tracking.run import Result
 
 pytestmark = pytest.mark.usefixtures("client")  # a store of each test's own
 
+QUICK = [name for name in EXPECTED if name not in ("transfer", "detector")]  # see tests/training
 BRIEF = {"limit": 1000, "epochs": 2, "register": False}
 
 
@@ -26,7 +27,7 @@ def rows(pipeline: str, **values: Any) -> list[dict[str, Any]]:
     return without_times(trained(pipeline, **values).history)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", QUICK)
 def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
     augment = {"augment": True} if name == "fashion_aug" else {}
     pipeline = EXPECTED[name].pipeline

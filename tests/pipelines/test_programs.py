@@ -75,6 +75,26 @@ from tests.pipelines.expected import SHORT
             "error: --seed 4294967296: expected",
         ),
         ("cnn_suite", ["--ray_address", "here"], "error: --ray_address here: expected local, auto"),
+        ("transfer", ["--backbone", "vgg19"], "error: --backbone vgg19: expected alexnet or vgg16"),
+        (
+            "transfer",
+            ["--backbone", "vgg16", "--image_size", "31"],
+            "error: --image_size 31: vgg16 needs at least 32 pixels",
+        ),
+        (
+            "transfer",
+            ["--train", "none"],
+            "error: --train none: expected head or last_block or all",
+        ),
+        (
+            "transfer",
+            ["--weights", "absent.pth"],
+            "error: --weights absent.pth: expected imagenet, none, or the path of a state dict",
+        ),
+        ("detector", ["--digits", "0"], "error: --digits 0: expected an integer >= 1 and <= 5"),
+        ("detector", ["--canvas_size", "39"], "error: --canvas_size 39: expected an integer >= 40"),
+        ("compare", ["--min_runs", "0"], "error: --min_runs 0: expected an integer >= 1"),
+        ("compare", ["--epochs", "2"], "error: --epochs: there is no such flag; --help lists them"),
         ("housing", ["--hidden_units", "64,x"], "error: --hidden_units 64,x: expected at most 20"),
         ("housing", ["--hidden_units", "64,0"], "error: --hidden_units 64,0: expected at most 20"),
         ("housing", ["--hidden_units", ""], "error: --hidden_units : expected at most 20"),
@@ -90,6 +110,17 @@ def test_bad_input_is_refused_before_anything_is_made(
     assert result.stderr.startswith(line)
     assert result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_refused_make_no_run(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"no weights at all")
+    result = start("pipelines.transfer", "--weights", "weights.pth", folder=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: --weights weights.pth: ")
+    assert "weights_only" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [weights]
 
 
 def test_a_loss_that_is_not_a_number_fails_the_run_and_registers_nothing(tmp_path: Path) -> None:
@@ -229,6 +260,7 @@ NOT_TURNED = {
     "fashion_aug": {"augment"},
     "cnn": {"learning_rate"},  # see MLproject
     "cnn_suite": {"learning_rate"},
+    "transfer": {"learning_rate", "image_size"},
 }
 
 
@@ -241,5 +273,5 @@ def test_mlproject_and_params_have_the_same_names_and_defaults(name: str) -> Non
         assert str(declared["default"]) == defaults[parameter], parameter
         assert f"--{parameter} {{{parameter}}}" in entry["command"]
     undeclared = set(defaults) - set(entry["parameters"])
-    resume = set() if import_module(module).Params.can_resume else {"resume"}
+    resume = set() if getattr(import_module(module).Params, "can_resume", True) else {"resume"}
     assert undeclared == resume | NOT_TURNED.get(name, set())

@@ -72,7 +72,7 @@ def test_finished_children_make_a_table(client: MlflowClient, blobs: ImageData) 
         first = child(blobs, parent, "first")
         client.create_run(parent.info.experiment_id, tags=family.place_below(parent, "second").tags)
         table = run.finished_trials(
-            params=["epochs"], metrics=["test_accuracy"], series=["val_accuracy"]
+            params=["epochs"], metrics=["test_accuracy"], curves=["val_accuracy"]
         )
     assert table.to_dict("records") == [
         {
@@ -129,7 +129,7 @@ def test_under_mlflow_run_the_new_run_takes_the_children_over(
     monkeypatch.setenv("MLFLOW_RUN_ID", given)
     with suite(blobs, resume=True) as run:
         assert run.run_id == given
-        table = run.finished_trials(params=[], metrics=[], series=[])
+        table = run.finished_trials(params=[], metrics=[], curves=[])
     assert list(table["name"]) == ["first"]
     old = client.get_run(old.info.run_id)
     assert (old.info.status, old.data.tags["trackml.successor"]) == ("KILLED", given)

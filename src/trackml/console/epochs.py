@@ -26,6 +26,7 @@ def progress(params: TrainingParams) -> Iterator[EpochHook]:
                 f"{name} {value:.4f}"
                 for name, value in metrics.items()
                 if name.startswith(("train_", "val_"))
+                and name.count("_") == 1  # not parts of a loss
             ]
             number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
             return "  ".join([number, *scores, f"{metrics['epoch_seconds']:.1f} s"])

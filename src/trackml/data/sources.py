@@ -17,7 +17,7 @@ import requests
 
 ANSWER_SECONDS = 2.0  # for a web host to answer at all; a closed network must not cost minutes
 STALL_SECONDS = 20.0  # without a byte, in the middle of a download
-FILE_LIMIT = 256 * 2**20  # bytes of one file; the largest wanted has 47 MB
+FILE_LIMIT = 2**30  # bytes of one file; the largest wanted, weights of a network, has 553 MB
 
 Delivery = Iterator[tuple[str, bytes]]
 

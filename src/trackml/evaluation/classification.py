@@ -10,9 +10,11 @@ from sklearn.metrics import classification_report, confusion_matrix
 from trackml.data import ImageData
 from trackml.evaluation.figures import classification as figures
 from trackml.evaluation.figures.runs import learning_curves
-from trackml.evaluation.metrics import classification_metrics
+from trackml.evaluation.metrics import label_metrics, score_classes
 from trackml.evaluation.report import Report, as_json
 from trackml.history import History
+
+NO_CLASS = -1  # a prediction that names none
 
 
 def evaluate_classifier(
@@ -29,9 +31,37 @@ def evaluate_classifier(
             versions of the first M training images.
     """
     labels, classes = data.test.labels, data.classes
-    predicted = probabilities.argmax(axis=1)
-    metrics = classification_metrics(probabilities, labels)
-    matrix = confusion_matrix(labels, predicted, labels=range(len(classes)))
+    of_labels = evaluate_labels(probabilities.argmax(axis=1), labels, classes)
+    loss = score_classes(probabilities, labels)["loss"]
+    return Report(
+        metrics={"test_loss": loss, **of_labels.metrics},
+        texts=of_labels.texts,
+        figures={
+            "figures/learning_curves.png": learning_curves(history),
+            **of_labels.figures,
+            "figures/mistakes.png": figures.mistakes(
+                data.test.images, labels, probabilities, classes
+            ),
+            "figures/samples.png": figures.samples(data.train, classes)
+            if augmented is None
+            else figures.augmentations(data.train, classes, augmented),
+        },
+    )
+
+
+def evaluate_labels(
+    predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str]
+) -> Report:
+    """Score predicted classes (N,) for labels (N,): metrics, reports, confusion matrix, F1.
+
+    Args:
+        predicted: indices of classes, or NO_CLASS, which is always wrong.
+    """
+    metrics = label_metrics(predicted, labels, len(classes))
+    indices, columns = list(range(len(classes))), list(classes)
+    if (predicted == NO_CLASS).any():
+        indices, columns = [*indices, NO_CLASS], [*columns, "none"]
+    matrix = confusion_matrix(labels, predicted, labels=indices)[: len(classes)]
     return Report(
         metrics={f"test_{name}": value for name, value in metrics.items()},
         texts={
@@ -41,7 +71,7 @@ def evaluate_classifier(
             ),
             "reports/confusion_matrix.json": as_json(
                 {
-                    "classes": classes,
+                    "classes": columns,
                     "rows": "true",
                     "columns": "predicted",
                     "counts": matrix.tolist(),
@@ -49,17 +79,10 @@ def evaluate_classifier(
             ),
         },
         figures={
-            "figures/learning_curves.png": learning_curves(history),
-            "figures/confusion_matrix.png": figures.confusion_matrix(matrix, classes),
+            "figures/confusion_matrix.png": figures.confusion_matrix(matrix, classes, columns),
             "figures/per_class_f1.png": figures.per_class_f1(
                 [metrics[f"f1_class_{c}"] for c in range(len(classes))], classes
             ),
-            "figures/mistakes.png": figures.mistakes(
-                data.test.images, labels, probabilities, classes
-            ),
-            "figures/samples.png": figures.samples(data.train, classes)
-            if augmented is None
-            else figures.augmentations(data.train, classes, augmented),
         },
     )
 

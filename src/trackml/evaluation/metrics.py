@@ -48,19 +48,22 @@ def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
     return values.reshape(len(values)).astype(np.float64)
 
 
-def classification_metrics(probabilities: NDArray[Any], labels: NDArray[Any]) -> dict[str, float]:
-    """Loss, accuracy, precision, recall and F1 (macro: classes count alike), and F1 per class.
+def label_metrics(predicted: NDArray[Any], labels: NDArray[Any], classes: int) -> dict[str, float]:
+    """Accuracy, precision, recall and F1 (macro: classes count alike), and F1 per class.
 
     A class that is never predicted has precision 0 and F1 0.
+
+    Args:
+        predicted: (N,), indices of classes; any other number is no class, and wrong.
+        labels: (N,), indices of classes.
     """
-    classes = range(probabilities.shape[1])
     precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, probabilities.argmax(axis=1), labels=classes, zero_division=0
+        labels, predicted, labels=range(classes), zero_division=0
     )
     return {
-        **score_classes(probabilities, labels),
+        "accuracy": float((predicted == labels).mean()),
         "precision_macro": float(precision.mean()),
         "recall_macro": float(recall.mean()),
         "f1_macro": float(f1.mean()),
-        **{f"f1_class_{c}": float(f1[c]) for c in classes},
+        **{f"f1_class_{c}": float(f1[c]) for c in range(classes)},
     }

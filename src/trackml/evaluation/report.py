@@ -1,6 +1,7 @@
 """Reports: numbers, texts and figures under the names of the tracking contract."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +17,11 @@ class Report:
     metrics: Mapping[str, float] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, "Figure"] = field(default_factory=dict)
+
+
+def with_spread(mean: float, std: float) -> str:
+    """A score with its standard deviation, if one is known."""
+    return f"{mean:.4f}" if math.isnan(std) else f"{mean:.4f} ± {std:.4f}"
 
 
 def as_json(value: object) -> str:

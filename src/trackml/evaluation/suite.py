@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from trackml.evaluation.figures import suite as figures
-from trackml.evaluation.report import Report
+from trackml.evaluation.report import Report, with_spread
 
 SCORES = ("best_val_accuracy", "test_accuracy")
 COSTS = ("convergence_epoch", "seconds")
@@ -75,17 +75,12 @@ def report_suite(
     )
 
 
-def as_text(mean: float, std: float) -> str:
-    """A score with its spread, if one is known."""
-    return f"{mean:.4f}" if pd.isna(std) else f"{mean:.4f} ± {std:.4f}"
-
-
 def describe_winner(table: pd.DataFrame, factors: Sequence[str]) -> str:
     """The first row of a summary in words."""
     first = table.iloc[0]
     return (
         f"best on validation: {' with '.join(first[name] for name in factors)}, "
-        f"accuracy {as_text(first['best_val_accuracy_mean'], first['best_val_accuracy_std'])} "
+        f"accuracy {with_spread(first['best_val_accuracy_mean'], first['best_val_accuracy_std'])} "
         f"(n = {first['n']})"
     )
 
@@ -96,7 +91,7 @@ def as_rows(table: pd.DataFrame, factors: Sequence[str]) -> list[list[str]]:
         [
             *(row[name] for name in factors),
             str(row["n"]),
-            *(as_text(row[f"{score}_mean"], row[f"{score}_std"]) for score in SCORES),
+            *(with_spread(row[f"{score}_mean"], row[f"{score}_std"]) for score in SCORES),
             *(f"{row[cost]:.1f}" for cost in COSTS),
         ]
         for _, row in table.iterrows()

@@ -1,6 +1,7 @@
 """PyTorch architectures. Preprocessing lives inside them: they take what a user has, raw."""
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -59,18 +60,31 @@ def with_probabilities(network: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(network=network, softmax=nn.Softmax(dim=1)))
 
 
-def describe(network: nn.Sequential, example: Tensor) -> tuple[int, str]:
+def describe(network: nn.Module, example: Tensor) -> tuple[int, str]:
     """The number of trainable parameters, and a table of the layers. It ends in evaluation mode.
 
     Args:
         example: an input (N, ...), from which the shapes of outputs are found.
     """
-    layers, x = [], example
+    layers: list[Layer] = []
+
+    def note(name: str, layer: nn.Module, _inputs: object, output: object) -> None:
+        shape = ""
+        if isinstance(output, Tensor):
+            # Layers that look at regions of images have a row per region.
+            rows = "N" if len(output) == len(example) else "regions"
+            shape = " x ".join([rows, *map(str, output.shape[1:])])
+        parameters = sum(weight.numel() for weight in layer.parameters())
+        layers.append(Layer(name, type(layer).__name__, shape, parameters))
+
+    hooks = [
+        layer.register_forward_hook(partial(note, name))
+        for name, layer in network.named_modules()
+        if not list(layer.children())
+    ]
     with torch.no_grad():
-        for name, layer in network.eval().named_children():
-            x = layer(x)
-            shape = " x ".join(["N", *map(str, x.shape[1:])])
-            parameters = sum(weight.numel() for weight in layer.parameters())
-            layers.append(Layer(name, type(layer).__name__, shape, parameters))
+        network.eval()(example)
+    for hook in hooks:
+        hook.remove()
     trainable = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     return trainable, table(layers, trainable)

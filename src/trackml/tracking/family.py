@@ -9,17 +9,15 @@ from typing import Literal
 import mlflow
 import pandas as pd
 from mlflow.entities import Run as MlflowRun
-from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from trackml.tracking.store import all_experiments
+from trackml.tracking.search import search_runs, series
 
 NAME_TAG = "trackml.trial"
 MACHINE_TAG = "trackml.ray_node"
 FAILURE_TAG = "trackml.failure"
 SUCCESSOR_TAG = "trackml.successor"
-_PAGE = 1_000
 _ORIGIN = ("mlflow.user", "mlflow.source.")  # tags that say who started a run, from which code
 
 
@@ -75,21 +73,10 @@ def placed(place: Place) -> Iterator[None]:
 
 def children(client: MlflowClient, parent: MlflowRun) -> list[MlflowRun]:
     """All runs below a parent, oldest first."""
-    experiments = all_experiments(client)  # those that were adopted may be elsewhere
-    found: list[MlflowRun] = []
-    token: str | None = None
-    while True:
-        page = client.search_runs(
-            experiments,
-            f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'",
-            run_view_type=ViewType.ACTIVE_ONLY,
-            order_by=["attributes.start_time ASC"],
-            max_results=_PAGE,
-            page_token=token,
-        )
-        found += page
-        if not (token := page.token):
-            return found
+    # In all experiments, as those that were adopted may be elsewhere. All at once, as what is
+    # done to them would change the pages.
+    condition = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'"
+    return list(search_runs(client, condition, newest_first=False))
 
 
 def finished_children(
@@ -98,12 +85,12 @@ def finished_children(
     *,
     params: Sequence[str],
     metrics: Sequence[str],
-    series: Sequence[str],
+    curves: Sequence[str],
 ) -> pd.DataFrame:
     """A row per child that has finished: run_id, name, and the parameters and metrics asked for.
 
     Args:
-        series: metrics of which a list is given, a value per epoch.
+        curves: metrics of which a list is given, a value per epoch.
     """
     return pd.DataFrame(
         {
@@ -111,16 +98,11 @@ def finished_children(
             "name": child.data.tags[NAME_TAG],
             **{name: child.data.params[name] for name in params},
             **{name: child.data.metrics[name] for name in metrics},
-            **{name: _series(client, child.info.run_id, name) for name in series},
+            **{name: series(client, child.info.run_id, name) for name in curves},
         }
         for child in children(client, parent)
         if child.info.status == "FINISHED"
     )
-
-
-def _series(client: MlflowClient, run_id: str, metric: str) -> list[float]:
-    rows = client.get_metric_history(run_id, metric)
-    return [row.value for row in sorted(rows, key=lambda row: row.step)]
 
 
 def note_failure(client: MlflowClient, place: Place, reason: str) -> None:

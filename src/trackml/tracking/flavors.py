@@ -1,9 +1,12 @@
 """How each framework's models are logged: loadable without trackml, and without pickle."""
 
 import copy
+import warnings
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -17,10 +20,12 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 
 from trackml.data import ImageData, TableData
+from trackml.data.canvases import DetectionData
 
 Array = NDArray[Any]
-Data = ImageData | TableData
+Data = ImageData | TableData | DetectionData
 Framework = Literal["keras", "torch"]
+_SOURCES = Path(__file__).parents[1]
 
 
 def log_model(
@@ -33,11 +38,15 @@ def log_model(
         source_run_id=run.info.run_id,
         params=run.data.params,
     )
-    match framework:
-        case "keras":
+    match framework, data:
+        case "keras", _:
             save, packages = partial(mlflow.keras.save_model, model), ["tensorflow", "keras"]
             options = {}
-        case "torch":
+        case "torch", DetectionData():
+            # Not exported: how much it finds, and so what it computes, depends on the images.
+            save, packages = partial(_save_detector, model), ["pandas", "torch", "torchvision"]
+            options = {"validate_serving_input": False}
+        case "torch", _:
             save, packages = partial(_save_torch, model, data.train.arrays[0]), ["torch"]
             options = {"validate_serving_input": False}  # that would load it again
     Model.log(
@@ -78,17 +87,57 @@ def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **opt
     mlflow_model.save(str(Path(path, MLMODEL_FILE_NAME)))
 
 
+def _save_detector(
+    network: Any,
+    path: str,
+    mlflow_model: Model,
+    signature: ModelSignature,
+    pip_requirements: Sequence[str],
+    **_of_model_log: Any,
+) -> None:
+    """Save the code that builds a network, without trackml, and the network's weights."""
+    with TemporaryDirectory(prefix="trackml-") as folder, warnings.catch_warnings():
+        # The signature needs no example to be right.
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        weights = Path(folder, "weights.npz")
+        np.savez(weights, **{name: w.cpu().numpy() for name, w in network.state_dict().items()})
+        mlflow.pyfunc.save_model(
+            path,
+            python_model=str(_SOURCES / "tracking/served/detector.py"),
+            code_paths=[str(_SOURCES / "models/faster_rcnn.py")],
+            artifacts={"weights": str(weights)},
+            mlflow_model=mlflow_model,
+            signature=signature,
+            pip_requirements=list(pip_requirements),
+        )
+
+
 def signature(data: Data) -> ModelSignature:
     """What a model of this data takes and gives: the same for all frameworks.
 
     Images: uint8 (N, height, width), raw pixels → float32 (N, classes), probabilities.
+    Canvases: uint8 (N, height, width), of any size → a table, a row per object that was found.
     """
-    if isinstance(data, TableData):
-        inputs: list[ColSpec | TensorSpec] = [
-            TensorSpec(np.dtype("float32"), (-1, 1), column) for column in data.columns
-        ]
-        outputs = TensorSpec(np.dtype("float32"), (-1, 1))
-    else:
-        inputs = [TensorSpec(np.dtype("uint8"), (-1, *data.train.images.shape[1:]))]
-        outputs = TensorSpec(np.dtype("float32"), (-1, len(data.classes)))
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema([outputs]))
+    match data:
+        case TableData():
+            named = [TensorSpec(np.dtype("float32"), (-1, 1), column) for column in data.columns]
+            return _signature(named, [TensorSpec(np.dtype("float32"), (-1, 1))])
+        case ImageData():
+            images = TensorSpec(np.dtype("uint8"), (-1, *data.train.images.shape[1:]))
+            answers = TensorSpec(np.dtype("float32"), (-1, len(data.classes)))
+            return _signature([images], [answers])
+        case DetectionData():
+            canvases = TensorSpec(np.dtype("uint8"), (-1, -1, -1))
+            kinds = {
+                "image": "long",
+                **dict.fromkeys(("x1", "y1", "x2", "y2"), "float"),
+                "label": "long",
+                "score": "float",
+            }
+            return _signature([canvases], [ColSpec(kind, name) for name, kind in kinds.items()])
+
+
+def _signature(
+    inputs: Sequence[ColSpec | TensorSpec], outputs: Sequence[ColSpec | TensorSpec]
+) -> ModelSignature:
+    return ModelSignature(inputs=Schema(list(inputs)), outputs=Schema(list(outputs)))

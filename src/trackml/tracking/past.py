@@ -1,15 +1,18 @@
 """Runs that are over: to compare with, or to continue."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from trackml.params import Params
 from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
-from trackml.tracking.store import all_experiments
+from trackml.tracking.search import all_experiments, search_runs, series
 
+_COLUMNS = ["run_id", "task", "architecture", "seed", "configuration", "parameters"]
 _RECENT = 200  # runs among which one is looked for
 _WITHOUT_EFFECT = {"resume", "register", "concurrency", "ray_address"}  # on what trials find
 
@@ -50,6 +53,59 @@ def closest_run(
         if run.info.status == "FINISHED" and set(metrics) <= run.data.metrics.keys()
     ]
     return min(past, key=lambda run: len(run.differences), default=None)
+
+
+def finished_runs(
+    client: MlflowClient, framework: str, tasks: Sequence[str], architectures: Sequence[str]
+) -> pd.DataFrame:
+    """A row per finished run of these tasks and architectures, newest first.
+
+    Returns:
+        Columns: run_id, task, architecture; seed; configuration, equal for runs that differ in
+        nothing else that has an effect; parameters, how many the model has; and the last value of
+        each metric by its name, nan where a run has none.
+    """
+    condition = f"attributes.status = 'FINISHED' and tags.`trackml.framework` = '{framework}'"
+    rows = [
+        {
+            "run_id": run.info.run_id,
+            "task": run.data.tags["trackml.task"],
+            "architecture": run.data.tags["trackml.architecture"],
+            "seed": run.data.params["seed"],
+            "configuration": _configuration(run),
+            "parameters": int(run.data.params["model_parameters"]),
+            **run.data.metrics,
+        }
+        for run in search_runs(client, condition, newest_first=True)
+        if run.data.tags.get("trackml.task") in tasks
+        and run.data.tags.get("trackml.architecture") in architectures
+    ]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=_COLUMNS)
+
+
+def with_best_epoch(client: MlflowClient, runs: pd.DataFrame) -> pd.DataFrame:
+    """The same runs, with train_loss and train_accuracy of their best epochs, and seconds.
+
+    Those are of training and validation in all epochs. What a run has no value of per epoch stays
+    the value that it has.
+    """
+    runs = runs.copy()
+    for index, run in runs.iterrows():
+        for metric in ("train_loss", "train_accuracy"):
+            values = series(client, run["run_id"], metric)
+            if len(values) >= run["best_epoch"]:
+                runs.loc[index, metric] = values[int(run["best_epoch"]) - 1]
+        runs.loc[index, "seconds"] = sum(series(client, run["run_id"], "epoch_seconds"))
+    return runs
+
+
+def _configuration(run: MlflowRun) -> str:
+    params = {
+        name: _value(text)
+        for name, text in run.data.params.items()
+        if name not in {"seed", *_WITHOUT_EFFECT}
+    }
+    return json.dumps([params, run.data.tags.get("trackml.data_sha256")], sort_keys=True)
 
 
 def unfinished_run(

@@ -107,12 +107,12 @@ class Run(Record):
         )
 
     def finished_trials(
-        self, *, params: Sequence[str], metrics: Sequence[str], series: Sequence[str]
+        self, *, params: Sequence[str], metrics: Sequence[str], curves: Sequence[str]
     ) -> "pd.DataFrame":
         """The children of this run that have finished: as `family.finished_children` has them."""
         me = self.client.get_run(self.run_id)
         return family.finished_children(
-            self.client, me, params=params, metrics=metrics, series=series
+            self.client, me, params=params, metrics=metrics, curves=curves
         )
 
 

@@ -86,17 +86,6 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     return str(experiment.experiment_id)
 
 
-def all_experiments(client: MlflowClient) -> list[str]:
-    """The ids of all experiments, as a search wants them."""
-    found: list[str] = []
-    token: str | None = None
-    while True:
-        page = client.search_experiments(page_token=token)
-        found += [experiment.experiment_id for experiment in page]
-        if not (token := page.token):
-            return found
-
-
 def exclusively(purpose: str) -> AbstractContextManager[object]:
     """Holds other processes off while `purpose` is done to a local database; no-op on a server."""
     path = database_path(mlflow.get_tracking_uri())

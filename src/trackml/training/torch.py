@@ -1,6 +1,6 @@
 """Training PyTorch classifiers: epochs over tensors that stay in the device's memory."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -89,7 +89,7 @@ class _TorchLearner:
     ) -> None:
         self.device = resolve_device(params.device)
         self.precision = resolve_precision(
-            params.precision, native=_computes_in_bfloat16(self.device)
+            params.precision, native=computes_in_bfloat16(self.device)
         )
         network = network.to(self.device)
         self._network = network.to(memory_format=torch.channels_last)
@@ -133,16 +133,22 @@ class _TorchLearner:
         return CLASSIFICATION.score(predict(self._network, inputs), labels)
 
     def get_weights(self) -> list[Array]:
-        return [weight.detach().cpu().numpy().copy() for weight in self._weights()]
+        return copy_of_weights(self._network)
 
     def set_weights(self, weights: list[Array]) -> None:
-        with torch.no_grad():
-            for weight, value in zip(self._weights(), weights, strict=True):
-                weight.copy_(torch.as_tensor(value))
+        put_back_weights(self._network, weights)
 
-    def _weights(self) -> Iterable[Tensor]:
-        tensors: Iterable[Tensor] = self._network.state_dict().values()
-        return tensors
+
+def copy_of_weights(network: nn.Module) -> list[Array]:
+    """All that a network has learnt, in the order of its state dict."""
+    return [weight.detach().cpu().numpy().copy() for weight in network.state_dict().values()]
+
+
+def put_back_weights(network: nn.Module, weights: Sequence[Array]) -> None:
+    """Give a network what `copy_of_weights` took from it."""
+    with torch.no_grad():
+        for weight, value in zip(network.state_dict().values(), weights, strict=True):
+            weight.copy_(torch.as_tensor(value))
 
 
 def predict(network: nn.Module, inputs: Array) -> NDArray[np.float32]:
@@ -150,19 +156,28 @@ def predict(network: nn.Module, inputs: Array) -> NDArray[np.float32]:
 
     The network ends in evaluation mode.
     """
+    probabilities: NDArray[np.float32] = answers(network, inputs).softmax(dim=1).numpy()
+    return probabilities
+
+
+def answers(network: nn.Module, inputs: Array) -> Tensor:
+    """What a network on any device says to inputs (N, ...): a tensor (N, ...) on the CPU.
+
+    The network ends in evaluation mode.
+    """
     device = next(network.parameters()).device
     size = PREDICT_BATCH[device.type]
     network.eval()
     with torch.inference_mode():
-        logits = [
-            network(torch.tensor(inputs[row : row + size], device=device))
+        batches = [
+            network(torch.tensor(inputs[row : row + size], device=device)).cpu()
             for row in range(0, len(inputs), size)
         ]
-        probabilities: NDArray[np.float32] = torch.cat(logits).softmax(dim=1).cpu().numpy()
-    return probabilities
+    return torch.cat(batches)
 
 
-def _computes_in_bfloat16(device: Device) -> bool:
+def computes_in_bfloat16(device: Device) -> bool:
+    """Whether that is what the hardware does, and not what PyTorch makes up for it."""
     if device == "cpu":
         return cpu_computes_in_bfloat16()
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))

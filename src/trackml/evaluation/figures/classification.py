@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 from trackml.data import ImageSplit
 from trackml.evaluation.figures.canvas import FIRST, THIRD, canvas, slant_labels
+from trackml.evaluation.figures.galleries import gallery
 
 
-def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
+def confusion_matrix(
+    counts: NDArray[np.int64], classes: Sequence[str], columns: Sequence[str]
+) -> Figure:
     """Rows: true classes. Each cell: the count, and its share of the row, which sets the colour.
 
     Args:
-        counts: int (C, C), rows true, columns predicted.
+        counts: int (C, P), rows true, columns predicted.
+        columns: what may be predicted: the classes, and perhaps more.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     texts = np.array(
@@ -29,7 +33,7 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str]) -> Figur
     side = 2 + 0.72 * len(classes)
     figure, axes = canvas(side + 0.8, side)
     sns.heatmap(
-        pd.DataFrame(shares, index=list(classes), columns=list(classes)),
+        pd.DataFrame(shares, index=list(classes), columns=list(columns)),
         annot=texts,
         fmt="",
         annot_kws={"size": 8},
@@ -88,14 +92,14 @@ def mistakes(
         for index in worst
     ]
     title = f"Most confident of {len(wrong):,} mistakes on {len(labels):,} test images"
-    return _gallery(images[worst], titles, columns=8, cell_inches=1.5, title=title)
+    return gallery(images[worst], titles, columns=8, cell_inches=1.5, title=title)
 
 
 def samples(train: ImageSplit, classes: Sequence[str], columns: int = 10) -> Figure:
     """The first training images, in three rows, with their classes."""
     shown = train.images[: 3 * columns]
     titles = [classes[label] for label in train.labels[: 3 * columns]]
-    return _gallery(shown, titles, columns, cell_inches=1.25, title="Training images")
+    return gallery(shown, titles, columns, cell_inches=1.25, title="Training images")
 
 
 def augmentations(train: ImageSplit, classes: Sequence[str], augmented: NDArray[Any]) -> Figure:
@@ -108,33 +112,4 @@ def augmentations(train: ImageSplit, classes: Sequence[str], augmented: NDArray[
     images = np.concatenate([train.images[:count].astype(augmented.dtype), augmented])
     titles = [classes[label] for label in train.labels[:count]] + [""] * count
     title = "Training images, and below each one augmented version of it"
-    return _gallery(images, titles, count, cell_inches=1.25, title=title)
-
-
-def _gallery(
-    images: NDArray[Any], titles: Sequence[str], columns: int, cell_inches: float, title: str
-) -> Figure:
-    """Images in rows, each below its title.
-
-    All on one pair of axes: a pair for each would take ten times as long to draw.
-
-    Args:
-        images: (N, height, width), 0 black to 255 white.
-    """
-    height, width = images.shape[1:]
-    gap = max(2, width // 8)
-    pixels_per_inch = (width + gap) / cell_inches
-    lines = max((text.count("\n") + 1 for text in titles), default=1)
-    above = round((0.06 + 0.16 * lines) * pixels_per_inch)  # room for a title
-    rows = max(1, -(-len(images) // columns))
-    mosaic = np.full((rows * (height + above), columns * (width + gap)), 255.0)  # white
-    figure, axes = canvas(columns * cell_inches, len(mosaic) / pixels_per_inch + 0.4)
-    for number, (image, text) in enumerate(zip(images, titles, strict=True)):
-        top, left = number // columns * (height + above) + above, number % columns * (width + gap)
-        mosaic[top : top + height, left : left + width] = image
-        middle, above_it = left + width / 2, top - 0.05 * pixels_per_inch
-        axes.text(middle, above_it, text, ha="center", va="bottom", fontsize=8)
-    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_axis_off()
-    figure.suptitle(title)
-    return figure
+    return gallery(images, titles, count, cell_inches=1.25, title=title)

@@ -1,0 +1,48 @@
+"""The view of a comparison: its table."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from trackml.console.bar import wide_console
+from trackml.params import Params
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of models, as `trackml.evaluation.models` has it, and which are not in it."""
+
+    table: "pd.DataFrame"
+    missing: Sequence[str]
+
+
+@contextmanager
+def progress(_params: Params) -> Iterator[None]:
+    """Nothing: it takes a moment."""
+    yield None
+
+
+def show_result(result: Comparison, _params: Params) -> None:
+    """Print the table, what is missing from it, and how to look at it all."""
+    from trackml.evaluation.models import COLUMNS, as_rows
+    from trackml.tracking.store import ui_command
+
+    console = wide_console()
+    table = Table(*COLUMNS)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for column in table.columns:
+        column.no_wrap = True
+    for cells in as_rows(result.table):
+        table.add_row(*cells)
+    console.print(table)
+    for line in result.missing:
+        console.print(line)
+    console.print("n runs with seeds of their own, mean ± standard deviation; best on validation")
+    console.print(f"to compare runs: {ui_command()}")

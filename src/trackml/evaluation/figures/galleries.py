@@ -1,0 +1,78 @@
+"""Many images in one figure, with boxes on them or not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from trackml.evaluation.figures.canvas import canvas
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A box (x1, y1, x2, y2), in pixels of its image; its colour, style, and a text beside it."""
+
+    box: Sequence[float]
+    colour: Any
+    style: str = "-"
+    text: str = ""
+    below: bool = False  # the text: else above
+
+
+def gallery(
+    images: NDArray[Any],
+    titles: Sequence[str],
+    columns: int,
+    cell_inches: float,
+    title: str,
+    marks: Sequence[Sequence[Mark]] = (),
+) -> Figure:
+    """Images in rows, each below its title.
+
+    All on one pair of axes: a pair for each would take ten times as long to draw.
+
+    Args:
+        images: (N, height, width), 0 black to 255 white.
+        marks: of each image, or none of any.
+    """
+    height, width = images.shape[1:]
+    gap = max(2, width // 8)
+    pixels_per_inch = (width + gap) / cell_inches
+    lines = max((text.count("\n") + 1 for text in titles), default=1)
+    above = round((0.06 + 0.16 * lines) * pixels_per_inch)  # room for a title
+    rows = max(1, -(-len(images) // columns))
+    mosaic = np.full((rows * (height + above), columns * (width + gap)), 255.0)  # white
+    figure, axes = canvas(columns * cell_inches, len(mosaic) / pixels_per_inch + 0.4)
+    for number, (image, text) in enumerate(zip(images, titles, strict=True)):
+        top, left = number // columns * (height + above) + above, number % columns * (width + gap)
+        mosaic[top : top + height, left : left + width] = image
+        middle, above_it = left + width / 2, top - 0.05 * pixels_per_inch
+        axes.text(middle, above_it, text, ha="center", va="bottom", fontsize=8)
+        for mark in marks[number] if marks else ():
+            _draw(axes, mark, left - 0.5, top - 0.5)  # the middle of a pixel is a whole number
+    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()
+    figure.suptitle(title)
+    return figure
+
+
+def _draw(axes: Axes, mark: Mark, left: float, top: float) -> None:
+    x1, y1, x2, y2 = mark.box
+    axes.add_patch(
+        Rectangle(
+            (left + x1, top + y1),
+            x2 - x1,
+            y2 - y1,
+            fill=False,
+            edgecolor=mark.colour,
+            linestyle=mark.style,
+            linewidth=1,
+        )
+    )
+    y, side = (y2 + 1, "top") if mark.below else (y1 - 1, "bottom")
+    axes.text(left + x1, top + y, mark.text, color=mark.colour, fontsize=6.5, va=side)

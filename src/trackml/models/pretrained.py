@@ -1,0 +1,132 @@
+"""Weights that a backbone starts from: torchvision's own, or those in a file."""
+
+import pickle
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import torch
+from torch import Tensor
+from torchvision.models import AlexNet_Weights, VGG16_Weights, WeightsEnum
+
+from trackml.data import cache
+from trackml.data.catalog import Dataset, File
+from trackml.data.sources import Folder, Mirrors
+from trackml.errors import TrackmlError, UsageError, one_line
+from trackml.fields import Backbone
+from trackml.models.transfer import bare_features
+
+# The first digits of each sum are in the name of torchvision's file, which checks no more.
+_IMAGENET: Mapping[Backbone, tuple[WeightsEnum, int, str]] = {
+    "alexnet": (
+        AlexNet_Weights.IMAGENET1K_V1,
+        244_408_911,
+        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    ),
+    "vgg16": (
+        VGG16_Weights.IMAGENET1K_V1,
+        553_433_881,
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    ),
+}
+_PART = "features."  # of torchvision's networks: their convolutions
+_DROPPED = "classifier."  # their 1000-class head, for which another number of classes will do
+
+
+def load_weights(backbone: Backbone, weights: str) -> Mapping[str, Tensor] | None:
+    """The weights of a backbone's convolutions, by their names in its `features`.
+
+    Args:
+        weights: "imagenet" for those that torchvision offers, "none" for no weights, else the path
+            of a state dict in torchvision's format.
+
+    Raises:
+        TrackmlError: nobody delivered them, or the file is not such a state dict.
+        UsageError: there is no such file.
+    """
+    match weights:
+        case "none":
+            return None
+        case "imagenet":
+            return _convolutions(_download(backbone), backbone, "imagenet")
+    try:
+        content = Path(weights).read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UsageError(
+            f"--weights {weights}: expected imagenet, none, or the path of a state dict ({reason})"
+        ) from error
+    return _convolutions(content, backbone, weights)
+
+
+def _download(backbone: Backbone) -> bytes:
+    published, size, sha256 = _IMAGENET[backbone]
+    url = published.value.url
+    name = Path(urlsplit(url).path).name
+    wanted = Dataset(
+        f"{backbone}_imagenet",
+        (File(name, size, sha256),),
+        (
+            Folder(f"{torch.hub.get_dir()}/checkpoints", ("{name}",), label="PyTorch's own cache"),
+            Mirrors(url.replace(name, "{name}")),
+        ),
+        decode=lambda raw, _size: raw,
+        by_hand=("{name}",),
+    )
+    try:
+        (content,), _ = cache.fetch(wanted)
+    except cache.DataUnavailable as error:
+        raise cache.DataUnavailable(f"{error}. Or train without: --weights none") from error
+    return content
+
+
+def _convolutions(content: bytes, backbone: Backbone, source: str) -> Mapping[str, Tensor]:
+    """Those of a file's weights that belong to the backbone's convolutions, all of them there."""
+    state = _read(content, source)
+    found = {
+        name.removeprefix(_PART): tensor
+        for name, tensor in state.items()
+        if not name.startswith(_DROPPED)
+    }
+    expected = bare_features(backbone).state_dict()
+    for name in (*expected, *found):
+        here, there = (
+            " x ".join(map(str, tensors[name].shape)) if name in tensors else "missing"
+            for tensors in (found, expected)
+        )
+        if here != there:
+            raise TrackmlError(
+                f"--weights {source}: not of torchvision's {backbone}: {_PART}{name} is {here} "
+                f"in the file and {there} in the network"
+            )
+        if not (found[name].is_floating_point() and found[name].isfinite().all()):
+            raise TrackmlError(
+                f"--weights {source}: {_PART}{name} has values that are no finite numbers"
+            )
+    return found
+
+
+def _read(content: bytes, source: str) -> Mapping[str, Tensor]:
+    try:
+        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch's own text says how to load it all the same, and that would run what is in it.
+        raise TrackmlError(
+            f"--weights {source}: refused by torch.load(weights_only=True), as it is damaged or "
+            "holds more than tensors; a state dict is needed, as torch.save(model.state_dict(), "
+            "PATH) writes it"
+        ) from error
+    except Exception as error:  # a damaged file can make PyTorch's reader stumble anywhere
+        raise TrackmlError(
+            f"--weights {source}: not readable by torch.load(weights_only=True), so it is damaged "
+            f"or no file of PyTorch: {one_line(error)[:200]}"
+        ) from error
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
+        raise TrackmlError(
+            f"--weights {source}: holds {type(state).__name__}, and not a state dict of names and "
+            "tensors, as torch.save(model.state_dict(), PATH) writes it"
+        )
+    return state

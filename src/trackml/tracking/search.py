@@ -1,0 +1,42 @@
+"""Finding runs, and what they logged."""
+
+from collections.abc import Iterator
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+_PAGE = 1_000  # runs in an answer
+
+
+def all_experiments(client: MlflowClient) -> list[str]:
+    """The ids of all experiments, as a search wants them."""
+    found: list[str] = []
+    token: str | None = None
+    while True:
+        page = client.search_experiments(page_token=token)
+        found += [experiment.experiment_id for experiment in page]
+        if not (token := page.token):
+            return found
+
+
+def search_runs(client: MlflowClient, condition: str, *, newest_first: bool) -> Iterator[Run]:
+    """All runs of all experiments, but for those in the trash, that fulfil a condition."""
+    experiments = all_experiments(client)
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            experiments,
+            condition,
+            order_by=[f"attributes.start_time {'DESC' if newest_first else 'ASC'}"],
+            max_results=_PAGE,
+            page_token=token,
+        )
+        yield from page
+        if not (token := page.token):
+            return
+
+
+def series(client: MlflowClient, run_id: str, metric: str) -> list[float]:
+    """The values of a run's metric, by step."""
+    rows = client.get_metric_history(run_id, metric)
+    return [row.value for row in sorted(rows, key=lambda row: row.step)]

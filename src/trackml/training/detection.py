@@ -1,0 +1,148 @@
+"""Training Faster R-CNN: batches of canvases, four losses, precision on validation."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+
+from trackml.data.canvases import Canvases, DetectionData, Objects
+from trackml.evaluation.detection import mean_average_precision
+from trackml.history import EpochHook, History, Metric
+from trackml.models.faster_rcnn import detect
+from trackml.params import TorchParams
+from trackml.training.loop import Rate, run_epochs
+from trackml.training.objectives import Array
+from trackml.training.precision import resolve_precision
+from trackml.training.schedules import Schedule, constant
+from trackml.training.torch import (
+    computes_in_bfloat16,
+    copy_of_weights,
+    put_back_weights,
+    resolve_device,
+)
+
+VALIDATION_SEED = 0  # of the regions that are drawn to take a loss from
+
+
+def fit_detector(
+    network: GeneralizedRCNN,
+    data: DetectionData,
+    params: TorchParams,
+    *,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule = constant,
+    hooks: Sequence[EpochHook | None] = (),
+) -> History:
+    """Train a detector, and leave in it, on its device, the weights of its best epoch.
+
+    Each row of the history has the losses of torchvision's Faster R-CNN, for training and for
+    validation: `loss`, their sum; `loss_objectness` and `loss_rpn_box_reg` of the proposals,
+    `loss_classifier` and `loss_box_reg` of the regions; and `val_map`, the mean average precision.
+
+    Args, Raises: as `trackml.training.torch.fit`.
+    """
+    learner = _DetectionLearner(network, data, params, optimizer)
+    return run_epochs(learner, params, schedule=schedule, hooks=hooks)
+
+
+def find_objects(network: GeneralizedRCNN, canvases: Canvases) -> Objects:
+    """What a network finds on canvases. It ends in evaluation mode."""
+    table = detect(network, canvases.images)
+    return Objects(
+        table["image"].to_numpy(),
+        table[["x1", "y1", "x2", "y2"]].to_numpy(),
+        table["label"].to_numpy(),
+        table["score"].to_numpy(),
+    )
+
+
+class _DetectionLearner:
+    """A float32 network, trained under autocast where `precision` says so."""
+
+    metric: Metric = "map"
+
+    def __init__(
+        self,
+        network: GeneralizedRCNN,
+        data: DetectionData,
+        params: TorchParams,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self.device = resolve_device(params.device)
+        self.precision = resolve_precision(
+            params.precision, native=computes_in_bfloat16(self.device)
+        )
+        self.samples = len(data.train)
+        self._network = network.to(self.device).to(memory_format=torch.channels_last)
+        self._optimizer, self._batch_size = optimizer, params.batch_size
+        self._train, self._validation = data.train, data.validation
+        self._images = torch.tensor(data.train.images, device=self.device)
+        self._targets = _targets(data.train, self.device)
+        self._validation_targets = _targets(data.validation, self.device)
+
+    def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
+        torch.manual_seed(int(random.integers(2**63)))  # of the regions that are drawn
+        order = random.permutation(self.samples)
+        autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
+        self._network.train()
+        sums: Counter[str] = Counter()
+        for first in range(0, self.samples, self._batch_size):
+            rows = order[first : first + self._batch_size]
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate(first / self.samples)
+            with autocast:
+                losses = self._network(self._images[rows], [self._targets[row] for row in rows])
+            loss = torch.stack([each.float() for each in losses.values()]).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            sums.update(_weighted(losses, len(rows)))
+        return _means(sums, self.samples)
+
+    def validate(self) -> Mapping[str, float]:
+        found = find_objects(self._network, self._validation)
+        precision = mean_average_precision(found, self._validation)["map"]
+        return self._validation_losses() | {"map": precision}
+
+    def _validation_losses(self) -> dict[str, float]:
+        torch.manual_seed(VALIDATION_SEED)
+        self._network.train()  # torchvision's networks tell their losses in no other mode
+        self._network.backbone.eval()  # but what it has learnt of batches must stay
+        images, count = self._validation.images, len(self._validation)
+        sums: Counter[str] = Counter()
+        with torch.no_grad():
+            for first in range(0, count, self._batch_size):
+                rows = slice(first, first + self._batch_size)
+                batch = torch.tensor(images[rows], device=self.device)
+                losses = self._network(batch, self._validation_targets[rows])
+                sums.update(_weighted(losses, len(batch)))
+        return _means(sums, count)
+
+    def get_weights(self) -> list[Array]:
+        return copy_of_weights(self._network)
+
+    def set_weights(self, weights: list[Array]) -> None:
+        put_back_weights(self._network, weights)
+
+
+def _targets(canvases: Canvases, device: str) -> list[dict[str, Tensor]]:
+    """What torchvision wants to know of each canvas. There, label 0 is the background."""
+    return [
+        {
+            "boxes": torch.tensor(each.boxes, device=device),
+            "labels": torch.tensor(each.labels + 1, device=device),
+        }
+        for each in canvases.objects.per_image(len(canvases))
+    ]
+
+
+def _weighted(losses: Mapping[str, Tensor], count: int) -> dict[str, float]:
+    return {name: loss.item() * count for name, loss in losses.items()}
+
+
+def _means(sums: Mapping[str, float], count: int) -> dict[str, float]:
+    """The losses per sample; first, as "loss", their sum."""
+    return {name: total / count for name, total in {"loss": sum(sums.values()), **sums}.items()}
