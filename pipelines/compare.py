@@ -12,7 +12,7 @@ from trackml import params as base
 from trackml.cli import command_line
 
 if TYPE_CHECKING:
-    from trackml.console.comparison import Comparison
+    from trackml.evaluation.models import Comparison
 
 MODELS: Mapping[str, tuple[str, str]] = {  # architecture → name, entry point that trains it
     "cnn": ("CNN", "cnn"),
@@ -33,16 +33,15 @@ class Params(base.Params):
 def main(params: Params, _hook: None = None) -> "Comparison":
     """Compare the PyTorch models of MNIST digits, by their finished runs in MLflow."""
     # Loaded now, not on top: --help, and a mistake, must not wait for MLflow.
-    from trackml.console.comparison import Comparison
     from trackml.errors import TrackmlError
-    from trackml.evaluation.models import compare_models, side_by_side
+    from trackml.evaluation.models import SCORES, Comparison, report_comparison, side_by_side
     from trackml.leaderboard import best_configurations
     from trackml.tracking import store
     from trackml.tracking.past import finished_runs, with_best_epoch
     from trackml.tracking.record import recorded
 
     client = store.connect()
-    runs = finished_runs(client, "torch", ["mnist", "mnist_detector"], list(MODELS))
+    runs = finished_runs(client, "torch", ["mnist", "mnist_detector"], list(MODELS), list(SCORES))
     best = best_configurations(runs, params.min_runs)
     wanted = f"{params.min_runs} finished runs" if params.min_runs > 1 else "a finished run"
     missing = [
@@ -53,10 +52,10 @@ def main(params: Params, _hook: None = None) -> "Comparison":
     if len(missing) == len(MODELS):
         raise TrackmlError("nothing to compare: " + "; ".join(missing))
     names = {architecture: name for architecture, (name, _) in MODELS.items()}
-    table = side_by_side(with_best_epoch(client, best), names)
+    comparison = Comparison(side_by_side(with_best_epoch(client, best), names), missing)
     with recorded(params, experiment="mnist", name="compare") as run:
-        run.log_report(compare_models(table, missing))
-    return Comparison(table, missing)
+        run.log_report(report_comparison(comparison))
+    return comparison
 
 
 if __name__ == "__main__":

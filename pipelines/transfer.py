@@ -4,6 +4,7 @@ mlflow run . -e transfer -P backbone=vgg16 -P weights=none
 """
 
 from collections.abc import Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
@@ -36,7 +37,7 @@ class Params(TorchParams):
     image_size: int = Field(
         0,
         ge=0,
-        le=512,
+        le=224,
         description="side to which images are resized, pixels; 0 = what suits the backbone: "
         + ", ".join(f"{size} for {name}" for name, size in SIZES.items()),
     )
@@ -104,7 +105,9 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
         example = torch.zeros((2, 28, 28), dtype=torch.uint8)
         run.log_architecture(*describe(network, example))
         run.log_report(draw_graph(network, example))
+        started = perf_counter()
         trainee, inputs = skip_frozen(frozen, trained, data, device)
+        run.log_metrics({"frozen_seconds": perf_counter() - started})
         history = fit(
             trainee,
             inputs,

@@ -17,6 +17,7 @@ def run(
         "run_id": f"{architecture}-{configuration}-{seed}",
         "architecture": architecture,
         "configuration": configuration,
+        "rows": "usual",
         "seed": str(seed),
         "best_val_accuracy": val,
         "test_accuracy": val,
@@ -54,6 +55,18 @@ def test_a_run_that_was_repeated_with_its_seed_counts_once() -> None:
     assert ids(chosen) == {"cnn-a-0"}
 
 
+def test_only_scores_of_the_same_rows_compare() -> None:
+    runs = pd.DataFrame(
+        [
+            run("cnn", "easy", 0, 1.0, rows="60 images"),
+            run("cnn", "a", 0, 0.97),
+            run("cnn", "b", 0, 0.98),
+            run("vgg16", "alone", 0, 0.9, rows="60 images"),
+        ]
+    )
+    assert ids(best_configurations(runs, min_runs=1)) == {"cnn-b-0", "vgg16-alone-0"}
+
+
 def test_each_architecture_is_ranked_by_its_own_metric() -> None:
     runs = pd.DataFrame(
         [
@@ -67,7 +80,7 @@ def test_each_architecture_is_ranked_by_its_own_metric() -> None:
 
 
 def test_no_runs_have_no_best() -> None:
-    nothing = pd.DataFrame(columns=["run_id", "architecture", "configuration", "seed"])
+    nothing = pd.DataFrame(columns=["run_id", "architecture", "rows", "configuration", "seed"])
     assert best_configurations(nothing, min_runs=1).empty
 
 

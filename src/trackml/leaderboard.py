@@ -10,14 +10,18 @@ VALIDATION_SCORES = ("best_val_accuracy", "best_val_map")  # of which a run has 
 def best_configurations(runs: pd.DataFrame, min_runs: int) -> pd.DataFrame:
     """Of each architecture, the runs of its configuration that is best on validation.
 
-    By the mean over its runs; among equals the one with more of them. Of runs with the same seed
-    the first counts.
+    By the mean over its runs; among equals the one with more of them. Only those count that were
+    validated on the same rows as most of the architecture's runs, as others do not compare; and of
+    runs with the same seed the first.
 
     Args:
-        runs: a row per run with architecture, configuration, seed and, of VALIDATION_SCORES, one.
+        runs: a row per run with architecture, rows (on which it was validated), configuration,
+            seed and, of VALIDATION_SCORES, one.
         min_runs: runs that a configuration needs to be considered.
     """
-    single = runs.drop_duplicates(["architecture", "configuration", "seed"])
+    usual = runs.groupby("architecture")["rows"].agg(lambda rows: rows.mode().iloc[0])
+    comparable = runs[runs["rows"] == runs["architecture"].map(usual)]
+    single = comparable.drop_duplicates(["architecture", "configuration", "seed"])
     known = single.reindex(columns=list(VALIDATION_SCORES))
     single = single.assign(score=known.bfill(axis=1).iloc[:, 0])
     groups = single.groupby(["architecture", "configuration"], as_index=False)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from trackml.data import ImageData
 from trackml.data.canvases import SMALLEST_CANVAS, Canvases, DetectionData, Objects, on_canvases
@@ -13,22 +12,22 @@ GREY = {"train": 90, "validation": 150, "test": 210}  # so that a digit tells it
 
 
 def digits(rows: int = 12) -> ImageData:
-    """Rectangles of random sizes, 20 pixels at most, in images of 28 x 28; the split's grey."""
+    """Rectangles of random sizes, 20 pixels at most, in images of 28 x 28.
+
+    Their grey is that of the split, and a little lighter with each label.
+    """
     random = np.random.default_rng(0)
-
-    def images(count: int, grey: int) -> NDArray[np.uint8]:
-        drawn = np.zeros((count, 28, 28), np.uint8)
-        for image in drawn:
-            height, width = random.integers(3, 21, size=2)
-            image[4 : 4 + height, 4 : 4 + width] = grey
-        return drawn
-
     labels = random.integers(10, size=3 * rows)
-    train = np.concatenate([images(rows, GREY["train"]), images(rows, GREY["validation"])])
+    images = np.zeros((3 * rows, 28, 28), np.uint8)
+    for image, label, grey in zip(
+        images, labels, np.repeat(list(GREY.values()), rows), strict=True
+    ):
+        height, width = random.integers(3, 21, size=2)
+        image[4 : 4 + height, 4 : 4 + width] = grey + label
     return ImageData.from_arrays(
         "digits",
-        (train, labels[: 2 * rows]),
-        (images(rows, GREY["test"]), labels[2 * rows :]),
+        (images[: 2 * rows], labels[: 2 * rows]),
+        (images[2 * rows :], labels[2 * rows :]),
         classes=tuple("0123456789"),
         validation_split=0.5,
     )
@@ -52,12 +51,14 @@ def test_boxes_are_tight_and_do_not_overlap_and_nothing_is_outside(
         for image, objects in zip(canvases.images, canvases.objects.per_image(12), strict=True):
             assert 1 <= len(objects) <= most
             rest = image.copy()
-            for x1, y1, x2, y2 in objects.boxes.astype(int):
+            for (x1, y1, x2, y2), label in zip(
+                objects.boxes.astype(int), objects.labels, strict=True
+            ):
                 inside = rest[y1:y2, x1:x2]
                 assert inside.shape == (y2 - y1, x2 - x1)  # all of it is on the canvas
                 for side in (inside[0], inside[-1], inside[:, 0], inside[:, -1]):
                     assert side.any()
-                assert (inside == GREY[split]).all()  # of this split, and of one object alone
+                assert (inside == GREY[split] + label).all()  # of this split, and of its label
                 rest[y1:y2, x1:x2] = 0
             assert not rest.any()
 

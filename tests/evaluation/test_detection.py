@@ -1,6 +1,7 @@
 """What is said of detections that are written down here."""
 
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -142,8 +143,13 @@ def test_a_report_has_the_names_of_the_contract(report: Any) -> None:
 
 
 def test_an_image_on_which_nothing_is_found_has_a_column_of_its_own(report: Any) -> None:
-    matrix = report.texts["reports/confusion_matrix.json"]
-    assert '"none"' in matrix
+    matrix = json.loads(report.texts["reports/confusion_matrix.json"])
+    assert matrix["classes"] == ["cat", "dog"]
+    assert matrix["predicted"] == ["cat", "dog", "none"]
+    assert matrix["counts"] == [[1, 0, 0], [1, 0, 1]]
+    summary = json.loads(report.texts["reports/classification_report.json"])
+    assert set(summary) == {"cat", "dog", "accuracy", "macro avg", "weighted avg"}
+    assert summary["accuracy"] == pytest.approx(1 / 3)
     figure = report.figures["figures/confusion_matrix.png"]
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert labels == ["cat", "dog", "none"]

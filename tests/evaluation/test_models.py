@@ -5,7 +5,7 @@ import io
 import pandas as pd
 import pytest
 
-from trackml.evaluation.models import as_rows, compare_models, side_by_side
+from trackml.evaluation.models import Comparison, as_rows, report_comparison, side_by_side
 
 NAMES = {"cnn": "CNN", "faster-rcnn": "Faster R-CNN", "vgg16": "VGG16"}
 RUNS = pd.DataFrame(
@@ -36,11 +36,12 @@ def test_a_row_per_model_in_the_order_of_the_names() -> None:
 
 def test_the_report_is_csv_markdown_and_a_figure() -> None:
     table = side_by_side(RUNS, NAMES)
-    report = compare_models(table, ["Faster R-CNN: there is no run"])
+    report = report_comparison(Comparison(table, ["Faster R-CNN: there is no run"]))
     markdown = report.texts["comparison.md"]
     assert markdown.startswith("| model | n | train loss | train accuracy | test accuracy |")
     assert "| CNN | 2 | 0.1500 ± 0.0707 |" in markdown
-    assert "Faster R-CNN: there is no run" in markdown
+    assert "- CNN: run two three\n" in markdown
+    assert "- Faster R-CNN: there is no run\n" in markdown
     read = pd.read_csv(io.StringIO(report.texts["comparison.csv"]))
     assert read["test_accuracy_mean"].tolist() == pytest.approx([0.98, 0.91])
     png = io.BytesIO()

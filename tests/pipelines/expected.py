@@ -34,6 +34,7 @@ class Expected:
     aliases: tuple[str, ...] = ()
     lines: str = ""  # what it may say on stderr: a pattern
     parts: frozenset[str] = frozenset()  # of the loss, logged too
+    more_metrics: frozenset[str] = frozenset()
     trains_metric: bool = True  # whether the metric is known of training, epoch by epoch
 
     @property
@@ -60,7 +61,7 @@ class Expected:
 
     @property
     def metrics(self) -> set[str]:
-        best = {"best_epoch", "best_val_loss", f"best_val_{self.metric}"}
+        best = {"best_epoch", "best_val_loss", f"best_val_{self.metric}", *self.more_metrics}
         if self.metric == "accuracy":
             best.add("convergence_epoch")
         return self.per_epoch | best | self.test_metrics
@@ -150,6 +151,7 @@ EXPECTED = {
         2_469_696 + 257 * 256 + 257 * 10,
         *("--weights", "none"),
         framework="torch",
+        more_metrics=frozenset({"frozen_seconds"}),
         lines="|.*`dot` is not installed.*\n",
     ),
     "detector": Expected(

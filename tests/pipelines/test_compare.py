@@ -7,7 +7,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.conftest import Finished, runs, start
+from tests.conftest import Finished, read, runs, start
 
 MODELS = {"CNN": "cnn", "Faster R-CNN": "detector", "AlexNet": "transfer"}
 
@@ -52,7 +52,7 @@ def test_it_draws_its_table_from_the_runs(store: Path, finished: Finished) -> No
     assert "transfer -P backbone=vgg16" in result.stdout
     markdown = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/comparison.md")
     assert "| CNN | 1 |" in markdown
-    artifacts = {file.path for file in mlflow.artifacts.list_artifacts(run.info.artifact_uri)}
+    artifacts = {file.path for file in read(store).list_artifacts(run.info.run_id)}
     assert artifacts == {"comparison.csv", "comparison.md", "figures"}
 
 

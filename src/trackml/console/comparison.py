@@ -1,8 +1,7 @@
 """The view of a comparison: its table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -11,15 +10,7 @@ from trackml.console.bar import wide_console
 from trackml.params import Params
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A table of models, as `trackml.evaluation.models` has it, and which are not in it."""
-
-    table: "pd.DataFrame"
-    missing: Sequence[str]
+    from trackml.evaluation.models import Comparison
 
 
 @contextmanager
@@ -28,7 +19,7 @@ def progress(_params: Params) -> Iterator[None]:
     yield None
 
 
-def show_result(result: Comparison, _params: Params) -> None:
+def show_result(result: "Comparison", _params: Params) -> None:
     """Print the table, what is missing from it, and how to look at it all."""
     from trackml.evaluation.models import COLUMNS, as_rows
     from trackml.tracking.store import ui_command

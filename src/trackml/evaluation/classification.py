@@ -50,30 +50,36 @@ def evaluate_classifier(
 
 
 def evaluate_labels(
-    predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str]
+    predicted: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    may_name_none: bool = False,
 ) -> Report:
     """Score predicted classes (N,) for labels (N,): metrics, reports, confusion matrix, F1.
 
     Args:
-        predicted: indices of classes, or NO_CLASS, which is always wrong.
+        predicted: indices of classes; if `may_name_none` also NO_CLASS, which is always wrong.
     """
     metrics = label_metrics(predicted, labels, len(classes))
     indices, columns = list(range(len(classes))), list(classes)
-    if (predicted == NO_CLASS).any():
+    if may_name_none:
         indices, columns = [*indices, NO_CLASS], [*columns, "none"]
     matrix = confusion_matrix(labels, predicted, labels=indices)[: len(classes)]
+    report = _classification_report(labels, predicted, classes, output_dict=True)
+    report.pop("micro avg", None)  # scikit-learn's name for the accuracy if some name no class
+    report["accuracy"] = metrics["accuracy"]
     return Report(
         metrics={f"test_{name}": value for name, value in metrics.items()},
         texts={
             "reports/classification_report.txt": _classification_report(labels, predicted, classes),
-            "reports/classification_report.json": as_json(
-                _classification_report(labels, predicted, classes, output_dict=True)
-            ),
+            "reports/classification_report.json": as_json(report),
             "reports/confusion_matrix.json": as_json(
                 {
-                    "classes": columns,
+                    "classes": classes,
                     "rows": "true",
                     "columns": "predicted",
+                    "predicted": columns,
                     "counts": matrix.tolist(),
                 }
             ),

@@ -24,10 +24,13 @@ def evaluate_detector(
     On canvases with one object each a detector is a classifier, which says the class of its best
     box: that is what test_accuracy and its like are of, and train_accuracy.
     """
-    found = find(data.test)
-    singles, known = data.singles, data.train_singles
+    found, singles, known = find(data.test), data.singles, data.train_singles
+    on_singles = found if singles is data.test else find(singles)
     of_labels = evaluate_labels(
-        best_labels(find(singles), len(singles)), singles.objects.labels, data.classes
+        best_labels(on_singles, len(singles)),
+        singles.objects.labels,
+        data.classes,
+        may_name_none=True,
     )
     right = best_labels(find(known), len(known)) == known.objects.labels
     precision = mean_average_precision(found, data.test)

@@ -1,6 +1,7 @@
 """Different models of the same digits, side by side."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -14,13 +15,23 @@ SCORES: Mapping[str, str] = {
     "test_accuracy": "test accuracy",
     "test_f1_macro": "macro F1",
 }
+COLUMNS = ("model", "n", *SCORES.values(), "seconds", "trained parameters")
 NOTES = (
     "Of each model the configuration that is best on validation, among the finished runs of this",
-    "store; mean ± standard deviation over its n runs, which differ in their seed alone.",
+    "store that were validated on the same rows as most of that model's; mean ± standard deviation",
+    "over its n runs, which differ in their seed alone.",
     "Training figures are those of the best epoch; seconds are those of training and validation,",
     "on whatever each ran. Faster R-CNN is trained to find digits: its loss is a sum of four, and",
     "its accuracies are of canvases with one digit, where it says the class of its best box.",
 )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table as `side_by_side` has it, and a line for each model of which there is no run."""
+
+    table: pd.DataFrame
+    missing: Sequence[str]
 
 
 def side_by_side(runs: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
@@ -54,22 +65,19 @@ def as_rows(table: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-COLUMNS = ("model", "n", *SCORES.values(), "seconds", "parameters")
-
-
-def compare_models(table: pd.DataFrame, missing: Sequence[str] = ()) -> Report:
-    """The comparison as CSV, Markdown and figure.
-
-    Args:
-        table: as `side_by_side` has it.
-        missing: a line for each model of which there is no run.
-    """
+def report_comparison(comparison: Comparison) -> Report:
+    """The comparison as CSV, Markdown and figure."""
+    table = comparison.table
     lines = [
         "| " + " | ".join(COLUMNS) + " |",
         "|---|" + "---:|" * (len(COLUMNS) - 1),
         *("| " + " | ".join(cells) + " |" for cells in as_rows(table)),
     ]
-    notes = [*(f"\n{line}" for line in missing), "", *NOTES, ""]
+    runs = [
+        f"- {model}: run {ids}" for model, ids in zip(table["model"], table["run_ids"], strict=True)
+    ]
+    missing = [f"- {line}" for line in comparison.missing]
+    notes = ["", *runs, *missing, "", *NOTES, ""]
     return Report(
         texts={
             "comparison.csv": table.to_csv(index=False),

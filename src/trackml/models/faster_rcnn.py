@@ -18,14 +18,14 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import roi_align
 
 STRIDE = 4  # pixels per cell of the feature map
 CHANNELS = 64
 REGION_CELLS = 7  # a region is looked at as so many cells squared
 SAMPLES = 1  # of the feature map in each cell, squared: more cost much and give little
 HIDDEN_UNITS = 128
-ANCHOR_SIDES = (14, 20, 28)  # pixels: torchvision's defaults start at 32
+ANCHOR_SIDES = (14, 20, 28)  # pixels, of squares of the same area: torchvision starts at 32
 ANCHOR_RATIOS = (1.0, 1.5, 2.5)  # height by width: a one is narrow
 LEAST_SCORE = 0.05
 OVERLAP = 0.5  # of two boxes of one class that are taken for the same object
@@ -49,6 +49,19 @@ class Pixels(nn.Module):
 
     def postprocess(self, detections: Any, *_sizes: Any) -> Any:
         return detections
+
+
+class RegionPooling(nn.Module):
+    """Features of regions: (R, CHANNELS, REGION_CELLS, REGION_CELLS).
+
+    torchvision's own finds out the stride from the first images that it sees, and can be wrong.
+    """
+
+    def forward(
+        self, features: Mapping[str, Tensor], regions: list[Tensor], _sizes: object
+    ) -> Tensor:
+        pooled: Tensor = roi_align(features["0"], regions, REGION_CELLS, 1 / STRIDE, SAMPLES)
+        return pooled
 
 
 def faster_rcnn(classes: int) -> GeneralizedRCNN:
@@ -75,7 +88,7 @@ def faster_rcnn(classes: int) -> GeneralizedRCNN:
         nms_thresh=0.7,
     )
     regions = RoIHeads(
-        MultiScaleRoIAlign(["0"], REGION_CELLS, sampling_ratio=SAMPLES),
+        RegionPooling(),
         TwoMLPHead(CHANNELS * REGION_CELLS**2, HIDDEN_UNITS),
         FastRCNNPredictor(HIDDEN_UNITS, classes + 1),
         fg_iou_thresh=0.5,

@@ -1,6 +1,6 @@
 """Weights that a backbone starts from: torchvision's own, or those in a file."""
 
-import pickle
+import warnings
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +13,7 @@ from torchvision.models import AlexNet_Weights, VGG16_Weights, WeightsEnum
 from trackml.data import cache
 from trackml.data.catalog import Dataset, File
 from trackml.data.sources import Folder, Mirrors
-from trackml.errors import TrackmlError, UsageError, one_line
+from trackml.errors import TrackmlError, UsageError
 from trackml.fields import Backbone
 from trackml.models.transfer import bare_features
 
@@ -31,6 +31,7 @@ _IMAGENET: Mapping[Backbone, tuple[WeightsEnum, int, str]] = {
     ),
 }
 _PART = "features."  # of torchvision's networks: their convolutions
+_WANTED = "a state dict is needed, as torch.save(model.state_dict(), PATH) writes it"
 _DROPPED = "classifier."  # their 1000-class head, for which another number of classes will do
 
 
@@ -83,50 +84,54 @@ def _download(backbone: Backbone) -> bytes:
 
 def _convolutions(content: bytes, backbone: Backbone, source: str) -> Mapping[str, Tensor]:
     """Those of a file's weights that belong to the backbone's convolutions, all of them there."""
-    state = _read(content, source)
-    found = {
-        name.removeprefix(_PART): tensor
-        for name, tensor in state.items()
+    state = {
+        name: tensor
+        for name, tensor in _read(content, source).items()
         if not name.startswith(_DROPPED)
     }
-    expected = bare_features(backbone).state_dict()
-    for name in (*expected, *found):
+    expected = {
+        _PART + name: tensor for name, tensor in bare_features(backbone).state_dict().items()
+    }
+    for name in (*expected, *state):
         here, there = (
             " x ".join(map(str, tensors[name].shape)) if name in tensors else "missing"
-            for tensors in (found, expected)
+            for tensors in (state, expected)
         )
         if here != there:
             raise TrackmlError(
-                f"--weights {source}: not of torchvision's {backbone}: {_PART}{name} is {here} "
-                f"in the file and {there} in the network"
+                f"--weights {source}: not of torchvision's {backbone}: {name} is {here} in the "
+                f"file and {there} in the network"
             )
-        if not (found[name].is_floating_point() and found[name].isfinite().all()):
-            raise TrackmlError(
-                f"--weights {source}: {_PART}{name} has values that are no finite numbers"
-            )
-    return found
+        if not (state[name].is_floating_point() and state[name].isfinite().all()):
+            raise TrackmlError(f"--weights {source}: {name} has values that are no finite numbers")
+    return {name.removeprefix(_PART): tensor for name, tensor in state.items()}
 
 
 def _read(content: bytes, source: str) -> Mapping[str, Tensor]:
     try:
-        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        with warnings.catch_warnings():
+            # Of a program; the error that follows says enough.
+            warnings.filterwarnings("ignore", ".*looks like a TorchScript archive", UserWarning)
+            state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can make PyTorch's reader stumble anywhere
         # PyTorch's own text says how to load it all the same, and that would run what is in it.
         raise TrackmlError(
-            f"--weights {source}: refused by torch.load(weights_only=True), as it is damaged or "
-            "holds more than tensors; a state dict is needed, as torch.save(model.state_dict(), "
-            "PATH) writes it"
+            f"--weights {source}: refused by torch.load(weights_only=True), as it is damaged, no "
+            f"file of PyTorch, or holds more than tensors; {_WANTED}"
         ) from error
-    except Exception as error:  # a damaged file can make PyTorch's reader stumble anywhere
-        raise TrackmlError(
-            f"--weights {source}: not readable by torch.load(weights_only=True), so it is damaged "
-            f"or no file of PyTorch: {one_line(error)[:200]}"
-        ) from error
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
-    ):
+    if not isinstance(state, Mapping) or not all(map(_is_weight, state.items())):
         raise TrackmlError(
             f"--weights {source}: holds {type(state).__name__}, and not a state dict of names and "
-            "tensors, as torch.save(model.state_dict(), PATH) writes it"
+            f"dense tensors; {_WANTED}"
         )
     return state
+
+
+def _is_weight(item: tuple[object, object]) -> bool:
+    name, tensor = item
+    return (
+        isinstance(name, str)
+        and isinstance(tensor, Tensor)
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"  # and not "meta", which has no values
+    )

@@ -98,7 +98,7 @@ def finished_children(
             "name": child.data.tags[NAME_TAG],
             **{name: child.data.params[name] for name in params},
             **{name: child.data.metrics[name] for name in metrics},
-            **{name: series(client, child.info.run_id, name) for name in curves},
+            **{name: list(series(client, child.info.run_id, name).values()) for name in curves},
         }
         for child in children(client, parent)
         if child.info.status == "FINISHED"

@@ -104,8 +104,10 @@ def _save_detector(
         mlflow.pyfunc.save_model(
             path,
             python_model=str(_SOURCES / "tracking/served/detector.py"),
-            code_paths=[str(_SOURCES / "models/faster_rcnn.py")],
-            artifacts={"weights": str(weights)},
+            artifacts={
+                "weights": str(weights),
+                "architecture": str(_SOURCES / "models/faster_rcnn.py"),
+            },
             mlflow_model=mlflow_model,
             signature=signature,
             pip_requirements=list(pip_requirements),

@@ -12,7 +12,7 @@ from trackml.params import Params
 from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
 from trackml.tracking.search import all_experiments, search_runs, series
 
-_COLUMNS = ["run_id", "task", "architecture", "seed", "configuration", "parameters"]
+_COLUMNS = ["run_id", "task", "architecture", "rows", "seed", "configuration", "parameters"]
 _RECENT = 200  # runs among which one is looked for
 _WITHOUT_EFFECT = {"resume", "register", "concurrency", "ray_address"}  # on what trials find
 
@@ -56,14 +56,19 @@ def closest_run(
 
 
 def finished_runs(
-    client: MlflowClient, framework: str, tasks: Sequence[str], architectures: Sequence[str]
+    client: MlflowClient,
+    framework: str,
+    tasks: Sequence[str],
+    architectures: Sequence[str],
+    metrics: Sequence[str],
 ) -> pd.DataFrame:
-    """A row per finished run of these tasks and architectures, newest first.
+    """A row per finished run of these tasks and architectures that has all of `metrics`.
 
     Returns:
-        Columns: run_id, task, architecture; seed; configuration, equal for runs that differ in
-        nothing else that has an effect; parameters, how many the model has; and the last value of
-        each metric by its name, nan where a run has none.
+        The newest first. Columns: run_id, task, architecture; rows, which say on what it was
+        validated; seed; configuration, equal for runs that differ in nothing else that has an
+        effect; parameters, how many were trained; the last value of each metric by its name, nan
+        where a run has none.
     """
     condition = f"attributes.status = 'FINISHED' and tags.`trackml.framework` = '{framework}'"
     rows = [
@@ -71,7 +76,8 @@ def finished_runs(
             "run_id": run.info.run_id,
             "task": run.data.tags["trackml.task"],
             "architecture": run.data.tags["trackml.architecture"],
-            "seed": run.data.params["seed"],
+            "rows": run.data.tags["trackml.data_sha256"] + run.data.params["validation_samples"],
+            "seed": _value(run.data.params["seed"]),
             "configuration": _configuration(run),
             "parameters": int(run.data.params["model_parameters"]),
             **run.data.metrics,
@@ -79,6 +85,8 @@ def finished_runs(
         for run in search_runs(client, condition, newest_first=True)
         if run.data.tags.get("trackml.task") in tasks
         and run.data.tags.get("trackml.architecture") in architectures
+        and {"seed", "model_parameters", "validation_samples"} <= run.data.params.keys()
+        and set(metrics) <= run.data.metrics.keys()
     ]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=_COLUMNS)
 
@@ -86,16 +94,17 @@ def finished_runs(
 def with_best_epoch(client: MlflowClient, runs: pd.DataFrame) -> pd.DataFrame:
     """The same runs, with train_loss and train_accuracy of their best epochs, and seconds.
 
-    Those are of training and validation in all epochs. What a run has no value of per epoch stays
-    the value that it has.
+    Those are of training and validation in all epochs, and of what frozen layers say. A metric
+    that a run does not have per epoch stays as it is.
     """
     runs = runs.copy()
     for index, run in runs.iterrows():
         for metric in ("train_loss", "train_accuracy"):
-            values = series(client, run["run_id"], metric)
-            if len(values) >= run["best_epoch"]:
-                runs.loc[index, metric] = values[int(run["best_epoch"]) - 1]
-        runs.loc[index, "seconds"] = sum(series(client, run["run_id"], "epoch_seconds"))
+            by_epoch = series(client, run["run_id"], metric)
+            runs.loc[index, metric] = by_epoch.get(int(run["best_epoch"]), run[metric])
+        seconds = sum(series(client, run["run_id"], "epoch_seconds").values())
+        frozen = run.get("frozen_seconds", 0.0)
+        runs.loc[index, "seconds"] = seconds + (0.0 if pd.isna(frozen) else frozen)
     return runs
 
 
@@ -105,7 +114,9 @@ def _configuration(run: MlflowRun) -> str:
         for name, text in run.data.params.items()
         if name not in {"seed", *_WITHOUT_EFFECT}
     }
-    return json.dumps([params, run.data.tags.get("trackml.data_sha256")], sort_keys=True)
+    # What `auto` became is in the tags.
+    tags = [run.data.tags.get(f"trackml.{name}") for name in ("data_sha256", "device", "precision")]
+    return json.dumps([params, tags], sort_keys=True)
 
 
 def unfinished_run(

@@ -33,7 +33,6 @@ class Record:
 
     client: MlflowClient
     run_id: str
-    params: Params
 
     @property
     def dataset(self) -> Dataset | None:
@@ -100,7 +99,7 @@ def recorded(params: Params, *, experiment: str, name: str) -> Iterator[Record]:
     """
     client = store.connect()
     with ending(client, lambda: new_run(client, experiment, name)) as run_id:
-        record = Record(client, run_id, params)
+        record = Record(client, run_id)
         record.log_tags({VERSION_TAG: trackml.__version__})
         record.name(name)
         record.log_params(params.as_text())

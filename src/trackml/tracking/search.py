@@ -36,7 +36,7 @@ def search_runs(client: MlflowClient, condition: str, *, newest_first: bool) -> 
             return
 
 
-def series(client: MlflowClient, run_id: str, metric: str) -> list[float]:
-    """The values of a run's metric, by step."""
+def series(client: MlflowClient, run_id: str, metric: str) -> dict[int, float]:
+    """The values of a run's metric by step, in their order."""
     rows = client.get_metric_history(run_id, metric)
-    return [row.value for row in sorted(rows, key=lambda row: row.step)]
+    return {row.step: row.value for row in sorted(rows, key=lambda row: row.step)}

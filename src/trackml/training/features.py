@@ -8,7 +8,7 @@ from torch import nn
 from trackml.training.objectives import Array, Split, Splits
 from trackml.training.torch import Device, answers
 
-LARGEST_CACHE = 2 * 2**30  # bytes of all answers
+LARGEST_CACHE = 2**30  # bytes of all answers, which exist twice while they are put together
 
 
 @dataclass(frozen=True)

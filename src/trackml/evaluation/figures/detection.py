@@ -1,7 +1,6 @@
 """Figures on a detector, and on canvases."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -75,7 +74,7 @@ def _found(found: Objects, classes: Sequence[str], size: int) -> Iterator[Mark]:
 def samples(train: Canvases, classes: Sequence[str]) -> Figure:
     """The first canvases to train on, with their boxes."""
     shown = min(COLUMNS * ROWS, len(train))
-    objects: list[Any] = list(train.objects.at(train.objects.image < shown).per_image(shown))
+    objects = list(train.objects.per_image(shown))
     return gallery(
         train.images[:shown],
         [_names(each, classes) for each in objects],

@@ -1,5 +1,7 @@
 """A registered detector: images in, a table of what is on them out."""
 
+from importlib.util import module_from_spec, spec_from_file_location
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,17 +14,25 @@ class Detector(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Build the network from the model's files."""
-        # Not on top: that file is beside this one only among the files of a model.
-        from faster_rcnn import detect, restore  # type: ignore[import-not-found]
-
+        architecture = _module_in(context.artifacts["architecture"])
         with np.load(context.artifacts["weights"], allow_pickle=False) as weights:
-            self._network = restore(weights)
-        self._detect = detect
+            self._network = architecture.restore(weights)
+        self._detect = architecture.detect
 
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:  # noqa: ARG002
         """Answer a request."""
         # Of names and type hints MLflow takes no others without a warning.
         return self._detect(self._network, model_input)
+
+
+def _module_in(path: str) -> ModuleType:
+    """A file's code, as a module of its own: another version's may be loaded beside it."""
+    spec = spec_from_file_location("architecture", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 set_model(Detector())
