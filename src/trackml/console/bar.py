@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-WIDE = 110  # characters
+WIDE = 130  # characters
 
 
 def wide_console() -> Console:

@@ -28,8 +28,6 @@ def show_result(result: "Comparison", _params: Params) -> None:
     table = Table(*COLUMNS)
     for column in table.columns[1:]:
         column.justify = "right"
-    for column in table.columns:
-        column.no_wrap = True
     for cells in as_rows(result.table):
         table.add_row(*cells)
     console.print(table)

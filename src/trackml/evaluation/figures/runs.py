@@ -61,7 +61,7 @@ def models(table: pd.DataFrame) -> Figure:
     """How good models are, with their spread, and what they cost.
 
     Args:
-        table: a row per model: model; test_accuracy, test_f1_macro and seconds, each with _mean
+        table: a row per model: model; n; test_accuracy, test_f1_macro and seconds, each with _mean
             and _std; parameters.
     """
     panels = (
@@ -72,6 +72,7 @@ def models(table: pd.DataFrame) -> Figure:
     )
     figure, cells = grid(1, len(panels), width=14, height=1.4 + 0.45 * len(table))
     positions = range(len(table))
+    names = [f"{row['model']}, n = {row['n']}" for _, row in table.iterrows()]
     for axes, (name, title) in zip(cells[0], panels, strict=True):
         if name == "parameters":
             values, spread = table[name], None
@@ -84,7 +85,7 @@ def models(table: pd.DataFrame) -> Figure:
                 text, (value, position), (0, 6), textcoords="offset points", ha="center", fontsize=8
             )
         axes.set(title=title, ylim=(len(table) - 0.5, -0.6))
-        axes.set_yticks(positions, table["model"] if axes is cells[0, 0] else [""] * len(table))
+        axes.set_yticks(positions, names if axes is cells[0, 0] else [""] * len(table))
         if not name.startswith("test"):
             axes.set_xscale("log")
         axes.margins(x=0.2)
