@@ -100,8 +100,9 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             len(data.classes),
             image_size=params.image_size,
             dropout=params.dropout,
-            weights=weights,
+            weights=weights.tensors if weights else None,
         )
+        run.log_params({"weights_sha256": weights.sha256 if weights else "none"})
         frozen, trained = freeze(network, params.train)
         example = torch.zeros((2, 28, 28), dtype=torch.uint8)
         run.log_architecture(*describe(network, example))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trackml.leaderboard import best_configurations, mean_and_spread
+from trackml.leaderboard import best_configurations, comparable, mean_and_spread
 
 
 def run(
@@ -18,6 +18,7 @@ def run(
         "architecture": architecture,
         "configuration": configuration,
         "rows": "usual",
+        "validation_samples": 6000,
         "seed": str(seed),
         "best_val_accuracy": val,
         "test_accuracy": val,
@@ -58,13 +59,20 @@ def test_a_run_that_was_repeated_with_its_seed_counts_once() -> None:
 def test_only_scores_of_the_same_rows_compare() -> None:
     runs = pd.DataFrame(
         [
-            run("cnn", "easy", 0, 1.0, rows="60 images"),
+            run("cnn", "easy", 0, 1.0, rows="few", validation_samples=60),
+            run("cnn", "easy", 1, 1.0, rows="few", validation_samples=60),
             run("cnn", "a", 0, 0.97),
-            run("cnn", "b", 0, 0.98),
-            run("vgg16", "alone", 0, 0.9, rows="60 images"),
+            run("vgg16", "alone", 0, 0.9, rows="few", validation_samples=60),
         ]
     )
-    assert ids(best_configurations(runs, min_runs=1)) == {"cnn-b-0", "vgg16-alone-0"}
+    assert ids(comparable(runs)) == {"cnn-a-0", "vgg16-alone-0"}
+
+
+def test_of_as_many_rows_those_of_most_runs_compare_and_then_those_of_the_newest() -> None:
+    runs = [run("cnn", "new", 0, 0.9, rows="new"), run("cnn", "old", 0, 0.9, rows="old")]
+    assert ids(comparable(pd.DataFrame(runs))) == {"cnn-new-0"}
+    runs.append(run("cnn", "old", 1, 0.9, rows="old"))
+    assert ids(comparable(pd.DataFrame(runs))) == {"cnn-old-0", "cnn-old-1"}
 
 
 def test_each_architecture_is_ranked_by_its_own_metric() -> None:
@@ -80,8 +88,9 @@ def test_each_architecture_is_ranked_by_its_own_metric() -> None:
 
 
 def test_no_runs_have_no_best() -> None:
-    nothing = pd.DataFrame(columns=["run_id", "architecture", "rows", "configuration", "seed"])
-    assert best_configurations(nothing, min_runs=1).empty
+    columns = ["run_id", "architecture", "rows", "validation_samples", "configuration", "seed"]
+    nothing = pd.DataFrame(columns=columns)
+    assert best_configurations(comparable(nothing), min_runs=1).empty
 
 
 @settings(max_examples=30, deadline=None)

@@ -35,6 +35,7 @@ class Expected:
     lines: str = ""  # what it may say on stderr: a pattern
     parts: frozenset[str] = frozenset()  # of the loss, logged too
     more_metrics: frozenset[str] = frozenset()
+    more_params: frozenset[str] = frozenset()
     trains_metric: bool = True  # whether the metric is known of training, epoch by epoch
 
     @property
@@ -152,6 +153,7 @@ EXPECTED = {
         *("--weights", "none"),
         framework="torch",
         more_metrics=frozenset({"frozen_seconds"}),
+        more_params=frozenset({"weights_sha256"}),
         lines="|.*`dot` is not installed.*\n",
     ),
     "detector": Expected(

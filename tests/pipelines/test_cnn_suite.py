@@ -18,7 +18,7 @@ from mlflow.entities import Run
 
 from tests.conftest import ROOT, read, runs, start, user_environment
 
-BRIEF = ("--limit", "500", "--epochs", "2")
+BRIEF = ("--limit", "500", "--epochs", "2", "--validation_split", "0.02")
 TWO = (*BRIEF, "--variants", "plain", "--optimizers", "adam,sgd")
 FOUR = (*BRIEF, "--variants", "plain,batchnorm", "--optimizers", "adam,sgd")
 PARENT = "mlflow.parentRunId"
@@ -256,6 +256,7 @@ def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path
     said = start(
         *("mlflow", "run", str(ROOT), "-e", "cnn_suite", "--env-manager", "local"),
         *("-P", "limit=500", "-P", "epochs=2", "-P", "variants=plain"),
+        *("-P", "validation_split=0.02"),
         *("-P", "optimizers=adam,sgd", "-P", "resume=true"),
         folder=tmp_path,
     )

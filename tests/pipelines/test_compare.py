@@ -44,6 +44,7 @@ def test_it_draws_its_table_from_the_runs(store: Path, finished: Finished) -> No
         loss = next(row.value for row in history["train_loss"] if row.step == best)
         assert float(row["train_loss_mean"]) == pytest.approx(loss)
         seconds = sum(row.value for row in history["epoch_seconds"])
+        seconds += logged.data.metrics.get("frozen_seconds", 0)
         assert float(row["seconds_mean"]) == pytest.approx(seconds)
         assert 0 < float(row["train_accuracy_mean"]) <= 1
         assert model in result.stdout

@@ -32,7 +32,7 @@ def test_runs_keep_the_tracking_contract(name: str, expected: Expected, finished
     for metric in expected.per_epoch:
         history = finished.client.get_metric_history(run.info.run_id, metric)
         assert [row.step for row in history] == [1, 2]
-    assert set(run.data.params) == set(expected.params.flags()) | {
+    assert set(run.data.params) == set(expected.params.flags()) | expected.more_params | {
         *("model_parameters", "train_samples", "validation_samples", "test_samples")
     }
     assert run.data.params["model_parameters"] == str(expected.model_parameters)

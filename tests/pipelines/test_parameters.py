@@ -14,7 +14,7 @@ from trackml.tracking.run import Result
 pytestmark = pytest.mark.usefixtures("client")  # a store of each test's own
 
 QUICK = [name for name in EXPECTED if name not in ("transfer", "detector")]  # see tests/training
-BRIEF = {"limit": 1000, "epochs": 2, "register": False}
+BRIEF = {"limit": 1000, "epochs": 2, "validation_split": 0.02, "register": False}
 
 
 def trained(pipeline: str, **values: Any) -> Result:

@@ -1,5 +1,6 @@
 """`transfer` from a weights file: what is loaded, what is trained, what is exported."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def test_with_train_head_the_convolutions_stay_what_the_file_says(weights: Path)
     assert other.history.rows[0]["train_loss"] != first["train_loss"]  # the head is drawn by seed
     run = mlflow.get_run(result.run_id)
     assert (run.data.params["weights"], run.data.params["image_size"]) == (str(weights), "64")
+    assert run.data.params["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def test_with_train_last_block_only_that_is_trained_besides(weights: Path) -> None:

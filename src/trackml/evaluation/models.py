@@ -18,8 +18,8 @@ SCORES: Mapping[str, str] = {
 COLUMNS = ("model", "n", *SCORES.values(), "seconds", "trained parameters")
 NOTES = (
     "Of each model the configuration that is best on validation, among the finished runs of this",
-    "store that were validated on the same rows as most of that model's; mean ± standard deviation",
-    "over its n runs, which differ in their seed alone.",
+    "store that were validated on the same, and the most, rows; mean ± standard deviation over its",
+    "n runs, which differ in their seed alone.",
     "Training figures are those of the best epoch; seconds are those of training and validation,",
     "on whatever each ran. Faster R-CNN is trained to find digits: its loss is a sum of four, and",
     "its accuracies are of canvases with one digit, where it says the class of its best box.",
@@ -28,7 +28,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table as `side_by_side` has it, and a line for each model of which there is no run."""
+    """A table as `side_by_side` has it, and a line for each model or run that is not in it."""
 
     table: pd.DataFrame
     missing: Sequence[str]

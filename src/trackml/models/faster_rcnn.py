@@ -133,7 +133,9 @@ def detect(network: GeneralizedRCNN, images: NDArray[np.uint8]) -> pd.DataFrame:
     found: list[dict[str, Tensor]] = []
     with torch.inference_mode():
         for first in range(0, len(images), BATCH):
-            found += network(torch.tensor(images[first : first + BATCH], device=device))
+            # PyTorch knows no rows of memory in reverse, such as those of a flipped image.
+            batch = np.ascontiguousarray(images[first : first + BATCH])
+            found += network(torch.tensor(batch, device=device))
     none = {"boxes": torch.zeros((0, 4)), "labels": torch.zeros(0), "scores": torch.zeros(0)}
     boxes, labels, scores = (
         torch.cat([each[name] for each in found or [none]]).cpu().numpy() for name in none

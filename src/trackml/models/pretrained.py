@@ -1,7 +1,10 @@
 """Weights that a backbone starts from: torchvision's own, or those in a file."""
 
+import hashlib
 import warnings
+import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,12 +34,21 @@ _IMAGENET: Mapping[Backbone, tuple[WeightsEnum, int, str]] = {
     ),
 }
 _PART = "features."  # of torchvision's networks: their convolutions
+_NUMBERS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
 _WANTED = "a state dict is needed, as torch.save(model.state_dict(), PATH) writes it"
 _DROPPED = "classifier."  # their 1000-class head, for which another number of classes will do
 
 
-def load_weights(backbone: Backbone, weights: str) -> Mapping[str, Tensor] | None:
-    """The weights of a backbone's convolutions, by their names in its `features`.
+@dataclass(frozen=True)
+class Weights:
+    """Of a backbone's convolutions, by their names in its `features`; SHA-256 of their file."""
+
+    tensors: Mapping[str, Tensor]
+    sha256: str
+
+
+def load_weights(backbone: Backbone, weights: str) -> Weights | None:
+    """The weights of a backbone's convolutions.
 
     Args:
         weights: "imagenet" for those that torchvision offers, "none" for no weights, else the path
@@ -50,15 +62,21 @@ def load_weights(backbone: Backbone, weights: str) -> Mapping[str, Tensor] | Non
         case "none":
             return None
         case "imagenet":
-            return _convolutions(_download(backbone), backbone, "imagenet")
+            content = _download(backbone)
+        case _:
+            content = _file(weights)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Weights(_convolutions(content, backbone, weights), sha256)
+
+
+def _file(path: str) -> bytes:
     try:
-        content = Path(weights).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
-        reason = error.strerror or type(error).__name__
         raise UsageError(
-            f"--weights {weights}: expected imagenet, none, or the path of a state dict ({reason})"
+            f"--weights {path}: expected imagenet, none, or the path of a state dict "
+            f"({Path(path).absolute()}: {error.strerror or type(error).__name__})"
         ) from error
-    return _convolutions(content, backbone, weights)
 
 
 def _download(backbone: Backbone) -> bytes:
@@ -97,21 +115,26 @@ def _convolutions(content: bytes, backbone: Backbone, source: str) -> Mapping[st
             " x ".join(map(str, tensors[name].shape)) if name in tensors else "missing"
             for tensors in (state, expected)
         )
+        shown = f"{name:.80}" if name.isprintable() else f"{name!r:.80}"
         if here != there:
             raise TrackmlError(
-                f"--weights {source}: not of torchvision's {backbone}: {name} is {here} in the "
+                f"--weights {source}: not of torchvision's {backbone}: {shown} is {here} in the "
                 f"file and {there} in the network"
             )
-        if not (state[name].is_floating_point() and state[name].isfinite().all()):
-            raise TrackmlError(f"--weights {source}: {name} has values that are no finite numbers")
-    return {name.removeprefix(_PART): tensor for name, tensor in state.items()}
+        if not state[name].float().isfinite().all():
+            raise TrackmlError(
+                f"--weights {source}: {shown} has values that are no finite numbers in float32"
+            )
+    return {name.removeprefix(_PART): tensor.float() for name, tensor in state.items()}
 
 
 def _read(content: bytes, source: str) -> Mapping[str, Tensor]:
     try:
+        if zipfile.is_zipfile(BytesIO(content)):
+            _check_sums(content)  # PyTorch's reader does not
         with warnings.catch_warnings():
-            # Of a program; the error that follows says enough.
-            warnings.filterwarnings("ignore", ".*looks like a TorchScript archive", UserWarning)
+            # PyTorch's, of files that are refused all the same: the error says enough.
+            warnings.simplefilter("ignore", UserWarning)
             state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make PyTorch's reader stumble anywhere
         # PyTorch's own text says how to load it all the same, and that would run what is in it.
@@ -122,9 +145,15 @@ def _read(content: bytes, source: str) -> Mapping[str, Tensor]:
     if not isinstance(state, Mapping) or not all(map(_is_weight, state.items())):
         raise TrackmlError(
             f"--weights {source}: holds {type(state).__name__}, and not a state dict of names and "
-            f"dense tensors; {_WANTED}"
+            f"tensors of numbers; {_WANTED}"
         )
     return state
+
+
+def _check_sums(content: bytes) -> None:
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
 def _is_weight(item: tuple[object, object]) -> bool:
@@ -132,6 +161,7 @@ def _is_weight(item: tuple[object, object]) -> bool:
     return (
         isinstance(name, str)
         and isinstance(tensor, Tensor)
+        and tensor.dtype in _NUMBERS
         and tensor.layout is torch.strided
         and tensor.device.type == "cpu"  # and not "meta", which has no values
     )

@@ -1,6 +1,7 @@
 """Runs that are over: to compare with, or to continue."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,11 @@ from trackml.params import Params
 from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
 from trackml.tracking.search import all_experiments, search_runs, series
 
-_COLUMNS = ["run_id", "task", "architecture", "rows", "seed", "configuration", "parameters"]
+_COLUMNS = [
+    *("run_id", "task", "architecture", "rows", "validation_samples", "seed", "configuration"),
+    "parameters",
+]
+_NUMBERS = ("model_parameters", "validation_samples")  # that each run has among its parameters
 _RECENT = 200  # runs among which one is looked for
 _WITHOUT_EFFECT = {"resume", "register", "concurrency", "ray_address"}  # on what trials find
 
@@ -62,13 +67,13 @@ def finished_runs(
     architectures: Sequence[str],
     metrics: Sequence[str],
 ) -> pd.DataFrame:
-    """A row per finished run of these tasks and architectures that has all of `metrics`.
+    """A row per finished run of these tasks and architectures that has numbers for `metrics`.
 
     Returns:
         The newest first. Columns: run_id, task, architecture; rows, which say on what it was
-        validated; seed; configuration, equal for runs that differ in nothing else that has an
-        effect; parameters, how many were trained; the last value of each metric by its name, nan
-        where a run has none.
+        validated, and validation_samples, how many they are; seed; configuration, equal for runs
+        that differ in nothing else that has an effect; parameters, how many were trained; the last
+        value of each metric by its name, nan where a run has none.
     """
     condition = f"attributes.status = 'FINISHED' and tags.`trackml.framework` = '{framework}'"
     rows = [
@@ -77,6 +82,7 @@ def finished_runs(
             "task": run.data.tags["trackml.task"],
             "architecture": run.data.tags["trackml.architecture"],
             "rows": run.data.tags["trackml.data_sha256"] + run.data.params["validation_samples"],
+            "validation_samples": int(run.data.params["validation_samples"]),
             "seed": _value(run.data.params["seed"]),
             "configuration": _configuration(run),
             "parameters": int(run.data.params["model_parameters"]),
@@ -85,8 +91,10 @@ def finished_runs(
         for run in search_runs(client, condition, newest_first=True)
         if run.data.tags.get("trackml.task") in tasks
         and run.data.tags.get("trackml.architecture") in architectures
-        and {"seed", "model_parameters", "validation_samples"} <= run.data.params.keys()
-        and set(metrics) <= run.data.metrics.keys()
+        and {"trackml.data_sha256"} <= run.data.tags.keys()
+        and {"seed"} <= run.data.params.keys()
+        and all(run.data.params.get(name, "").isdigit() for name in _NUMBERS)
+        and all(math.isfinite(run.data.metrics.get(name, math.nan)) for name in metrics)
     ]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=_COLUMNS)
 

@@ -190,7 +190,8 @@ def challenge(holder: ModelVersion | None, candidate: Candidate) -> tuple[bool, 
         if tags.get(tag) != candidate.tags[tag]:
             return False, (
                 f"version {holder.version} was validated on other rows, so the two do not compare "
-                f"({tag.removeprefix('trackml.')} {tags.get(tag)}, here {candidate.tags[tag]})"
+                f"({tag.removeprefix('trackml.')} {str(tags.get(tag))[:12]}, here "
+                f"{candidate.tags[tag][:12]})"
             )
     held = float(known)
     wins = candidate.value > held if HIGHER_IS_BETTER[candidate.metric] else candidate.value < held

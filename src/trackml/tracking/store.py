@@ -127,9 +127,15 @@ def _prepare_database(path: Path) -> None:
             raise TrackmlError(
                 f"there is no folder {path.parent} to keep {path.name} in; create it"
             )
-        with FileLock(path.with_name(f".{path.name}.lock")):
-            if not _revision(path):
-                _create_database(path)
+        try:
+            with FileLock(path.with_name(f".{path.name}.lock")):
+                if not _revision(path):
+                    _create_database(path)
+        except OSError as error:
+            raise TrackmlError(
+                f"cannot write to {path.parent}: {error.strerror or error}; change to another "
+                "folder, or set MLFLOW_TRACKING_URI"
+            ) from error
     if (revision := _revision(path)) != _own_revision():
         _admit_newer_schema(path, str(revision))
 

@@ -14,15 +14,8 @@ from trackml.history import EpochHook, History, Metric
 from trackml.models.faster_rcnn import detect
 from trackml.params import TorchParams
 from trackml.training.loop import Rate, run_epochs
-from trackml.training.objectives import Array
-from trackml.training.precision import resolve_precision
 from trackml.training.schedules import Schedule, constant
-from trackml.training.torch import (
-    computes_in_bfloat16,
-    copy_of_weights,
-    put_back_weights,
-    resolve_device,
-)
+from trackml.training.torch import TorchLearner
 
 VALIDATION_SEED = 0  # of the regions that are drawn to take a loss from
 
@@ -59,9 +52,7 @@ def find_objects(network: GeneralizedRCNN, canvases: Canvases) -> Objects:
     )
 
 
-class _DetectionLearner:
-    """A float32 network, trained under autocast where `precision` says so."""
-
+class _DetectionLearner(TorchLearner):
     metric: Metric = "map"
 
     def __init__(
@@ -71,14 +62,9 @@ class _DetectionLearner:
         params: TorchParams,
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        self.device = resolve_device(params.device)
-        self.precision = resolve_precision(
-            params.precision, native=computes_in_bfloat16(self.device)
-        )
+        super().__init__(network, params, optimizer)
         self.samples = len(data.train)
-        self._network = network.to(self.device).to(memory_format=torch.channels_last)
-        self._optimizer, self._batch_size = optimizer, params.batch_size
-        self._train, self._validation = data.train, data.validation
+        self._validation = data.validation
         self._images = torch.tensor(data.train.images, device=self.device)
         self._targets = _targets(data.train, self.device)
         self._validation_targets = _targets(data.validation, self.device)
@@ -86,46 +72,35 @@ class _DetectionLearner:
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         torch.manual_seed(int(random.integers(2**63)))  # of the regions that are drawn
         order = random.permutation(self.samples)
-        autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
-        self._network.train()
+        self.network.train()
         sums: Counter[str] = Counter()
-        for first in range(0, self.samples, self._batch_size):
-            rows = order[first : first + self._batch_size]
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate(first / self.samples)
-            with autocast:
-                losses = self._network(self._images[rows], [self._targets[row] for row in rows])
+        for first in range(0, self.samples, self.batch_size):
+            rows = order[first : first + self.batch_size]
+            with self.autocast:
+                losses = self.network(self._images[rows], [self._targets[row] for row in rows])
             loss = torch.stack([each.float() for each in losses.values()]).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
-            self._optimizer.zero_grad()
+            self.step(loss, rate(first / self.samples))
             sums.update(_weighted(losses, len(rows)))
         return _means(sums, self.samples)
 
     def validate(self) -> Mapping[str, float]:
-        found = find_objects(self._network, self._validation)
+        found = find_objects(self.network, self._validation)
         precision = mean_average_precision(found, self._validation)["map"]
         return self._validation_losses() | {"map": precision}
 
     def _validation_losses(self) -> dict[str, float]:
         torch.manual_seed(VALIDATION_SEED)
-        self._network.train()  # torchvision's networks tell their losses in no other mode
-        self._network.backbone.eval()  # but what it has learnt of batches must stay
+        self.network.train()  # torchvision's networks tell their losses in no other mode
+        self.network.get_submodule("backbone").eval()  # but what it has learnt of batches must stay
         images, count = self._validation.images, len(self._validation)
         sums: Counter[str] = Counter()
         with torch.no_grad():
-            for first in range(0, count, self._batch_size):
-                rows = slice(first, first + self._batch_size)
+            for first in range(0, count, self.batch_size):
+                rows = slice(first, first + self.batch_size)
                 batch = torch.tensor(images[rows], device=self.device)
-                losses = self._network(batch, self._validation_targets[rows])
+                losses = self.network(batch, self._validation_targets[rows])
                 sums.update(_weighted(losses, len(batch)))
         return _means(sums, count)
-
-    def get_weights(self) -> list[Array]:
-        return copy_of_weights(self._network)
-
-    def set_weights(self, weights: list[Array]) -> None:
-        put_back_weights(self._network, weights)
 
 
 def _targets(canvases: Canvases, device: str) -> list[dict[str, Tensor]]:

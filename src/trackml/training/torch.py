@@ -72,13 +72,48 @@ def fit(
         NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
         UsageError: the device is not there.
     """
-    learner = _TorchLearner(network, data, params, optimizer)
+    learner = _ClassifierLearner(network, data, params, optimizer)
     return run_epochs(learner, params, schedule=schedule, hooks=hooks)
 
 
-class _TorchLearner:
-    """A float32 network, trained under autocast where `precision` says so."""
+class TorchLearner:
+    """What learners share: a float32 network, trained under autocast where `precision` says so."""
 
+    def __init__(
+        self, network: nn.Module, params: TorchParams, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.device = resolve_device(params.device)
+        self.precision = resolve_precision(
+            params.precision, native=_computes_in_bfloat16(self.device)
+        )
+        self.batch_size = params.batch_size
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.autocast = torch.autocast(
+            self.device, torch.bfloat16, enabled=self.precision == "bfloat16"
+        )
+        self._optimizer = optimizer
+
+    def step(self, loss: Tensor, rate: float) -> None:
+        """One step of the optimiser, at that learning rate."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def get_weights(self) -> list[Array]:
+        """A copy of all that the network has learnt."""
+        weights = self.network.state_dict().values()
+        return [weight.detach().cpu().numpy().copy() for weight in weights]
+
+    def set_weights(self, weights: list[Array]) -> None:
+        """Put back what `get_weights` gave."""
+        with torch.no_grad():
+            for weight, value in zip(self.network.state_dict().values(), weights, strict=True):
+                weight.copy_(torch.as_tensor(value))
+
+
+class _ClassifierLearner(TorchLearner):
     metric = CLASSIFICATION.metric
 
     def __init__(
@@ -88,13 +123,7 @@ class _TorchLearner:
         params: TorchParams,
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        self.device = resolve_device(params.device)
-        self.precision = resolve_precision(
-            params.precision, native=computes_in_bfloat16(self.device)
-        )
-        network = network.to(self.device)
-        self._network = network.to(memory_format=torch.channels_last)
-        self._optimizer, self._batch_size = optimizer, params.batch_size
+        super().__init__(network, params, optimizer)
         inputs, targets = data.train.arrays
         self._inputs = torch.tensor(inputs, device=self.device)
         self._targets = torch.tensor(targets, device=self.device)
@@ -105,23 +134,18 @@ class _TorchLearner:
         torch.manual_seed(int(random.integers(2**63)))  # of dropout
         samples = self.samples
         order = torch.from_numpy(random.permutation(samples)).to(self.device)
-        autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
-        self._network.train()
+        self.network.train()
         answers = torch.empty(0)
-        for first in range(0, samples, self._batch_size):
-            rows = order[first : first + self._batch_size]
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate(first / samples)
-            with autocast:
-                logits = self._network(self._inputs[rows])
+        for first in range(0, samples, self.batch_size):
+            rows = order[first : first + self.batch_size]
+            with self.autocast:
+                logits = self.network(self._inputs[rows])
             logits = logits.float()
-            cross_entropy(logits, self._targets[rows]).backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
-            self._optimizer.zero_grad()
+            self.step(cross_entropy(logits, self._targets[rows]), rate(first / samples))
             if not first:
                 # At once for all: small pieces, kept, would scatter the memory of the large ones.
                 answers = logits.new_empty((samples, logits.shape[1]))
-            answers[first : first + self._batch_size] = logits.detach()
+            answers[first : first + self.batch_size] = logits.detach()
         # Scored once, not batch by batch: that would be some percent of a step's time.
         targets = self._targets[order]
         return {
@@ -131,25 +155,7 @@ class _TorchLearner:
 
     def validate(self) -> Mapping[str, float]:
         inputs, labels = self._validation.arrays
-        return CLASSIFICATION.score(predict(self._network, inputs), labels)
-
-    def get_weights(self) -> list[Array]:
-        return copy_of_weights(self._network)
-
-    def set_weights(self, weights: list[Array]) -> None:
-        put_back_weights(self._network, weights)
-
-
-def copy_of_weights(network: nn.Module) -> list[Array]:
-    """All that a network has learnt, in the order of its state dict."""
-    return [weight.detach().cpu().numpy().copy() for weight in network.state_dict().values()]
-
-
-def put_back_weights(network: nn.Module, weights: Sequence[Array]) -> None:
-    """Give a network what `copy_of_weights` took from it."""
-    with torch.no_grad():
-        for weight, value in zip(network.state_dict().values(), weights, strict=True):
-            weight.copy_(torch.as_tensor(value))
+        return CLASSIFICATION.score(predict(self.network, inputs), labels)
 
 
 def predict(network: nn.Module, inputs: Array) -> NDArray[np.float32]:
@@ -177,8 +183,7 @@ def answers(network: nn.Module, inputs: Array) -> Tensor:
     return torch.cat(batches)
 
 
-def computes_in_bfloat16(device: Device) -> bool:
-    """Whether that is what the hardware does, and not what PyTorch makes up for it."""
+def _computes_in_bfloat16(device: Device) -> bool:
     if device == "cpu":
         return cpu_computes_in_bfloat16()
     return bool(torch.cuda.is_bf16_supported(including_emulation=False))

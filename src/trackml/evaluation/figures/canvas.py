@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-FIRST, SECOND, THIRD = sns.color_palette("colorblind")[:3]
+FIRST, SECOND, THIRD, _, FIFTH = sns.color_palette("colorblind")[:5]
 _DPI = 120
 
 

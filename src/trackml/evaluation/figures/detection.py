@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trackml.data.canvases import Canvases, Objects
-from trackml.evaluation.figures.canvas import SECOND, THIRD
+from trackml.evaluation.figures.canvas import FIFTH, SECOND, THIRD
 from trackml.evaluation.figures.galleries import Mark, gallery
 from trackml.evaluation.matching import SURE, Outcome
 
@@ -50,25 +50,28 @@ def _shown(
         [f"is {_names(outcome.objects, classes)}" for outcome in chosen],
         COLUMNS,
         CELL,
-        f"{title}\ngreen, dashed: what is there; orange: what was found, its score {SURE} or more",
+        f"{title}\ngreen, dashed: what is there; orange: what was found, its score {SURE} or more; "
+        "pink: and is wrong",
         [
             [
                 *(Mark(box, THIRD, "--") for box in outcome.objects.boxes),
-                *_found(outcome.found, classes, size),
+                *_found(outcome, classes, size),
             ]
             for outcome in chosen
         ],
     )
 
 
-def _found(found: Objects, classes: Sequence[str], size: int) -> Iterator[Mark]:
-    for number, (box, label, score) in enumerate(
-        zip(found.boxes, found.labels, found.scores, strict=True)
+def _found(outcome: Outcome, classes: Sequence[str], size: int) -> Iterator[Mark]:
+    found = outcome.found
+    for number, (box, label, score, wrong) in enumerate(
+        zip(found.boxes, found.labels, found.scores, outcome.wrong, strict=True)
     ):
         # In turns above and below, as there may be two in one place, but always on the image.
         above, room_below = box[1] > TEXT, size - box[3] > TEXT
         below = bool(room_below and (number % 2 or not above))
-        yield Mark(box, SECOND, "-", f"{classes[label]}  {score:.0%}", below)
+        colour = FIFTH if wrong else SECOND
+        yield Mark(box, colour, "-", f"{classes[label]}  {score:.0%}", below)
 
 
 def samples(train: Canvases, classes: Sequence[str]) -> Figure:

@@ -3,7 +3,7 @@
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from trackml.evaluation.figures.canvas import FIRST, SECOND, THIRD, canvas, grid
 from trackml.history import History
@@ -33,7 +33,7 @@ def learning_curves(history: History) -> Figure:
             label=f"best epoch {history.best_epoch}: val {best:.4f}",
         )
         axes.set(title=quantity, xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
         sns.despine(ax=axes)
@@ -49,8 +49,10 @@ def losses(history: History) -> Figure:
         for split, colour in (("train", FIRST), ("val", SECOND)):
             values = [row[f"{split}_{part}"] for row in history.rows]
             axes.plot(epochs, values, color=colour, marker="o", markersize=3, label=split)
-        axes.set(title=part, xlabel="epoch", ylim=(0, None))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
+        axes.margins(y=0.1)
+        axes.set(title=part, xlabel="epoch")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
         axes.grid(alpha=0.25)
         sns.despine(ax=axes)
     cells[0, 0].legend(frameon=False)
@@ -88,6 +90,7 @@ def models(table: pd.DataFrame) -> Figure:
         axes.set_yticks(positions, names if axes is cells[0, 0] else [""] * len(table))
         if not name.startswith("test"):
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.2)
         axes.grid(alpha=0.25)
         sns.despine(ax=axes)
