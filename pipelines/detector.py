@@ -32,7 +32,7 @@ class Params(TorchParams):
     schedule: ScheduleName = "one_cycle"
     precision: Precision = Field(
         "float32",
-        description="arithmetic of the training steps; bfloat16 is no faster on processors",
+        description="arithmetic of the training steps; bfloat16 is hardly faster on a CPU",
     )
 
 
