@@ -30,6 +30,7 @@ class Expected:
     test_metrics: frozenset[str]
     artifacts: frozenset[str]
     flags: tuple[str, ...] = ()
+    limit: int = 3000
     framework: str = "keras"
     aliases: tuple[str, ...] = ()
     lines: str = ""  # what it may say on stderr: a pattern
@@ -40,7 +41,8 @@ class Expected:
 
     @property
     def command(self) -> tuple[str, ...]:
-        return f"pipelines.{self.pipeline}", *SHORT, *self.flags
+        limit = ("--limit", str(self.limit))
+        return f"pipelines.{self.pipeline}", *SHORT, *limit, *self.flags
 
     @property
     def params(self) -> type[TrainingParams]:
@@ -78,7 +80,7 @@ def arrays(expected: Expected) -> ImageData | TableData:
 @cache
 def canvases() -> DetectionData:
     """The canvases of a short run of `detector`."""
-    digits = load("mnist", FEW_TO_VALIDATE, limit=3000)
+    digits = load("mnist", FEW_TO_VALIDATE, limit=EXPECTED["detector"].limit)
     return on_canvases("mnist_detector", digits, size=64, most=3, seed=0)
 
 
@@ -151,6 +153,7 @@ EXPECTED = {
         "alexnet",
         2_469_696 + 257 * 256 + 257 * 10,
         *("--weights", "none"),
+        limit=1000,
         framework="torch",
         more_metrics=frozenset({"frozen_seconds"}),
         more_params=frozenset({"weights_sha256"}),
@@ -178,6 +181,7 @@ EXPECTED = {
             ["classification_report.txt", "classification_report.json", "confusion_matrix.json"],
         ),
         flags=("--validation_split", str(FEW_TO_VALIDATE)),
+        limit=1000,
         framework="torch",
         parts=frozenset({"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}),
         trains_metric=False,

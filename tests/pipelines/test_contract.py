@@ -36,7 +36,7 @@ def test_runs_keep_the_tracking_contract(name: str, expected: Expected, finished
         *("model_parameters", "train_samples", "validation_samples", "test_samples")
     }
     assert run.data.params["model_parameters"] == str(expected.model_parameters)
-    assert run.data.params["train_samples"] == "3000"
+    assert run.data.params["train_samples"] == str(expected.limit)
     assert run.data.params["validation_samples"] == str(len(data.validation))
     assert run.data.params["test_samples"] == str(len(data.test))
     assert run.data.tags["trackml.task"] == expected.task

@@ -8,108 +8,123 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT, entry_points, read, runs, start, user_environment
 from tests.pipelines.expected import SHORT
 
+BAD_INPUT = [
+    ("fashion", ["--epochs", "0"], "error: --epochs 0: expected an integer >= 1"),
+    ("fashion", ["--batch_size", "-1"], "error: --batch_size -1: expected an integer >= 1"),
+    ("fashion", ["--dropout", "1.5"], "error: --dropout 1.5: expected a number >= 0 and < 1"),
+    (
+        "fashion",
+        ["--learning_rate", "nan"],
+        "error: --learning_rate nan: expected a number",
+    ),
+    (
+        "fashion",
+        ["--rotate", "3"],
+        "error: --rotate: there is no such flag; did you mean --rotation?",
+    ),
+    (
+        "fashion",
+        ["--validation_split", "1"],
+        "error: --validation_split 1: expected a number",
+    ),
+    (
+        "fashion",
+        ["--validation_split", "1e-9"],
+        "error: --validation_split 1e-09: of 60",
+    ),
+    ("dense_mnist", ["--activation", "foo"], "error: --activation foo: expected relu or leaky"),
+    ("dense_mnist", ["--patience", "-1"], "error: --patience -1: expected an integer >= 0"),
+    ("dense_mnist", ["--hidden_layers", "0"], "error: --hidden_layers 0: expected an integer"),
+    ("dense_mnist", ["--optimizer", "adamw"], "error: --optimizer adamw: expected adam or sgd"),
+    ("dense_mnist", ["--schedule", "step"], "error: --schedule step: expected constant or"),
+    (
+        "cnn",
+        ["--variant", "foo"],
+        "error: --variant foo: expected plain or dropout or",
+    ),
+    (
+        "cnn",
+        ["--conv_layers", "4"],
+        "error: --conv_layers 4: expected an integer >= 2 and",
+    ),
+    ("cnn", ["--weight_decay", "-1"], "error: --weight_decay -1: expected a number >= 0"),
+    ("cnn", ["--learning_rate", "-1"], "error: --learning_rate -1: expected a number >= 0"),
+    ("cnn", ["--device", "tpu"], "error: --device tpu: expected auto or cpu or cuda"),
+    ("cnn_suite", ["--variants", "plain,foo"], "error: --variants plain,foo: expected all, or"),
+    ("cnn_suite", ["--optimizers", ""], "error: --optimizers : expected all, or some of adam"),
+    (
+        "cnn_suite",
+        ["--concurrency", "0"],
+        "error: --concurrency 0: expected an integer >= 1",
+    ),
+    ("cnn_suite", ["--seeds", "0"], "error: --seeds 0: expected an integer >= 1 and <= 1000"),
+    (
+        "cnn_suite",
+        ["--seed", f"{2**32 - 1}", "--seeds", "2"],
+        "error: --seed 4294967296: expected",
+    ),
+    ("cnn_suite", ["--ray_address", "here"], "error: --ray_address here: expected local, auto"),
+    ("transfer", ["--backbone", "vgg19"], "error: --backbone vgg19: expected alexnet or vgg16"),
+    (
+        "transfer",
+        ["--backbone", "vgg16", "--image_size", "31"],
+        "error: --image_size 31: vgg16 needs at least 32 pixels",
+    ),
+    (
+        "transfer",
+        ["--train", "none"],
+        "error: --train none: expected head or last_block or all",
+    ),
+    (
+        "transfer",
+        ["--weights", "absent.pth"],
+        "error: --weights absent.pth: expected imagenet, none, or the path of a state dict",
+    ),
+    ("detector", ["--digits", "0"], "error: --digits 0: expected an integer >= 1 and <= 5"),
+    ("detector", ["--canvas_size", "39"], "error: --canvas_size 39: expected an integer >= 40"),
+    ("compare", ["--min_runs", "0"], "error: --min_runs 0: expected an integer >= 1"),
+    ("compare", ["--epochs", "2"], "error: --epochs: there is no such flag; --help lists them"),
+    ("housing", ["--hidden_units", "64,x"], "error: --hidden_units 64,x: expected at most 20"),
+    ("housing", ["--hidden_units", "64,0"], "error: --hidden_units 64,0: expected at most 20"),
+    ("housing", ["--hidden_units", ""], "error: --hidden_units : expected at most 20"),
+    ("housing", ["--activation", "foo"], "error: --activation foo: expected relu or leaky"),
+    ("housing", ["--patience", "1.5"], "error: --patience 1.5: expected an integer >= 0"),
+]
 
-@pytest.mark.parametrize(
-    ("pipeline", "flags", "line"),
-    [
-        ("fashion", ["--epochs", "0"], "error: --epochs 0: expected an integer >= 1"),
-        ("fashion", ["--batch_size", "-1"], "error: --batch_size -1: expected an integer >= 1"),
-        ("fashion", ["--dropout", "1.5"], "error: --dropout 1.5: expected a number >= 0 and < 1"),
-        (
-            "fashion",
-            ["--learning_rate", "nan"],
-            "error: --learning_rate nan: expected a number",
-        ),
-        (
-            "fashion",
-            ["--rotate", "3"],
-            "error: --rotate: there is no such flag; did you mean --rotation?",
-        ),
-        (
-            "fashion",
-            ["--validation_split", "1"],
-            "error: --validation_split 1: expected a number",
-        ),
-        (
-            "fashion",
-            ["--validation_split", "1e-9"],
-            "error: --validation_split 1e-09: of 60",
-        ),
-        ("dense_mnist", ["--activation", "foo"], "error: --activation foo: expected relu or leaky"),
-        ("dense_mnist", ["--patience", "-1"], "error: --patience -1: expected an integer >= 0"),
-        ("dense_mnist", ["--hidden_layers", "0"], "error: --hidden_layers 0: expected an integer"),
-        ("dense_mnist", ["--optimizer", "adamw"], "error: --optimizer adamw: expected adam or sgd"),
-        ("dense_mnist", ["--schedule", "step"], "error: --schedule step: expected constant or"),
-        (
-            "cnn",
-            ["--variant", "foo"],
-            "error: --variant foo: expected plain or dropout or",
-        ),
-        (
-            "cnn",
-            ["--conv_layers", "4"],
-            "error: --conv_layers 4: expected an integer >= 2 and",
-        ),
-        ("cnn", ["--weight_decay", "-1"], "error: --weight_decay -1: expected a number >= 0"),
-        ("cnn", ["--learning_rate", "-1"], "error: --learning_rate -1: expected a number >= 0"),
-        ("cnn", ["--device", "tpu"], "error: --device tpu: expected auto or cpu or cuda"),
-        ("cnn_suite", ["--variants", "plain,foo"], "error: --variants plain,foo: expected all, or"),
-        ("cnn_suite", ["--optimizers", ""], "error: --optimizers : expected all, or some of adam"),
-        (
-            "cnn_suite",
-            ["--concurrency", "0"],
-            "error: --concurrency 0: expected an integer >= 1",
-        ),
-        ("cnn_suite", ["--seeds", "0"], "error: --seeds 0: expected an integer >= 1 and <= 1000"),
-        (
-            "cnn_suite",
-            ["--seed", f"{2**32 - 1}", "--seeds", "2"],
-            "error: --seed 4294967296: expected",
-        ),
-        ("cnn_suite", ["--ray_address", "here"], "error: --ray_address here: expected local, auto"),
-        ("transfer", ["--backbone", "vgg19"], "error: --backbone vgg19: expected alexnet or vgg16"),
-        (
-            "transfer",
-            ["--backbone", "vgg16", "--image_size", "31"],
-            "error: --image_size 31: vgg16 needs at least 32 pixels",
-        ),
-        (
-            "transfer",
-            ["--train", "none"],
-            "error: --train none: expected head or last_block or all",
-        ),
-        (
-            "transfer",
-            ["--weights", "absent.pth"],
-            "error: --weights absent.pth: expected imagenet, none, or the path of a state dict",
-        ),
-        ("detector", ["--digits", "0"], "error: --digits 0: expected an integer >= 1 and <= 5"),
-        ("detector", ["--canvas_size", "39"], "error: --canvas_size 39: expected an integer >= 40"),
-        ("compare", ["--min_runs", "0"], "error: --min_runs 0: expected an integer >= 1"),
-        ("compare", ["--epochs", "2"], "error: --epochs: there is no such flag; --help lists them"),
-        ("housing", ["--hidden_units", "64,x"], "error: --hidden_units 64,x: expected at most 20"),
-        ("housing", ["--hidden_units", "64,0"], "error: --hidden_units 64,0: expected at most 20"),
-        ("housing", ["--hidden_units", ""], "error: --hidden_units : expected at most 20"),
-        ("housing", ["--activation", "foo"], "error: --activation foo: expected relu or leaky"),
-        ("housing", ["--patience", "1.5"], "error: --patience 1.5: expected an integer >= 0"),
-    ],
-)
-def test_bad_input_is_refused_before_anything_is_made(
-    pipeline: str, flags: list[str], line: str, tmp_path: Path
-) -> None:
-    result = start(f"pipelines.{pipeline}", *flags, folder=tmp_path)
+
+@pytest.fixture(scope="module")
+def refusals(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[tuple[Path, "subprocess.CompletedProcess[str]"]]:
+    """What each of BAD_INPUT left in its folder, and said; two at a time, as there are many."""
+    folders = [tmp_path_factory.mktemp("refused") for _ in BAD_INPUT]
+
+    def refused(folder: Path, case: tuple[str, list[str], str]) -> Any:
+        pipeline, flags, _ = case
+        return folder, start(f"pipelines.{pipeline}", *flags, folder=folder)
+
+    with ThreadPoolExecutor(2) as two:
+        return list(two.map(refused, folders, BAD_INPUT))
+
+
+@pytest.mark.parametrize("number", range(len(BAD_INPUT)), ids=lambda n: " ".join(BAD_INPUT[n][1]))
+def test_bad_input_is_refused_before_anything_is_made(number: int, refusals: Any) -> None:
+    folder, result = refusals[number]
+    _, _, line = BAD_INPUT[number]
     assert result.returncode == 2
     assert result.stderr.startswith(line)
     assert result.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())
 
 
 def test_weights_that_are_refused_make_no_run(tmp_path: Path) -> None:
