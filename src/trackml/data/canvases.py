@@ -45,7 +45,7 @@ class Objects:
         for first, last in pairwise(ends):
             yield self.at(slice(first, last))
 
-    def at(self, rows: "slice | NDArray[np.bool_] | NDArray[np.int64]") -> "Objects":
+    def at(self, rows: slice | NDArray[np.bool_]) -> "Objects":
         """Some of these objects."""
         return Objects(self.image[rows], self.boxes[rows], self.labels[rows], self.scores[rows])
 
