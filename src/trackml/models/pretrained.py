@@ -34,9 +34,9 @@ _IMAGENET: Mapping[Backbone, tuple[WeightsEnum, int, str]] = {
     ),
 }
 _PART = "features."  # of torchvision's networks: their convolutions
+_DROPPED = "classifier."  # their 1000-class head, for which another number of classes will do
 _NUMBERS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
 _WANTED = "a state dict is needed, as torch.save(model.state_dict(), PATH) writes it"
-_DROPPED = "classifier."  # their 1000-class head, for which another number of classes will do
 
 
 @dataclass(frozen=True)
