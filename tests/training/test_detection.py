@@ -15,7 +15,7 @@ from trackml.data.images import ImageData
 from trackml.evaluation.detection import mean_average_precision
 from trackml.fields import BatchSize, Epochs, LearningRate
 from trackml.history import History
-from trackml.models.faster_rcnn import detect, faster_rcnn, restore
+from trackml.models.faster_rcnn import faster_rcnn, predict, restore
 from trackml.params import TorchParams
 from trackml.seeding import seed_everything
 from trackml.training.detection import find_objects, fit_detector
@@ -104,8 +104,8 @@ def test_it_trains_in_bfloat16_and_what_is_kept_is_float32(data: DetectionData) 
 def test_what_is_restored_finds_the_same(data: DetectionData, learnt: tuple[Any, History]) -> None:
     network, _ = learnt
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    found = detect(network, data.test.images)
-    again = detect(restore(weights), data.test.images)
+    found = predict(network, data.test.images)
+    again = predict(restore(weights), data.test.images)
     assert len(found)
     pd.testing.assert_frame_equal(found, again, rtol=1e-4)
 
@@ -114,7 +114,7 @@ def test_what_is_restored_finds_the_same(data: DetectionData, learnt: tuple[Any,
 def test_images_of_any_size_get_a_table_of_the_same_columns(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     pixels = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
-    table = detect(faster_rcnn(10), pixels)
+    table = predict(faster_rcnn(10), pixels)
     assert {name: str(kind) for name, kind in table.dtypes.items()} == {
         "image": "int64",
         **dict.fromkeys(("x1", "y1", "x2", "y2"), "float32"),
@@ -130,7 +130,7 @@ def test_images_of_any_size_get_a_table_of_the_same_columns(shape: tuple[int, ..
 
 def test_objects_are_those_of_the_table(data: DetectionData, learnt: tuple[Any, History]) -> None:
     network, _ = learnt
-    table, objects = detect(network, data.test.images), find_objects(network, data.test)
+    table, objects = predict(network, data.test.images), find_objects(network, data.test)
     assert isinstance(objects, Objects)
     assert (objects.boxes == table[["x1", "y1", "x2", "y2"]].to_numpy()).all()
     assert (objects.scores == table["score"].to_numpy()).all()

@@ -1,7 +1,7 @@
 """Faster R-CNN (Ren et al., 2015) for small objects on grey images.
 
 A copy of this file travels with each registered detector, so that it loads where trackml is not
-installed: it imports nothing of trackml.
+installed: it imports nothing of trackml, and has the `restore` and `predict` of served/model.py.
 """
 
 from collections.abc import Mapping
@@ -121,7 +121,7 @@ def restore(weights: Mapping[str, NDArray[Any]]) -> GeneralizedRCNN:
     return network
 
 
-def detect(network: GeneralizedRCNN, images: NDArray[np.uint8]) -> pd.DataFrame:
+def predict(network: GeneralizedRCNN, images: NDArray[np.uint8]) -> pd.DataFrame:
     """What the network finds on images, uint8 (N, H, W), raw pixels. It ends in evaluation mode.
 
     Returns:

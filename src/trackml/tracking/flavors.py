@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -38,15 +38,16 @@ def log_model(
         source_run_id=run.info.run_id,
         params=run.data.params,
     )
+    options: dict[str, Any] = {}
     match framework, data:
         case "keras", _:
             save, packages = partial(mlflow.keras.save_model, model), ["tensorflow", "keras"]
-            options = {}
         case "torch", DetectionData():
             # Not exported: how much it finds, and so what it computes, depends on the images.
-            save, packages = partial(_save_detector, model), ["pandas", "torch", "torchvision"]
-            options = {"validate_serving_input": False}
-        case "torch", _:
+            weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+            save = partial(_save_code, "faster_rcnn", weights)
+            packages = ["pandas", "torch", "torchvision"]
+        case "torch", ImageData() | TableData():
             save, packages = partial(_save_torch, model, data.train.arrays[0]), ["torch"]
             options = {"validate_serving_input": False}  # that would load it again
     Model.log(
@@ -87,26 +88,31 @@ def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **opt
     mlflow_model.save(str(Path(path, MLMODEL_FILE_NAME)))
 
 
-def _save_detector(
-    network: Any,
+def _save_code(
+    architecture: str,
+    weights: Mapping[str, Array],
     path: str,
     mlflow_model: Model,
     signature: ModelSignature,
     pip_requirements: Sequence[str],
-    **_of_model_log: Any,
 ) -> None:
-    """Save the code that builds a network, without trackml, and the network's weights."""
+    """Save the code that builds a model, without trackml, and the arrays that it builds it from.
+
+    Args:
+        architecture: a module of trackml.models that imports nothing of trackml, and has
+            `restore(weights)` → model and `predict(model, inputs)` → answers.
+    """
     with TemporaryDirectory(prefix="trackml-") as folder, warnings.catch_warnings():
         # The signature needs no example to be right.
         warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
-        weights = Path(folder, "weights.npz")
-        np.savez(weights, **{name: w.cpu().numpy() for name, w in network.state_dict().items()})
+        archive = Path(folder, "weights.npz")
+        np.savez(archive, allow_pickle=False, **weights)
         mlflow.pyfunc.save_model(
             path,
-            python_model=str(_SOURCES / "tracking/served/detector.py"),
+            python_model=str(_SOURCES / "tracking/served/model.py"),
             artifacts={
-                "weights": str(weights),
-                "architecture": str(_SOURCES / "models/faster_rcnn.py"),
+                "weights": str(archive),
+                "architecture": str(_SOURCES / f"models/{architecture}.py"),
             },
             mlflow_model=mlflow_model,
             signature=signature,

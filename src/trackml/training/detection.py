@@ -11,7 +11,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from trackml.data.canvases import Canvases, DetectionData, Objects
 from trackml.evaluation.detection import mean_average_precision
 from trackml.history import EpochHook, History, Metric
-from trackml.models.faster_rcnn import detect
+from trackml.models import faster_rcnn
 from trackml.params import TorchParams
 from trackml.training.loop import Rate, run_epochs
 from trackml.training.schedules import Schedule, constant
@@ -43,7 +43,7 @@ def fit_detector(
 
 def find_objects(network: GeneralizedRCNN, canvases: Canvases) -> Objects:
     """What a network finds on canvases. It ends in evaluation mode."""
-    table = detect(network, canvases.images)
+    table = faster_rcnn.predict(network, canvases.images)
     return Objects(
         table["image"].to_numpy(),
         table[["x1", "y1", "x2", "y2"]].to_numpy(),

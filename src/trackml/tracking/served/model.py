@@ -1,4 +1,4 @@
-"""A registered detector: images in, a table of what is on them out."""
+"""A registered model that is code and arrays: raw input in, answers out."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
@@ -9,20 +9,19 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
 
-class Detector(PythonModel):
-    """uint8 (N, H, W), raw pixels → the table that `detect` of faster_rcnn.py returns."""
+class Served(PythonModel):
+    """Answers as `predict` of the model's architecture does: a file of trackml.models."""
 
     def load_context(self, context: Any) -> None:
-        """Build the network from the model's files."""
-        architecture = _module_in(context.artifacts["architecture"])
+        """Build the model from its files."""
+        self._architecture = _module_in(context.artifacts["architecture"])
         with np.load(context.artifacts["weights"], allow_pickle=False) as weights:
-            self._network = architecture.restore(weights)
-        self._detect = architecture.detect
+            self._model = self._architecture.restore(weights)
 
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:  # noqa: ARG002
         """Answer a request."""
         # Of names and type hints MLflow takes no others without a warning.
-        return self._detect(self._network, model_input)
+        return self._architecture.predict(self._model, model_input)
 
 
 def _module_in(path: str) -> ModuleType:
@@ -35,4 +34,4 @@ def _module_in(path: str) -> ModuleType:
     return module
 
 
-set_model(Detector())
+set_model(Served())
