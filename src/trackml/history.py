@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from trackml.errors import TrackmlError
 
 Metric = Literal["accuracy", "mae", "map"]
 EpochHook = Callable[[int, Mapping[str, float]], None]
-"""Called after each epoch with its number, from 1, and its metrics by the names of the contract."""
+"""Called after each epoch with its number, from 1, and its metrics by the names of the contract.
+
+Some pipelines score the untrained model too: their hooks are called with 0 and these scores first.
+"""
 
 CONVERGED_WITHIN = 0.001
 
@@ -27,12 +30,17 @@ class History:
     Each row has train_loss, val_loss, val_METRIC, of most models train_METRIC, and of some more
     scores, all means over samples; learning_rate, as asked for at that epoch's first step;
     epoch_seconds, validation included; and samples_per_second of the training alone.
+
+    `initial` has the scores before training, if they were taken; `stopped` says why training ended
+    before its last epoch, if it did.
     """
 
     metric: Metric
     precision: str
     device: str = "cpu"
     rows: tuple[Mapping[str, float], ...] = ()
+    initial: Mapping[str, float] = field(default_factory=dict)
+    stopped: str = ""
 
     def extended(self, row: Mapping[str, float]) -> "History":
         """This history and one more epoch.
@@ -76,6 +84,15 @@ class History:
         if self.metric == "accuracy":
             summary["convergence_epoch"] = self._convergence_epoch
         return summary
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a file: best_epoch, epochs, and what else is known of `initial` and `stopped`."""
+        known = {"initial": dict(self.initial), "stopped": self.stopped}
+        return {
+            "best_epoch": self.best_epoch,
+            **{name: value for name, value in known.items() if value},
+            "epochs": [dict(row) for row in self.rows],
+        }
 
     @property
     def _convergence_epoch(self) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trackml.history import History, Metric, NonFiniteLoss
 from trackml.params import TrainingParams
-from trackml.training.loop import Rate, run_epochs
+from trackml.training.loop import Rate, by_split, run_epochs
 from trackml.training.schedules import cosine
 
 
@@ -138,3 +138,31 @@ def test_a_weight_that_leaves_the_numbers_stops_it_whatever_the_loss(weight: flo
     with pytest.raises(NonFiniteLoss, match="weights are nan, or overflow, in epoch 2"):
         run(Scripted([3, 2, 1], spoil=weight), hooks=[lambda epoch, row: seen.append(epoch)])
     assert seen == [1]
+
+
+def test_scores_before_training_are_epoch_0_and_no_candidate() -> None:
+    seen: list[int] = []
+    initial = by_split({"loss": 0.0, "mae": 0.0}, {"loss": 0.0, "mae": 0.0})
+    learner = Scripted([2.0, 1.0])
+    history = run(learner, initial=initial, hooks=[None, lambda epoch, _row: seen.append(epoch)])
+    assert seen == [0, 1, 2]
+    assert history.initial == initial
+    assert (history.best_epoch, learner.weight) == (2, 2.0)
+
+
+def test_without_them_the_hooks_begin_with_epoch_1() -> None:
+    seen: list[int] = []
+    history = run(Scripted([2.0, 1.0]), hooks=[lambda epoch, _row: seen.append(epoch)])
+    assert (seen, history.initial) == ([1, 2], {})
+
+
+@pytest.mark.parametrize(("target", "epochs"), [(0.51, 1), (0.5, 3), (0.0, 3)])
+def test_a_training_loss_below_its_target_ends_training(target: float, epochs: int) -> None:
+    history = run(Scripted([3.0, 2.0, 1.0]), target_loss=target)  # its loss is 0.5
+    assert len(history.rows) == epochs
+    assert ("0.5000 is below 0.51 (--target_loss)" in history.stopped) is (epochs == 1)
+
+
+def test_a_history_says_why_it_ended_early() -> None:
+    assert run(Scripted([1.0, 2.0, 3.0, 4.0]), patience=2).stopped.startswith("none better since")
+    assert run(Scripted([1.0, 2.0, 3.0]), patience=2).stopped == ""  # it was the last one

@@ -29,7 +29,9 @@ def progress(params: TrainingParams) -> Iterator[EpochHook]:
                 and name.count("_") == 1  # not parts of a loss
             ]
             number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
-            return "  ".join([number, *scores, f"{metrics['epoch_seconds']:.1f} s"])
+            seconds = metrics.get("epoch_seconds")  # not of an untrained model
+            time = [] if seconds is None else [f"{seconds:.1f} s"]
+            return "  ".join([number, *scores, *time])
 
         yield lambda epoch, metrics: show(line(epoch, metrics), epoch, epochs)
 
@@ -39,16 +41,14 @@ def show_result(result: "Result", params: TrainingParams) -> None:
     from trackml.tracking.store import ui_command
 
     console = wide_console()
-    done = len(result.history.rows)
-    if done < params.epochs:
-        console.print(
-            f"stopped after epoch {done} of {params.epochs}: none better since epoch "
-            f"{result.history.best_epoch} (--patience)"
-        )
+    history = result.history
+    if history.stopped:
+        done = f"epoch {len(history.rows)} of {params.epochs}"
+        console.print(f"stopped after {done}: {history.stopped}")
     title = f"{result.task}: {result.architecture}"
     table = Table("result", "value", title=title, title_justify="left")
     table.columns[1].justify = "right"
-    for name, value in (result.history.summary | dict(result.report.metrics)).items():
+    for name, value in (history.summary | dict(result.report.metrics)).items():
         if "_class_" not in name:
             table.add_row(name, f"{value:g}" if name.endswith("_epoch") else f"{value:.4f}")
     console.print(table)

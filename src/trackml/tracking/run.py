@@ -83,8 +83,7 @@ class Run(Record):
         self.log_metrics(history.summary)
         self.client.set_tag(self.run_id, "trackml.precision", history.precision)
         self.client.set_tag(self.run_id, "trackml.device", history.device)
-        rows = {"best_epoch": history.best_epoch, "epochs": [dict(row) for row in history.rows]}
-        self.client.log_dict(self.run_id, rows, "history.json")
+        self.client.log_dict(self.run_id, history.as_dict(), "history.json")
         logged_run = self.client.get_run(self.run_id)
         model_id = log_model(self.client, logged_run, model, self.framework, self.data)
         self.log_report(report, model_id)

@@ -1,6 +1,7 @@
 """The epoch loop of all frameworks: schedule, validation, best weights, early stop, hooks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
@@ -62,20 +63,28 @@ def run_epochs(
     params: TrainingParams,
     *,
     schedule: Schedule = constant,
+    initial: Mapping[str, float] | None = None,
     patience: int = 0,
+    target_loss: float = 0.0,
     hooks: Sequence[EpochHook | None] = (),
 ) -> History:
     """Train for `params.epochs`, and leave in the learner the weights of its best epoch.
 
     Args:
         schedule: what `params.learning_rate` is multiplied by.
+        initial: scores before training, as `by_split` names them, which the hooks get as epoch 0.
         patience: stop after that many epochs without a better one; 0 never stops early.
+        target_loss: stop after an epoch whose training loss is below it.
         hooks: called after each epoch; None is skipped.
 
     Raises:
         NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
     """
-    history = History(learner.metric, learner.precision, learner.device)
+    history = History(learner.metric, learner.precision, learner.device, initial=initial or {})
+    called = [hook for hook in hooks if hook]
+    if initial:
+        for hook in called:
+            hook(0, initial)
     best_weights: list[Array] = []
     for epoch in range(1, params.epochs + 1):
         started = perf_counter()
@@ -84,12 +93,7 @@ def run_epochs(
         train = learner.train_epoch(rate, np.random.default_rng((params.seed, epoch)))
         trained = perf_counter()
         val = learner.validate()
-        row = {
-            f"{split}_{name}": scores[name]
-            for name in dict.fromkeys((*train, *val))
-            for split, scores in (("train", train), ("val", val))
-            if name in scores
-        } | {
+        row = by_split(train, val) | {
             "learning_rate": rate(0.0),
             "epoch_seconds": perf_counter() - started,
             "samples_per_second": learner.samples / (trained - started),
@@ -104,12 +108,34 @@ def run_epochs(
             )
         if history.best_epoch == epoch:
             best_weights = weights
-        for hook in filter(None, hooks):
+        for hook in called:
             hook(epoch, row)
-        if patience and epoch - history.best_epoch >= patience:
+        reason = _reason_to_stop(history, patience, target_loss)
+        if reason and epoch < params.epochs:
+            history = replace(history, stopped=reason)
             break
     learner.set_weights(best_weights)
     return history
+
+
+def by_split(train: Mapping[str, float], val: Mapping[str, float]) -> dict[str, float]:
+    """Scores under the names of the contract: train_loss, val_loss, train_accuracy, ..."""
+    return {
+        f"{split}_{name}": scores[name]
+        for name in dict.fromkeys((*train, *val))
+        for split, scores in (("train", train), ("val", val))
+        if name in scores
+    }
+
+
+def _reason_to_stop(history: History, patience: int, target_loss: float) -> str:
+    """Why training is to end after the last epoch; "" if it is not."""
+    loss = history.rows[-1]["train_loss"]
+    if loss < target_loss:
+        return f"its training loss of {loss:.4f} is below {target_loss:g} (--target_loss)"
+    if patience and len(history.rows) - history.best_epoch >= patience:
+        return f"none better since epoch {history.best_epoch} (--patience)"
+    return ""
 
 
 def _rate(params: TrainingParams, schedule: Schedule, history: History, epoch_done: float) -> float:

@@ -40,25 +40,41 @@ def gallery(
         images: (N, height, width), 0 black to 255 white.
         marks: of each image, or none of any.
     """
-    height, width = images.shape[1:]
+    width = images.shape[2]
     gap = max(2, width // 8)
     pixels_per_inch = (width + gap) / cell_inches
     lines = max((text.count("\n") + 1 for text in titles), default=1)
     above = round((0.06 + 0.16 * lines) * pixels_per_inch)  # room for a title
-    rows = max(1, -(-len(images) // columns))
-    mosaic = np.full((rows * (height + above), columns * (width + gap)), 255.0)  # white
-    figure, axes = canvas(columns * cell_inches, len(mosaic) / pixels_per_inch + 0.4)
-    for number, (image, text) in enumerate(zip(images, titles, strict=True)):
-        top, left = number // columns * (height + above) + above, number % columns * (width + gap)
-        mosaic[top : top + height, left : left + width] = image
+    together, places = mosaic(images, columns, gap, above, background=255)  # white
+    figure, axes = canvas(columns * cell_inches, len(together) / pixels_per_inch + 0.4)
+    for number, ((left, top), text) in enumerate(zip(places, titles, strict=True)):
         middle, above_it = left + width / 2, top - 0.05 * pixels_per_inch
         axes.text(middle, above_it, text, ha="center", va="bottom", fontsize=8)
         for mark in marks[number] if marks else ():
             _draw(axes, mark, left - 0.5, top - 0.5)  # the middle of a pixel is a whole number
-    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.imshow(together, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
     figure.suptitle(title)
     return figure
+
+
+def mosaic(
+    images: NDArray[Any], columns: int, gap: int, above: int, background: float
+) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
+    """Images (N, height, width) in rows as one image, and the left and top pixel of each.
+
+    Args:
+        gap, above: pixels of background to the right of each, and above it.
+    """
+    height, width = images.shape[1:]
+    rows = max(1, -(-len(images) // columns))
+    together = np.full((rows * (height + above), columns * (width + gap)), background, np.float64)
+    places = []
+    for number, image in enumerate(images):
+        left, top = number % columns * (width + gap), number // columns * (height + above) + above
+        together[top : top + height, left : left + width] = image
+        places.append((left, top))
+    return together, places
 
 
 def _draw(axes: Axes, mark: Mark, left: float, top: float) -> None:

@@ -32,6 +32,9 @@ def learning_curves(history: History) -> Figure:
             linestyle="none",
             label=f"best epoch {history.best_epoch}: val {best:.4f}",
         )
+        if history.initial:  # as a curve's first point it would flatten all that follows
+            untrained = history.initial[f"val_{quantity}"]
+            axes.plot([], [], linestyle="none", label=f"before training: val {untrained:.4f}")
         axes.set(title=quantity, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
         axes.grid(alpha=0.25)
