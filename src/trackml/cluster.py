@@ -9,6 +9,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,16 @@ from typing import Any, Literal
 
 import grpc
 
-from trackml.errors import Terminated, TrackmlError, UsageError, one_line
+from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.fields import DeviceName
-from trackml.signals import kept_handlers
+from trackml.signals import deferred_signals
 
 ANSWER_SECONDS = 5.0  # for a cluster to say anything
 _OBJECTS_BYTES = 100_000_000  # Ray's store of objects: trials get a few kilobytes
 _SETTINGS = {
     "RAY_ENABLE_AUTO_CONNECT": "0",  # a call after the end would start another cluster
     "RAY_USAGE_STATS_ENABLED": "0",  # it would report to its makers
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # SIGTERM is a request, no crash
     "RAY_worker_niceness": "0",  # trials are what the machine is there for
     "RAY_AIR_NEW_OUTPUT": "0",  # a panel on stdout, whatever the verbosity
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean in a trial what they mean here
@@ -93,10 +95,13 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
     with ExitStack() as afterwards:
         if address == "local":
             afterwards.enter_context(_token_of_its_own())
+        # Ray's processes end with the thread that starts them, so it lives as long as they.
+        starter = afterwards.enter_context(ThreadPoolExecutor(1))
         afterwards.callback(ray.shutdown)
-        with kept_handlers():
-            _connect(address, options)
-        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        # In the main thread Ray would take SIGTERM over. A request to stop waits until Ray is
+        # there: in the midst of its start it would crash, or hang.
+        with deferred_signals():
+            nodes = starter.submit(_connect, address, options).result()
         alive = [node for node in nodes if node["Alive"]]
         yield Resources(
             cpus=tuple(int(node["Resources"].get("CPU", 0)) for node in alive),
@@ -105,13 +110,14 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
         )
 
 
-def _connect(address: str, options: Mapping[str, Any]) -> None:
+def _connect(address: str, options: Mapping[str, Any]) -> list[Any]:
+    """The nodes of the cluster that this process is connected to now."""
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise TrackmlError(f"--ray_address {address}: {one_line(error)}") from None
-    except SystemExit:
-        raise Terminated from None  # so Ray answers SIGTERM while it starts
+    nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
 
 
 @contextmanager

@@ -46,18 +46,6 @@ def deferred_signals() -> Iterator[None]:
 
 
 @contextmanager
-def kept_handlers() -> Iterator[None]:
-    """Whatever the block does to the handlers of these signals: afterwards they are as before."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-@contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread gets signals, and only it may set handlers
