@@ -10,8 +10,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
 	mlflow run . -e $(ENTRY) --env-manager local $(ARGS)
 
-test: lint  ## ARGS="-k registry" chooses tests
-	python -m pytest $(ARGS)
+test: lint  ## in two processes, of a thread each; ARGS="-k registry -n 0" chooses tests
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 python -m pytest $(ARGS)
 
 lint: .venv/ready
 	ruff check .
@@ -27,6 +27,7 @@ benchmarks: .venv/ready  ## about half an hour; let nothing else run meanwhile
 	PYTHONPATH=src python -m benchmarks.housing
 	PYTHONPATH=src python -m benchmarks.cnn
 	PYTHONPATH=src python -m benchmarks.cnn_suite
+	PYTHONPATH=src python -m benchmarks.scratch_mnist
 
 ui: .venv/ready
 	mlflow ui --backend-store-uri sqlite:///mlflow.db

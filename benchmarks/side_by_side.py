@@ -81,7 +81,7 @@ def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[st
 
 def machine() -> str:
     """The processor, the versions and the date of a measurement."""
-    names = ("tensorflow", "keras", "torch", "ray", "mlflow")
+    names = ("numpy", "tensorflow", "keras", "torch", "ray", "mlflow")
     packages = ", ".join(f"{name} {version(name)}" for name in names)
     return ", ".join(
         [

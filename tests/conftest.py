@@ -1,11 +1,12 @@
 """Shared by all tests: a store of their own, small data, and pipelines as a user starts them."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock, Timeout
 
 from tests.pipelines.expected import EXPECTED
 from trackml.data import ImageData
@@ -52,6 +54,19 @@ def user_environment() -> dict[str, str]:
         "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
         "PATH": f"{scripts}:{os.environ['PATH']}",
     }
+
+
+# For the begin of a program: as if packages, joined by commas in an argument, were not installed.
+# Not None in sys.modules: SciPy takes what is there for a module.
+ABSENT = """
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    names = set(sys.argv.pop(1).split(","))
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
 
 
 def read(folder: Path) -> "MlflowClient":
@@ -105,20 +120,27 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Short runs on real data, started as a user does: two at a time, on a core each.
+    """Short runs on real data, started as a user does.
 
-    The longest first, and `fashion` long before `fashion_aug`, which compares itself with it.
+    The processes that tests run in share them, and the work: each takes what no other has taken.
+    The longest first; `fashion` long before `fashion_aug`, which compares itself with it.
     """
-    folder = tmp_path_factory.mktemp("finished")
-    one_core = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
-    names = list(dict.fromkeys(["detector", "fashion", "transfer", *EXPECTED]))
-    with ThreadPoolExecutor(2) as two:
-        results = two.map(
-            lambda name: start(*EXPECTED[name].command, folder=folder, **one_core), names
-        )
-        said = dict(zip(names, results, strict=True))
-    for result in said.values():
-        assert result.returncode == 0, result.stderr
+    base = tmp_path_factory.getbasetemp()
+    together = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, notes = together / "finished", together / "said"
+    for path in (folder, notes):
+        path.mkdir(exist_ok=True)
+    names = list(dict.fromkeys(["detector", "fashion", "transfer", *reversed(EXPECTED)]))
+    for seconds in (0, -1):  # take what is free, then wait for what others have taken
+        for name in names:
+            with suppress(Timeout), FileLock(notes / f"{name}.lock", timeout=seconds):
+                if not (notes / name).exists():
+                    result = start(*EXPECTED[name].command, folder=folder)
+                    (notes / name).write_text(json.dumps(vars(result)))
+    said: dict[str, subprocess.CompletedProcess[str]] = {}
+    for name in names:
+        said[name] = subprocess.CompletedProcess(**json.loads((notes / name).read_text()))
+        assert said[name].returncode == 0, said[name].stderr
     return Finished(folder, said)
 
 

@@ -77,7 +77,8 @@ def test_a_result_that_is_not_registered_says_so(capsys: pytest.CaptureFixture[s
 
 
 def test_an_early_stop_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    epochs.show_result(RESULT, asked(9))
+    stopped = replace(RESULT.history, stopped="none better since epoch 1 (--patience)")
+    epochs.show_result(replace(RESULT, history=stopped), asked(9))
     said = "stopped after epoch 2 of 9: none better since epoch 1 (--patience)"
     assert said in capsys.readouterr().out
 

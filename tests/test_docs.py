@@ -72,6 +72,16 @@ def test_readmes_lines_load_a_model_in_other_code(finished: Finished) -> None:
     assert re.search(r"image +x1 +y1 +x2 +y2 +label +score\n0 +0 ", said[2])
 
 
+def test_the_derivative_of_backpropagation_is_what_the_page_says(tmp_path: Path) -> None:
+    (example,) = blocks("docs/backpropagation.md", "python")
+    (tmp_path / "example.py").write_text(example)
+    result = start("example", folder=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT / 'src'}")
+    assert result.returncode == 0, result.stderr
+    ours, theirs = map(float, result.stdout.split())
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    assert ours != 0
+
+
 def test_readme_lists_every_entry_point_with_its_parameters_and_defaults() -> None:
     readme = (ROOT / "README.md").read_text()
     for name, entry in entry_points().items():

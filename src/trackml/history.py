@@ -9,9 +9,8 @@ from trackml.errors import TrackmlError
 
 Metric = Literal["accuracy", "mae", "map"]
 EpochHook = Callable[[int, Mapping[str, float]], None]
-"""Called after each epoch with its number, from 1, and its metrics by the names of the contract.
-
-Some pipelines score the untrained model too: their hooks are called with 0 and these scores first.
+"""Called after each epoch with its number, from 1, and its metrics by the names of the contract;
+before them with 0 and the untrained model's scores, by pipelines that take those.
 """
 
 CONVERGED_WITHIN = 0.001

@@ -1,5 +1,6 @@
 """What each entry point is to leave in MLflow: the names of the contract, and some sizes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -38,6 +39,7 @@ class Expected:
     more_metrics: frozenset[str] = frozenset()
     more_params: frozenset[str] = frozenset()
     trains_metric: bool = True  # whether the metric is known of training, epoch by epoch
+    scores_untrained: bool = False  # as epoch 0
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -91,7 +93,13 @@ def _artifacts(figures: list[str], reports: list[str]) -> frozenset[str]:
 
 
 def _classifier(
-    pipeline: str, task: str, architecture: str, parameters: int, *flags: str, **more: Any
+    pipeline: str,
+    task: str,
+    architecture: str,
+    parameters: int,
+    *flags: str,
+    more_artifacts: Sequence[str] = (),
+    **more: Any,
 ) -> Expected:
     return Expected(
         pipeline,
@@ -109,7 +117,8 @@ def _classifier(
         artifacts=_artifacts(
             ["confusion_matrix", "per_class_f1", "mistakes", "samples"],
             ["classification_report.txt", "classification_report.json", "confusion_matrix.json"],
-        ),
+        )
+        | set(more_artifacts),
         flags=flags,
         **more,
     )
@@ -146,6 +155,25 @@ EXPECTED = {
         framework="torch",
         aliases=("cnn-plain",),
         lines="|.*`dot` is not installed.*\n",
+    ),
+    "scratch_mnist": _classifier(
+        "scratch_mnist",
+        "mnist",
+        "scratch-softmax",
+        785 * 10,
+        framework="numpy",
+        more_artifacts=["figures/weights.png"],
+        scores_untrained=True,
+    ),
+    "scratch_mlp": _classifier(
+        "scratch_mnist",
+        "mnist",
+        "scratch-mlp",
+        785 * 128 + 129 * 10,
+        *("--model", "mlp"),
+        framework="numpy",
+        more_artifacts=["figures/weights.png"],
+        scores_untrained=True,
     ),
     "transfer": _classifier(
         "transfer",

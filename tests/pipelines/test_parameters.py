@@ -14,6 +14,10 @@ from trackml.tracking.run import Result
 pytestmark = pytest.mark.usefixtures("client")  # a store of each test's own
 
 QUICK = [name for name in EXPECTED if name not in ("transfer", "detector")]  # see tests/training
+TURNED: dict[str, dict[str, Any]] = {
+    "fashion_aug": {"augment": True},
+    "scratch_mlp": {"model": "mlp"},
+}
 BRIEF = {"limit": 1000, "epochs": 2, "validation_split": 0.02, "register": False}
 
 
@@ -29,9 +33,8 @@ def rows(pipeline: str, **values: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
-    augment = {"augment": True} if name == "fashion_aug" else {}
-    pipeline = EXPECTED[name].pipeline
-    first, again, other = (trained(pipeline, seed=seed, **augment) for seed in (3, 3, 4))
+    pipeline, turned = EXPECTED[name].pipeline, TURNED.get(name, {})
+    first, again, other = (trained(pipeline, seed=seed, **turned) for seed in (3, 3, 4))
     assert without_times(first.history) == without_times(again.history)
     assert first.report.metrics == again.report.metrics
     assert without_times(first.history) != without_times(other.history)
@@ -69,6 +72,16 @@ def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
             },
         ),
         (
+            "scratch_mnist",
+            {
+                "batch_size": 64,
+                "learning_rate": 0.01,
+                "model": "mlp",
+                "momentum": 0.9,
+                "weight_decay": 0.01,
+            },
+        ),
+        (
             "housing",
             {
                 "batch_size": 64,
@@ -84,9 +97,10 @@ def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
 def test_a_parameter_that_is_turned_changes_the_training(
     pipeline: str, turned: dict[str, Any]
 ) -> None:
-    usual = rows(pipeline, precision="float32")
+    exact = {"precision": "float32"} if "precision" in EXPECTED[pipeline].params.flags() else {}
+    usual = rows(pipeline, **exact)
     for field, value in turned.items():
-        assert rows(pipeline, **{"precision": "float32", field: value}) != usual, field
+        assert rows(pipeline, **(exact | {field: value})) != usual, field
 
 
 @pytest.mark.parametrize(
@@ -114,7 +128,7 @@ def test_all_optimizers_and_activations_learn(
     assert (logged["optimizer"], logged["activation"]) == (optimizer, activation)
 
 
-@pytest.mark.parametrize("pipeline", ["dense_mnist", "housing"])
+@pytest.mark.parametrize("pipeline", ["dense_mnist", "housing", "scratch_mnist"])
 def test_patience_ends_a_run_that_gets_no_better(pipeline: str) -> None:
     result = trained(pipeline, patience=2, learning_rate=1e-12, epochs=9)
     assert len(result.history.rows) < 9

@@ -8,10 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -92,6 +90,9 @@ BAD_INPUT = [
     ),
     ("detector", ["--digits", "0"], "error: --digits 0: expected an integer >= 1 and <= 5"),
     ("detector", ["--canvas_size", "39"], "error: --canvas_size 39: expected an integer >= 40"),
+    ("scratch_mnist", ["--model", "cnn"], "error: --model cnn: expected softmax or mlp"),
+    ("scratch_mnist", ["--momentum", "1"], "error: --momentum 1: expected a number >= 0 and < 1"),
+    ("scratch_mnist", ["--target_loss", "-1"], "error: --target_loss -1: expected a number >= 0"),
     ("compare", ["--min_runs", "0"], "error: --min_runs 0: expected an integer >= 1"),
     ("compare", ["--epochs", "2"], "error: --epochs: there is no such flag; --help lists them"),
     ("housing", ["--hidden_units", "64,x"], "error: --hidden_units 64,x: expected at most 20"),
@@ -102,29 +103,17 @@ BAD_INPUT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def refusals(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> list[tuple[Path, "subprocess.CompletedProcess[str]"]]:
-    """What each of BAD_INPUT left in its folder, and said; two at a time, as there are many."""
-    folders = [tmp_path_factory.mktemp("refused") for _ in BAD_INPUT]
-
-    def refused(folder: Path, case: tuple[str, list[str], str]) -> Any:
-        pipeline, flags, _ = case
-        return folder, start(f"pipelines.{pipeline}", *flags, folder=folder)
-
-    with ThreadPoolExecutor(2) as two:
-        return list(two.map(refused, folders, BAD_INPUT))
-
-
-@pytest.mark.parametrize("number", range(len(BAD_INPUT)), ids=lambda n: " ".join(BAD_INPUT[n][1]))
-def test_bad_input_is_refused_before_anything_is_made(number: int, refusals: Any) -> None:
-    folder, result = refusals[number]
-    _, _, line = BAD_INPUT[number]
+@pytest.mark.parametrize(
+    ("pipeline", "flags", "line"), BAD_INPUT, ids=[" ".join(flags) for _, flags, _ in BAD_INPUT]
+)
+def test_bad_input_is_refused_before_anything_is_made(
+    pipeline: str, flags: list[str], line: str, tmp_path: Path
+) -> None:
+    result = start(f"pipelines.{pipeline}", *flags, folder=tmp_path)
     assert result.returncode == 2
     assert result.stderr.startswith(line)
     assert result.stderr.count("\n") == 1
-    assert not list(folder.iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_are_refused_make_no_run(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_without_them_the_hooks_begin_with_epoch_1() -> None:
 def test_a_training_loss_below_its_target_ends_training(target: float, epochs: int) -> None:
     history = run(Scripted([3.0, 2.0, 1.0]), target_loss=target)  # its loss is 0.5
     assert len(history.rows) == epochs
-    assert ("0.5000 is below 0.51 (--target_loss)" in history.stopped) is (epochs == 1)
+    assert ("0.5 is below 0.51 (--target_loss)" in history.stopped) is (epochs == 1)
 
 
 def test_a_history_says_why_it_ended_early() -> None:

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from trackml.data import ImageData, TableData
 from trackml.data.canvases import DetectionData
+from trackml.models import mlp
 
 Array = NDArray[Any]
 Data = ImageData | TableData | DetectionData
-Framework = Literal["keras", "torch"]
+Framework = Literal["keras", "torch", "numpy"]
 _SOURCES = Path(__file__).parents[1]
 
 
@@ -50,6 +51,8 @@ def log_model(
         case "torch", ImageData() | TableData():
             save, packages = partial(_save_torch, model, data.train.arrays[0]), ["torch"]
             options = {"validate_serving_input": False}  # that would load it again
+        case "numpy", _:
+            save, packages = partial(_save_code, "mlp", mlp.arrays(model)), []
     Model.log(
         artifact_path=None,
         flavor=SimpleNamespace(save_model=save),  # all that MLflow asks of a flavor
@@ -105,8 +108,8 @@ def _save_code(
     with TemporaryDirectory(prefix="trackml-") as folder, warnings.catch_warnings():
         # The signature needs no example to be right.
         warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
-        archive = Path(folder, "weights.npz")
-        np.savez(archive, allow_pickle=False, **weights)
+        archive, named = Path(folder, "weights.npz"), dict[str, Any](weights)
+        np.savez(archive, **named)
         mlflow.pyfunc.save_model(
             path,
             python_model=str(_SOURCES / "tracking/served/model.py"),

@@ -74,8 +74,8 @@ def run_epochs(
         schedule: what `params.learning_rate` is multiplied by.
         initial: scores before training, as `by_split` names them, which the hooks get as epoch 0.
         patience: stop after that many epochs without a better one; 0 never stops early.
-        target_loss: stop after an epoch whose training loss is below it.
-        hooks: called after each epoch; None is skipped.
+        target_loss: stop after an epoch whose training loss is below it; 0 never does.
+        hooks: as EpochHook says; None is skipped.
 
     Raises:
         NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
@@ -132,7 +132,7 @@ def _reason_to_stop(history: History, patience: int, target_loss: float) -> str:
     """Why training is to end after the last epoch; "" if it is not."""
     loss = history.rows[-1]["train_loss"]
     if loss < target_loss:
-        return f"its training loss of {loss:.4f} is below {target_loss:g} (--target_loss)"
+        return f"its training loss of {loss:g} is below {target_loss:g} (--target_loss)"
     if patience and len(history.rows) - history.best_epoch >= patience:
         return f"none better since epoch {history.best_epoch} (--patience)"
     return ""

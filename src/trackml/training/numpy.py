@@ -1,0 +1,117 @@
+"""Training dense networks in NumPy: epochs of stochastic gradient descent over arrays."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from trackml.data import ImageData, ImageSplit
+from trackml.history import EpochHook, History
+from trackml.models import mlp
+from trackml.models.mlp import Network
+from trackml.params import TrainingParams
+from trackml.training.backpropagation import Gradients, backpropagate, cross_entropy
+from trackml.training.loop import Rate, by_split, run_epochs
+from trackml.training.objectives import CLASSIFICATION, Array
+
+
+class SGD:
+    """Stochastic gradient descent with momentum, in the form of Sutskever et al. (2013) and torch.
+
+    v becomes momentum * v + dw, and w becomes w - rate * v, for each array w of weights.
+    """
+
+    def __init__(self, network: Network, momentum: float = 0.0) -> None:
+        self._momentum = momentum
+        self._weights = list(mlp.arrays(network).values())
+        self._velocities = [np.zeros_like(w) for w in self._weights]
+
+    def step(self, gradients: Gradients, rate: float) -> None:
+        """Change the network's weights in place."""
+        each = mlp.arrays(gradients).values()
+        for w, v, dw in zip(self._weights, self._velocities, each, strict=True):
+            v[...] = self._momentum * v + dw
+            w[...] -= rate * v
+
+
+def fit(
+    network: Network,
+    data: ImageData,
+    params: TrainingParams,
+    *,
+    optimizer: SGD,
+    weight_decay: float = 0.0,
+    patience: int = 0,
+    target_loss: float = 0.0,
+    hooks: Sequence[EpochHook | None] = (),
+) -> History:
+    """Train a network, and leave in it the weights of its best epoch.
+
+    The history begins with the scores of the untrained network, as epoch 0.
+
+    Args:
+        optimizer: of this network; its rate is that of `params`.
+        weight_decay: as in `backpropagate`.
+        patience, target_loss, hooks: as in `run_epochs`.
+
+    Raises:
+        NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
+    """
+    learner = _Learner(network, data, params.batch_size, optimizer, weight_decay)
+    return run_epochs(
+        learner,
+        params,
+        initial=by_split(learner.score(data.train), learner.validate()),
+        patience=patience,
+        target_loss=target_loss,
+        hooks=hooks,
+    )
+
+
+class _Learner:
+    metric, precision, device = CLASSIFICATION.metric, "float32", "cpu"
+
+    def __init__(
+        self,
+        network: Network,
+        data: ImageData,
+        batch_size: int,
+        optimizer: SGD,
+        weight_decay: float,
+    ) -> None:
+        self._network, self._optimizer = network, optimizer
+        self._batch_size, self._weight_decay = batch_size, weight_decay
+        self._x, self._target = mlp.scaled(data.train.images), data.train.labels
+        self._validation = data.validation
+        self.samples = len(self._target)
+
+    def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
+        order = random.permutation(self.samples)
+        scores = np.empty((self.samples, len(self._network[-1].b)), np.float32)
+        # What overflows is told from the loss, once for all.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for first in range(0, self.samples, self._batch_size):
+                rows = order[first : first + self._batch_size]
+                scores[first : first + self._batch_size], gradients = backpropagate(
+                    self._network, self._x[rows], self._target[rows], self._weight_decay
+                )
+                self._optimizer.step(gradients, rate(first / self.samples))
+            target = self._target[order]
+            return {
+                "loss": float(cross_entropy(scores, target).mean(dtype=np.float64)),
+                "accuracy": float((scores.argmax(axis=1) == target).mean()),
+            }
+
+    def validate(self) -> Mapping[str, float]:
+        return self.score(self._validation)
+
+    def score(self, split: ImageSplit) -> Mapping[str, float]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            probabilities = mlp.predict(self._network, split.images)
+        return CLASSIFICATION.score(probabilities, split.labels)
+
+    def get_weights(self) -> list[Array]:
+        return [w.copy() for w in mlp.arrays(self._network).values()]
+
+    def set_weights(self, weights: list[Array]) -> None:
+        for w, value in zip(mlp.arrays(self._network).values(), weights, strict=True):
+            w[:] = value
