@@ -39,6 +39,13 @@ def test_any_number_of_images_is_answered() -> None:
     assert mlp.predict(network, images[:0]).shape == (0, 6)
 
 
+def test_weights_that_overflow_answer_nan_and_no_warning() -> None:
+    network = dense_network(20, (7,), classes=6, random=random())
+    for layer in network:
+        layer.W[...] *= 1e30
+    assert np.isnan(mlp.predict(network, pixels(5))).all()
+
+
 def test_what_is_saved_restores_the_network() -> None:
     network = dense_network(20, [3] * 11, classes=6, random=random())
     restored = mlp.restore(dict(reversed(mlp.arrays(network).items())))

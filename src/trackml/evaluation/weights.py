@@ -34,6 +34,6 @@ def draw_weights(
         outgoing = np.abs(after[1]).max(axis=0)  # (units,)
         rows = np.argsort(-outgoing, kind="stable")[:SHOWN]
         names = [f"unit {row}" for row in rows]
-        title = f"Rows of the first W: the {len(rows)} units with the largest outgoing weights"
+        title = "Rows of the first W, of the hidden units with the largest outgoing weights"
     first, last = (weights[0][rows].reshape(-1, *shape) for weights in (before, after))
     return Report(figures={"figures/weights.png": before_and_after(first, last, names, title)})

@@ -63,8 +63,10 @@ def predict(network: Network, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     p = np.empty((len(images), len(network[-1].b)), np.float32)
     for first in range(0, len(images), BATCH):
         rows = slice(first, first + BATCH)
-        _, z = forward(network, scaled(images[rows]))
-        p[rows] = softmax(z)
+        # What overflows answers nan, and needs no warning.
+        with np.errstate(over="ignore", invalid="ignore"):
+            _, z = forward(network, scaled(images[rows]))
+            p[rows] = softmax(z)
     return p
 
 

@@ -105,9 +105,7 @@ class _Learner:
         return self.score(self._validation)
 
     def score(self, split: ImageSplit) -> Mapping[str, float]:
-        with np.errstate(over="ignore", invalid="ignore"):
-            probabilities = mlp.predict(self._network, split.images)
-        return CLASSIFICATION.score(probabilities, split.labels)
+        return CLASSIFICATION.score(mlp.predict(self._network, split.images), split.labels)
 
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in mlp.arrays(self._network).values()]

@@ -26,10 +26,11 @@ def before_and_after(
         before, after: (M, height, width), of the same M units.
         names: of each unit.
     """
-    lines = -(-len(names) // _COLUMNS)
+    columns = min(len(names), _COLUMNS)
+    lines = -(-len(names) // columns)
     figure, cells = grid(1, 2, width=13, height=1.3 + 1.3 * lines)
     for axes, images, when in zip(cells[0], (before, after), ("before", "after"), strict=True):
-        together, places = mosaic(images, _COLUMNS, gap=4, above=9, background=np.nan)
+        together, places = mosaic(images, columns, gap=4, above=9, background=np.nan)
         limit = float(np.quantile(np.abs(images), _WITHIN_SCALE))
         drawn = axes.imshow(
             together, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest"
