@@ -57,15 +57,19 @@ def user_environment() -> dict[str, str]:
 
 
 # For the begin of a program: as if packages, joined by commas in an argument, were not installed.
-# Not None in sys.modules: SciPy takes what is there for a module.
+# Nobody finds them, as libraries also ask whether there would be one.
 ABSENT = """
-import importlib.abc, sys
-class Absent(importlib.abc.MetaPathFinder):
-    names = set(sys.argv.pop(1).split(","))
+import sys
+class Present:
+    absent, finders = sys.argv.pop(1).split(","), list(sys.meta_path)
     def find_spec(self, name, path, target=None):
-        if name.partition(".")[0] in self.names:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Absent())
+        if name.partition(".")[0] not in self.absent:
+            specs = (finder.find_spec(name, path, target) for finder in self.finders)
+            return next(filter(None, specs), None)
+    def find_distributions(self, *context):
+        able = [finder for finder in self.finders if hasattr(finder, "find_distributions")]
+        return (found for finder in able for found in finder.find_distributions(*context))
+sys.meta_path[:] = [Present()]
 """
 
 
