@@ -8,6 +8,7 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import trackml
@@ -71,6 +72,26 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(
     (dataset,) = run.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("blobs", blobs.sha256[:36])
     assert "arrays in memory" in dataset.dataset.source
+
+
+def test_a_dataset_that_another_run_makes_in_the_same_moment_is_found(
+    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, calls = MlflowClient.log_inputs, []
+
+    def log_inputs(self: MlflowClient, *args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 1:  # as SQLite says it to the slower of two
+            raise MlflowException("UNIQUE constraint failed: datasets.experiment_id, datasets.name")
+        usual(self, *args)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", log_inputs)
+    with tracked(blobs):
+        pass
+    run = only_run(client)
+    assert run.info.status == "FINISHED"
+    assert run.inputs
+    assert len(run.inputs.dataset_inputs) == 1
 
 
 def test_an_error_ends_as_failed_with_its_reason(client: MlflowClient, blobs: ImageData) -> None:

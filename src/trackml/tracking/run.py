@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import trackml
@@ -213,5 +214,14 @@ def _describe(run: Run) -> None:
     )
     logged = run.client.get_run(run.run_id)
     if not (logged.inputs and logged.inputs.dataset_inputs):  # a run that is continued has them
-        context = InputTag("mlflow.data.context", "training")
-        run.client.log_inputs(run.run_id, [DatasetInput(run.dataset, [context])])
+        _log_dataset(run)
+
+
+def _log_dataset(run: Run) -> None:
+    inputs = [DatasetInput(run.dataset, [InputTag("mlflow.data.context", "training")])]
+    try:
+        run.client.log_inputs(run.run_id, inputs)
+    except MlflowException:
+        # Of runs that begin in the same moment each may make the dataset, and one can: the others
+        # find it now.
+        run.client.log_inputs(run.run_id, inputs)
