@@ -28,6 +28,7 @@ benchmarks: .venv/ready  ## about half an hour; let nothing else run meanwhile
 	PYTHONPATH=src python -m benchmarks.cnn
 	PYTHONPATH=src python -m benchmarks.cnn_suite
 	PYTHONPATH=src python -m benchmarks.scratch_mnist
+	PYTHONPATH=src python -m benchmarks.compare
 
 ui: .venv/ready
 	mlflow ui --backend-store-uri sqlite:///mlflow.db

@@ -18,7 +18,7 @@ from trackml.fields import parse_widths
 from trackml.models.keras import dense_regressor
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
-from trackml.training.keras import fit, predict
+from trackml.training.keras import fit, predictor
 from trackml.training.objectives import REGRESSION
 
 
@@ -46,7 +46,7 @@ def main(rounds: int, epochs: int) -> None:
                 verbose=0,
             )
         seconds = perf_counter() - started
-        answers = predict(model, data.test.features)
+        answers = predictor(model)(data.test.features)
         scores[name].append(regression_metrics(answers, data.test.target))
         return seconds
 

@@ -4,6 +4,7 @@ mlflow run . -e cnn            # 49 s on 2 cores; test accuracy 0.9923 ± 0.0003
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -100,7 +101,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             schedule=SCHEDULES[params.schedule],
             hooks=[run.log_epoch, on_epoch],
         )
-        report = evaluate_classifier(predict(network, data.test.images), data, history)
+        report = evaluate_classifier(partial(predict, network), data, history)
         return run.log_result(with_probabilities(network), history, report)
 
 

@@ -57,7 +57,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
     from trackml.models.keras import dense_classifier, describe
     from trackml.seeding import seed_everything
     from trackml.tracking.run import tracked_run
-    from trackml.training.keras import OPTIMIZERS, fit, predict
+    from trackml.training.keras import OPTIMIZERS, fit, predictor
     from trackml.training.schedules import SCHEDULES
 
     with tracked_run(params, data, framework="keras", architecture="dense") as run:
@@ -79,7 +79,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             patience=params.patience,
             hooks=[run.log_epoch, on_epoch],
         )
-        report = evaluate_classifier(predict(model, data.test.images), data, history)
+        report = evaluate_classifier(predictor(model), data, history)
         return run.log_result(model, history, report)
 
 

@@ -45,7 +45,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
     from trackml.tensorflow import keras
     from trackml.tracking.run import tracked_run
     from trackml.training.augmentation import random_affine
-    from trackml.training.keras import fit, predict
+    from trackml.training.keras import fit, predictor
 
     architecture = "cnn-aug" if params.augment else "cnn"
     augment = random_affine(params.rotation, params.zoom, params.shift) if params.augment else None
@@ -62,7 +62,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             hooks=[run.log_epoch, on_epoch],
         )
         samples = augment(data.train.images[:10], [params.seed, 0]).numpy() if augment else None
-        report = evaluate_classifier(predict(model, data.test.images), data, history, samples)
+        report = evaluate_classifier(predictor(model), data, history, samples)
         scores = ["test_accuracy", "test_f1_macro", "test_f1_class_6"]
         if augment and (plain := run.closest("cnn", scores)):
             both = {"cnn": plain.metrics, "cnn-aug": report.metrics}

@@ -58,7 +58,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
     from trackml.seeding import seed_everything
     from trackml.tensorflow import keras
     from trackml.tracking.run import tracked_run
-    from trackml.training.keras import fit, predict
+    from trackml.training.keras import fit, predictor
     from trackml.training.objectives import REGRESSION
 
     with tracked_run(params, data, framework="keras", architecture="dense") as run:
@@ -82,7 +82,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             patience=params.patience,
             hooks=[run.log_epoch, on_epoch],
         )
-        report = evaluate_regressor(predict(model, data.test.features), data, history)
+        report = evaluate_regressor(predictor(model), data, history)
         return run.log_result(with_named_columns(model, data.columns), history, report)
 
 

@@ -154,7 +154,7 @@ def blank_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from trackml.tracking import store
 
     folder = tmp_path_factory.mktemp("blank")
-    store._create_database(folder / "mlflow.db")
+    store.create_database(folder / "mlflow.db")
     return folder / "mlflow.db"
 
 

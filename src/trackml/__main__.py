@@ -24,13 +24,34 @@ def _parse(flags: list[str]) -> Namespace:
     data = commands.add_parser("data", help=about, description=about, parents=[common])
     data.add_argument("dataset", nargs="*", help=f"any of {', '.join(CATALOG)}; default: all")
     data.add_argument("--list", action="store_true", help="show only, fetch nothing")
-    data.set_defaults(run=lambda given: show_data(given.dataset, fetch=not given.list))
+    data.set_defaults(run_command=lambda given: show_data(given.dataset, fetch=not given.list))
+
+    about = "make the model of a run the champion of its task"
+    promotion = commands.add_parser("promote", help=about, description=about, parents=[common])
+    promotion.add_argument("task", help="the registered model, such as mnist")
+    promotion.add_argument("--run", required=True, metavar="RUN_ID", help="whose model it is")
+    promotion.add_argument(
+        "--alias",
+        action="append",
+        default=[],
+        help="an alias to give instead of champion; may be repeated",
+    )
+    promotion.set_defaults(run_command=_promote)
 
     return parser.parse_args(flags)
 
 
+def _promote(given: Namespace) -> None:
+    from trackml.tracking.promotion import promote
+
+    promotion = promote(given.task, given.run, given.alias)
+    for alias, before in promotion.before.items():
+        was = f"before, version {before}" if before else "before, none"
+        print(f"{promotion.task}@{alias} is version {promotion.version} ({was})")
+
+
 def _run(given: Namespace) -> None:
-    given.run(given)
+    given.run_command(given)
 
 
 if __name__ == "__main__":

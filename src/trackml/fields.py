@@ -101,6 +101,21 @@ Concurrency = Annotated[
 ]
 
 
+def _check_task(text: str) -> str:
+    if not re.fullmatch(r"[^/:.'\"]+", text):
+        raise ValueError(f"expected {_TASK.words}")
+    return text
+
+
+_TASK = Expected("the name of a task, without / : . and quotes")
+TaskName = Annotated[
+    str,
+    AfterValidator(_check_task),
+    _TASK,
+    Field(description="the dataset that models were trained for, such as mnist"),
+]
+
+
 def _check_address(text: str) -> str:
     port = re.fullmatch(r"(?:ray://)?[\w.-]+:([0-9]{1,5})", text)
     if text not in ("local", "auto") and not (port and int(port[1]) < 2**16):

@@ -135,7 +135,7 @@ def test_a_report_has_the_names_of_the_contract(report: Any) -> None:
     assert set(report.metrics) == {
         *("test_map", "test_map_50", "test_mean_iou", "test_accuracy", "test_f1_macro"),
         *("test_precision_macro", "test_recall_macro", "test_f1_class_0", "test_f1_class_1"),
-        "train_accuracy",
+        *("train_accuracy", "prediction_seconds_per_1000"),
     }
     assert report.metrics["test_accuracy"] == report.metrics["train_accuracy"] == 1 / 3
     assert report.metrics["test_mean_iou"] == 0.75

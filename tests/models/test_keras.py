@@ -10,7 +10,7 @@ from trackml.models.keras import (
     fashion_cnn,
     with_named_columns,
 )
-from trackml.training.keras import predict
+from trackml.training.keras import predictor
 
 IMAGES = np.random.default_rng(0).integers(0, 255, size=(3, 28, 28), dtype=np.uint8)
 TABLE = np.random.default_rng(0).normal((3, 36, -119), (1, 2, 2), (50, 3)).astype(np.float32)
@@ -35,7 +35,7 @@ def test_the_documented_dense_network(batch_norm: bool) -> None:
 
 @pytest.mark.parametrize("model", [fashion_cnn(10, 0.3), dense_classifier([16], classes=10)])
 def test_raw_pixels_become_probabilities(model: object) -> None:
-    np.testing.assert_allclose(predict(model, IMAGES).sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(predictor(model)(IMAGES).sum(axis=1), 1, rtol=1e-6)
 
 
 def test_columns_are_standardised_as_scikit_learn_does() -> None:
@@ -46,14 +46,14 @@ def test_columns_are_standardised_as_scikit_learn_does() -> None:
     for column in range(4):
         model.layers[-1].set_weights([np.eye(4)[:, [column]], np.zeros(1)])
         expected = scaler.transform(raw)[:, [column]]
-        np.testing.assert_allclose(predict(model, raw), expected, atol=1e-4)
+        np.testing.assert_allclose(predictor(model)(raw), expected, atol=1e-4)
 
 
 def test_named_columns_are_told_apart() -> None:
     model = dense_regressor(np.zeros(3), np.ones(3), [4])
     named = with_named_columns(model, ["c", "a", "b"])
     columns = {"a": TABLE[:, [1]], "b": TABLE[:, [2]], "c": TABLE[:, [0]]}
-    np.testing.assert_allclose(np.asarray(named(columns)), predict(model, TABLE), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(named(columns)), predictor(model)(TABLE), rtol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "gelu"])

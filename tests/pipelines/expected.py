@@ -67,6 +67,7 @@ class Expected:
     @property
     def metrics(self) -> set[str]:
         best = {"best_epoch", "best_val_loss", f"best_val_{self.metric}", *self.more_metrics}
+        best |= {"model_size_bytes", "prediction_seconds_per_1000"}
         if self.metric == "accuracy":
             best.add("convergence_epoch")
         return self.per_epoch | best | self.test_metrics

@@ -116,6 +116,16 @@ def test_the_champion_is_the_best_whatever_the_frameworks(
     assert champion.run_id == best.info.run_id
 
 
+@every_entry_point
+def test_a_model_is_as_large_as_its_files(
+    name: str, expected: Expected, finished: Finished
+) -> None:
+    folder = finished.model_folder(expected.task, expected.architecture)
+    bytes_of_files = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    logged = finished.run(name).data.metrics["model_size_bytes"]
+    assert logged == pytest.approx(bytes_of_files, rel=0.01, abs=2_000)  # MLmodel is written again
+
+
 def test_a_model_of_pytorch_loads_where_there_is_a_gpu_too(finished: Finished) -> None:
     """It was exported on the CPU, and MLflow would look for it on the GPU."""
     code = """

@@ -93,6 +93,8 @@ BAD_INPUT = [
     ("scratch_mnist", ["--model", "cnn"], "error: --model cnn: expected softmax or mlp"),
     ("scratch_mnist", ["--momentum", "1"], "error: --momentum 1: expected a number >= 0 and < 1"),
     ("scratch_mnist", ["--target_loss", "-1"], "error: --target_loss -1: expected a number >= 0"),
+    ("compare", ["--task", "a'b"], "error: --task a'b: expected the name of a task, without"),
+    ("compare", ["--metric", "f1"], "error: --metric f1: expected auto or accuracy or mae or"),
     ("compare", ["--min_runs", "0"], "error: --min_runs 0: expected an integer >= 1"),
     ("compare", ["--epochs", "2"], "error: --epochs: there is no such flag; --help lists them"),
     ("housing", ["--hidden_units", "64,x"], "error: --hidden_units 64,x: expected at most 20"),

@@ -8,7 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from trackml.errors import Terminated
 from trackml.params import Params
-from trackml.tracking.past import finished_runs, with_best_epoch
+from trackml.tracking.past import finished_runs, known_tasks, with_best_epoch
 from trackml.tracking.record import recorded
 
 METRICS = ["test_accuracy", "train_accuracy"]
@@ -45,7 +45,7 @@ def made(
 
 
 def found(client: MlflowClient) -> Any:
-    return finished_runs(client, "torch", ["mnist"], ["cnn"], METRICS)
+    return finished_runs(client, "mnist")
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,29 @@ def test_runs_say_on_which_rows_they_were_validated(
     assert found(client)["rows"].nunique() == 3
 
 
-def test_only_finished_runs_that_have_all_that_is_asked_for(client: MlflowClient) -> None:
-    good = made(client)
+def test_all_finished_runs_of_the_task_whatever_the_framework(client: MlflowClient) -> None:
+    torch = made(client)
     made(client, status="FAILED")
-    made(client, tags={"trackml.framework": "keras"})
-    made(client, tags={"trackml.architecture": "dense"})
     made(client, tags={"trackml.task": "fashion_mnist"})
-    made(client, without=("test_accuracy",))
-    made(client, without=("model_parameters",))
-    made(client, without=("seed",))
-    assert found(client)["run_id"].tolist() == [good]
+    keras = made(client, tags={"trackml.framework": "keras", "trackml.architecture": "dense"})
+    runs = found(client).set_index("run_id")
+    assert set(runs.index) == {torch, keras}
+    assert runs.loc[keras, ["framework", "architecture"]].tolist() == ["keras", "dense"]
+    assert known_tasks(client) == ["fashion_mnist", "mnist"]
+
+
+def test_what_a_run_has_not_logged_is_not_known(client: MlflowClient) -> None:
+    missing = ("test_accuracy", "model_parameters", "seed", "validation_samples")
+    run_ids = [made(client), made(client, without=missing), made(client, without=missing)]
+    runs = found(client).set_index("run_id").loc[run_ids]
+    for name in ("test_accuracy", "parameters"):
+        assert runs[name].isna().tolist() == [False, True, True]
+    assert runs["validation_samples"].tolist() == [50, 0, 0]
+    assert runs["seed"].nunique() == 3
+
+
+def test_without_a_run_there_are_the_columns(client: MlflowClient) -> None:
+    assert {"run_id", "rows", "configuration"} <= set(found(client).columns)
 
 
 def test_training_scores_are_those_of_the_best_epoch_by_its_step(client: MlflowClient) -> None:

@@ -44,7 +44,7 @@ CNN = Candidate("keras", "cnn", "accuracy", 0.9, "sum", 6_000)
 @pytest.fixture
 def model_id(client: MlflowClient, blobs: ImageData) -> str:
     run = client.create_run(store.experiment_id(client, "toys"))
-    return log_model(client, run, small_model(), "keras", blobs)
+    return log_model(client, run, small_model(), "keras", blobs)[0]
 
 
 def registered(client: MlflowClient, model_id: str, candidate: Candidate) -> Registration:

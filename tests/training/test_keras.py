@@ -15,7 +15,7 @@ from trackml.models.keras import fashion_cnn
 from trackml.params import KerasParams
 from trackml.seeding import seed_everything
 from trackml.tensorflow import keras
-from trackml.training.keras import _twin, fit, predict
+from trackml.training.keras import _twin, fit, predictor
 from trackml.training.schedules import Schedule, constant
 
 
@@ -56,7 +56,7 @@ def test_a_model_learns_and_keeps_the_weights_of_its_best_epoch(blobs: ImageData
     model, history = trained(blobs, epochs=8)
     best = history.rows[history.best_epoch - 1]
     assert best["val_accuracy"] > 0.9
-    scores = score_classes(predict(model, blobs.validation.images), blobs.validation.labels)
+    scores = score_classes(predictor(model)(blobs.validation.images), blobs.validation.labels)
     assert scores["accuracy"] == best["val_accuracy"]
     assert scores["loss"] == pytest.approx(best["val_loss"], rel=1e-6)
 
@@ -64,7 +64,7 @@ def test_a_model_learns_and_keeps_the_weights_of_its_best_epoch(blobs: ImageData
 def test_a_bad_end_does_not_spoil_the_model_that_is_kept(blobs: ImageData) -> None:
     model, history = trained(blobs, epochs=7, schedule=lambda done, _: 1e4 if done > 0.7 else 1)
     assert history.rows[-1]["val_accuracy"] < history.rows[history.best_epoch - 1]["val_accuracy"]
-    scores = score_classes(predict(model, blobs.validation.images), blobs.validation.labels)
+    scores = score_classes(predictor(model)(blobs.validation.images), blobs.validation.labels)
     assert scores["accuracy"] == history.summary["best_val_accuracy"]
 
 
@@ -72,7 +72,7 @@ def test_the_training_loss_is_a_mean_over_samples_not_over_batches(blobs: ImageD
     """150 images in batches of 64: the last has 22. Steps this small leave the model as it was."""
     seed_everything(0)
     model = small_model()
-    before = score_classes(predict(model, blobs.train.images), blobs.train.labels)
+    before = score_classes(predictor(model)(blobs.train.images), blobs.train.labels)
     _, history = trained(blobs, learning_rate=1e-12, epochs=1, batch_size=64)
     assert history.rows[0]["train_loss"] == pytest.approx(before["loss"], rel=1e-5)
     assert history.rows[0]["train_accuracy"] == pytest.approx(before["accuracy"], rel=1e-5)
@@ -102,7 +102,7 @@ def test_an_epochs_training_loss_is_its_own(blobs: ImageData) -> None:
     model, history = trained(
         blobs, epochs=2, learning_rate=0.05, schedule=lambda done, _: 1e-11 if done else 1
     )
-    after_first = score_classes(predict(model, blobs.train.images), blobs.train.labels)
+    after_first = score_classes(predictor(model)(blobs.train.images), blobs.train.labels)
     assert history.rows[1]["train_loss"] == pytest.approx(after_first["loss"], rel=1e-4)
     assert history.rows[0]["train_loss"] != pytest.approx(after_first["loss"], rel=0.1)
 
@@ -157,7 +157,7 @@ def test_bfloat16_trains_about_as_well_and_leaves_a_float32_model(blobs: ImageDa
     assert history.precision == "bfloat16"
     assert {layer.compute_dtype for layer in model.layers if layer.weights} == {"float32"}
     assert history.summary["best_val_accuracy"] > 0.9
-    scores = score_classes(predict(model, blobs.validation.images), blobs.validation.labels)
+    scores = score_classes(predictor(model)(blobs.validation.images), blobs.validation.labels)
     assert scores["accuracy"] == history.summary["best_val_accuracy"]
 
 
@@ -186,8 +186,8 @@ def test_adapted_statistics_and_all_their_digits_are_kept_in_bfloat16() -> None:
     hidden = keras.layers.Dense(4)(normalization(column))
     model = keras.Model(column, keras.layers.Dense(1)(hidden))
     twin = _twin(model, "bfloat16")
-    np.testing.assert_allclose(predict(twin, longitudes), predict(model, longitudes), atol=0.02)
-    assert len(np.unique(np.sign(np.diff(predict(twin, longitudes)[:, 0])))) == 1
+    np.testing.assert_allclose(predictor(twin)(longitudes), predictor(model)(longitudes), atol=0.02)
+    assert len(np.unique(np.sign(np.diff(predictor(twin)(longitudes)[:, 0])))) == 1
 
 
 @pytest.mark.parametrize("batch_size", [150, 151, 2**31, 2**32 + 1])

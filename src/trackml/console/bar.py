@@ -9,14 +9,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 WIDE = 130  # characters
 
 
-def wide_console() -> Console:
+def wide_console(width: int = WIDE) -> Console:
     """A console that prints texts as they are, and leaves it to the terminal to break lines.
 
-    Into a file or a pipe, tables have room.
+    Args:
+        width: what tables have room for, in characters, into a file or a pipe.
     """
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
-        console.width = WIDE
+        console.width = width
     return console
 
 

@@ -1,6 +1,6 @@
 """The evaluation of classifiers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix
 
 from trackml.data import ImageData
+from trackml.evaluation import latency
 from trackml.evaluation.figures import classification as figures
 from trackml.evaluation.figures.runs import learning_curves
 from trackml.evaluation.metrics import label_metrics, score_classes
@@ -18,7 +19,7 @@ NO_CLASS = -1  # a prediction that names none
 
 
 def evaluate_classifier(
-    probabilities: NDArray[np.float32],
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     data: ImageData,
     history: History,
     augmented: NDArray[Any] | None = None,
@@ -26,15 +27,20 @@ def evaluate_classifier(
     """Score a classifier's answers to the test images, once, and draw what a person wants to see.
 
     Args:
-        probabilities: float32 (N, C), for the N test images.
+        predict: images uint8 (N, height, width) → class probabilities float32 (N, C).
         augmented: images as the model saw them in training, (M, height, width): the augmented
             versions of the first M training images.
     """
     labels, classes = data.test.labels, data.classes
+    probabilities = predict(data.test.images)
     of_labels = evaluate_labels(probabilities.argmax(axis=1), labels, classes)
     loss = score_classes(probabilities, labels)["loss"]
     return Report(
-        metrics={"test_loss": loss, **of_labels.metrics},
+        metrics={
+            "test_loss": loss,
+            **of_labels.metrics,
+            latency.METRIC: latency.seconds_per_1000(predict, data.test.images),
+        },
         texts=of_labels.texts,
         figures={
             "figures/learning_curves.png": learning_curves(history),

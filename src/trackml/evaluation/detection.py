@@ -1,6 +1,7 @@
 """The evaluation of detectors."""
 
 from collections.abc import Callable
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from torchmetrics.detection import MeanAveragePrecision
 
 from trackml.data.canvases import Canvases, DetectionData, Objects
+from trackml.evaluation import latency
 from trackml.evaluation.classification import NO_CLASS, evaluate_labels
 from trackml.evaluation.figures import detection as figures
 from trackml.evaluation.figures.runs import learning_curves, losses
@@ -24,7 +26,10 @@ def evaluate_detector(
     On canvases with one object each a detector is a classifier, which says the class of its best
     box: that is what test_accuracy and its like are of, and train_accuracy.
     """
-    found, singles, known = find(data.test), data.singles, data.train_singles
+    started = perf_counter()  # of all at once: a second look would take seconds
+    found = find(data.test)
+    seconds = perf_counter() - started
+    singles, known = data.singles, data.train_singles
     on_singles = found if singles is data.test else find(singles)
     of_labels = evaluate_labels(
         best_labels(on_singles, len(singles)),
@@ -41,6 +46,7 @@ def evaluate_detector(
             "test_mean_iou": mean_iou(outcomes),
             **of_labels.metrics,
             "train_accuracy": float(right.mean()),
+            latency.METRIC: seconds * 1000 / len(data.test),
         },
         texts=of_labels.texts,
         figures={

@@ -31,8 +31,8 @@ _SOURCES = Path(__file__).parents[1]
 
 def log_model(
     client: MlflowClient, run: MlflowRun, model: Any, framework: Framework, data: Data
-) -> str:
-    """Log `model` as an outcome of `run`, and return its id."""
+) -> tuple[str, int]:
+    """Log `model` as an outcome of `run`; return its id, and the bytes of all its files."""
     logged = client.create_logged_model(
         run.info.experiment_id,
         name="model",
@@ -53,9 +53,15 @@ def log_model(
             options = {"validate_serving_input": False}  # that would load it again
         case "numpy", _:
             save, packages = partial(_save_code, "mlp", mlp.arrays(model)), []
+    sizes: list[int] = []
+
+    def save_and_measure(path: str, **options: Any) -> None:
+        save(path=path, **options)
+        sizes.append(sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()))
+
     Model.log(
         artifact_path=None,
-        flavor=SimpleNamespace(save_model=save),  # all that MLflow asks of a flavor
+        flavor=SimpleNamespace(save_model=save_and_measure),  # all that MLflow asks of a flavor
         run_id=run.info.run_id,
         model_id=logged.model_id,
         signature=signature(data),
@@ -63,7 +69,7 @@ def log_model(
         pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", *packages)],
         **options,
     )
-    return str(logged.model_id)
+    return str(logged.model_id), sizes[0]
 
 
 def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **options: Any) -> None:

@@ -14,10 +14,9 @@ from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
 from trackml.tracking.search import all_experiments, search_runs, series
 
 _COLUMNS = [
-    *("run_id", "task", "architecture", "rows", "validation_samples", "seed", "configuration"),
-    "parameters",
+    *("run_id", "framework", "architecture", "rows", "validation_samples", "seed"),
+    *("configuration", "parameters"),
 ]
-_NUMBERS = ("model_parameters", "validation_samples")  # that each run has among its parameters
 _RECENT = 200  # runs among which one is looked for
 _WITHOUT_EFFECT = {"resume", "register", "concurrency", "ray_address"}  # on what trials find
 
@@ -60,43 +59,42 @@ def closest_run(
     return min(past, key=lambda run: len(run.differences), default=None)
 
 
-def finished_runs(
-    client: MlflowClient,
-    framework: str,
-    tasks: Sequence[str],
-    architectures: Sequence[str],
-    metrics: Sequence[str],
-) -> pd.DataFrame:
-    """A row per finished run of these tasks and architectures that has numbers for `metrics`.
+def finished_runs(client: MlflowClient, task: str) -> pd.DataFrame:
+    """A row per finished run of a task, the newest first.
 
     Returns:
-        The newest first. Columns: run_id, task, architecture; rows, which say on what it was
-        validated, and validation_samples, how many they are; seed; configuration, equal for runs
-        that differ in nothing else that has an effect; parameters, how many were trained; the last
-        value of each metric by its name, nan where a run has none.
+        Columns: run_id; framework and architecture; rows, the same for runs that were validated on
+        the same ones, and validation_samples, how many; seed; configuration, the same for runs
+        that differ in nothing else that has an effect; parameters, how many were trained, nan if
+        that was not logged; the last value of each metric by its name, nan where a run has none.
     """
-    condition = f"attributes.status = 'FINISHED' and tags.`trackml.framework` = '{framework}'"
-    rows = [
-        {
-            "run_id": run.info.run_id,
-            "task": run.data.tags["trackml.task"],
-            "architecture": run.data.tags["trackml.architecture"],
-            "rows": run.data.tags["trackml.data_sha256"] + run.data.params["validation_samples"],
-            "validation_samples": int(run.data.params["validation_samples"]),
-            "seed": _value(run.data.params["seed"]),
-            "configuration": _configuration(run),
-            "parameters": int(run.data.params["model_parameters"]),
-            **run.data.metrics,
-        }
-        for run in search_runs(client, condition, newest_first=True)
-        if run.data.tags.get("trackml.task") in tasks
-        and run.data.tags.get("trackml.architecture") in architectures
-        and {"trackml.data_sha256"} <= run.data.tags.keys()
-        and {"seed"} <= run.data.params.keys()
-        and all(run.data.params.get(name, "").isdigit() for name in _NUMBERS)
-        and all(math.isfinite(run.data.metrics.get(name, math.nan)) for name in metrics)
-    ]
+    condition = f"attributes.status = 'FINISHED' and tags.`trackml.task` = '{task}'"
+    rows = [_row(run) for run in search_runs(client, condition, newest_first=True)]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=_COLUMNS)
+
+
+def known_tasks(client: MlflowClient) -> list[str]:
+    """The tasks of all finished runs, by name."""
+    runs = search_runs(client, "attributes.status = 'FINISHED'", newest_first=True)
+    return sorted(
+        {run.data.tags["trackml.task"] for run in runs if "trackml.task" in run.data.tags}
+    )
+
+
+def _row(run: MlflowRun) -> dict[str, object]:
+    tags, params = run.data.tags, run.data.params
+    samples = _number(params.get("validation_samples", ""))
+    return {
+        **run.data.metrics,
+        "run_id": run.info.run_id,
+        "framework": tags.get("trackml.framework", "unknown"),
+        "architecture": tags.get("trackml.architecture", "unknown"),
+        "rows": f"{tags.get('trackml.data_sha256')} {samples}",
+        "validation_samples": 0 if math.isnan(samples) else int(samples),
+        "seed": _value(params["seed"]) if "seed" in params else run.info.run_id,
+        "configuration": _configuration(run),
+        "parameters": _number(params.get("model_parameters", "")),
+    }
 
 
 def with_best_epoch(client: MlflowClient, runs: pd.DataFrame) -> pd.DataFrame:
@@ -170,6 +168,11 @@ def _differences(params: Params, logged: Mapping[str, str]) -> tuple[str, ...]:
         for name, text in params.as_text().items()
         if name in logged and _value(logged[name]) != _value(text)
     )
+
+
+def _number(text: str) -> float:
+    value = _value(text)
+    return value if isinstance(value, float) and math.isfinite(value) else math.nan
 
 
 def _value(text: str) -> float | str:

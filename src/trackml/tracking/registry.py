@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -109,33 +110,58 @@ def register(
         run_id: if this run has a version already, it is used instead of a new one.
     """
     with store.exclusively("registry"), deferred_signals():
-        own = (candidate.architecture, *candidate.aliases)
-        before = {alias: version_behind(client, task, alias) for alias in own}
         champion = version_behind(client, task, CHAMPION)
         wins, reason = challenge(champion, candidate)
-        version = _version_of(client, task, run_id)
-        if is_new := version is None:
-            with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
-                version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
-        elif champion and champion.version == version.version:
+        known = version_of_run(client, task, run_id) if run_id else None
+        version = known or _new_version(task, model_id, candidate)
+        if known and champion and champion.version == known.version:
             wins, reason = True, "it was already"
+        own = (candidate.architecture, *candidate.aliases)
         aliases = (*own, *([CHAMPION] if wins else []))
-        try:
-            for alias in aliases:
-                client.set_registered_model_alias(task, alias, version.version)
-        except MlflowException:
-            if is_new:
-                client.delete_model_version(task, version.version)
-            for alias, holder in before.items():
-                if holder:
-                    client.set_registered_model_alias(task, alias, holder.version)
-            raise
+        give_aliases(client, version, aliases, is_new=not known)
     return Registration(task, str(version.version), aliases, reason)
 
 
-def _version_of(client: MlflowClient, task: str, run_id: str | None) -> ModelVersion | None:
-    if run_id is None:
-        return None
+def give_aliases(
+    client: MlflowClient, version: ModelVersion, aliases: Sequence[str], *, is_new: bool
+) -> dict[str, ModelVersion | None]:
+    """Let a version have aliases, all or none; return who held each before.
+
+    Args:
+        is_new: an error takes the version back, too.
+    """
+    task = version.name
+    before = {alias: version_behind(client, task, alias) for alias in aliases}
+    given = []
+    try:
+        for alias in aliases:
+            client.set_registered_model_alias(task, alias, version.version)
+            given.append(alias)
+    except MlflowException:
+        if is_new:
+            client.delete_model_version(task, version.version)  # and its aliases
+        for alias in given:
+            if holder := before[alias]:
+                client.set_registered_model_alias(task, alias, holder.version)
+            elif not is_new:
+                client.delete_registered_model_alias(task, alias)
+        raise
+    return before
+
+
+def new_version(run: MlflowRun) -> ModelVersion:
+    """Make the model that a run has logged the next version of its task, without an alias."""
+    (output,) = run.outputs.model_outputs  # type: ignore[union-attr]  # every run has them
+    return _new_version(run.data.tags["trackml.task"], output.model_id, Candidate.of_run(run))
+
+
+def _new_version(task: str, model_id: str, candidate: Candidate) -> ModelVersion:
+    with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
+        return mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
+
+
+def version_of_run(client: MlflowClient, task: str, run_id: str) -> ModelVersion | None:
+    """The version of a run's model, None if it has not been registered."""
     found = client.search_model_versions(f"name = '{task}' and run_id = '{run_id}'")
     return found[0] if found else None
 
@@ -152,10 +178,10 @@ def check_names(task: str, *aliases: str) -> None:
     if not task or set(task) & set("/:."):
         raise ValueError(f"a task's name has none of / : and . in it. Received: {task!r}")
     for alias in aliases:
-        reserved = alias in (CHAMPION, "latest") or re.fullmatch(r"v\d+", alias)
-        if reserved or not re.fullmatch(r"[\w-]+", alias):
+        reserved = re.fullmatch(rf"{CHAMPION}|latest|v\d+", alias, re.IGNORECASE)
+        if reserved or not re.fullmatch(r"[\w-]{1,255}", alias):
             raise ValueError(
-                "an alias has letters, digits, - and _ only, and is not 'champion', "
+                "an alias has letters, digits, - and _ only, at most 255, and is not 'champion', "
                 f"'latest' or a version such as 'v3'. Received: {alias!r}"
             )
 

@@ -86,7 +86,8 @@ class Run(Record):
         self.client.set_tag(self.run_id, "trackml.device", history.device)
         self.client.log_dict(self.run_id, history.as_dict(), "history.json")
         logged_run = self.client.get_run(self.run_id)
-        model_id = log_model(self.client, logged_run, model, self.framework, self.data)
+        model_id, size = log_model(self.client, logged_run, model, self.framework, self.data)
+        self.log_metrics({"model_size_bytes": size})
         self.log_report(report, model_id)
         wanted = self.params.register_model
         registration = registry.register_run(self.client, self.run_id) if wanted else None

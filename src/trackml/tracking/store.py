@@ -130,7 +130,7 @@ def _prepare_database(path: Path) -> None:
         try:
             with FileLock(path.with_name(f".{path.name}.lock")):
                 if not _revision(path):
-                    _create_database(path)
+                    create_database(path)
         except OSError as error:
             raise TrackmlError(
                 f"cannot write to {path.parent}: {error.strerror or error}; change to another "
@@ -140,7 +140,7 @@ def _prepare_database(path: Path) -> None:
         _admit_newer_schema(path, str(revision))
 
 
-def _create_database(path: Path) -> None:
+def create_database(path: Path) -> None:
     """Make the schema in a temporary file: a migration that dies half-way must not stay."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         draft = Path(folder, path.name)

@@ -77,7 +77,7 @@ class _KerasLearner:
         gpus = tf.config.list_physical_devices("GPU")
         self.device = "cuda" if gpus else "cpu"
         self.precision = resolve_precision(params.precision, native=_compute_in_bfloat16(gpus))
-        self._model, self._optimizer, self._predictor = model, optimizer, _predictor(model)
+        self._model, self._optimizer, self._predictor = model, optimizer, predictor(model)
         self._trainee = _twin(model, self.precision)
         self._trainee.compile(optimizer, _LOSSES[objective.loss], metrics=[objective.metric])
         optimizer.build(self._trainee.trainable_variables)
@@ -115,13 +115,11 @@ class _KerasLearner:
         self._model.set_weights(weights)
 
 
-def predict(model: keras.Model, inputs: Array) -> NDArray[np.float32]:
-    """The model's answers to inputs (N, ...): float32 (N, outputs)."""
-    return _predictor(model)(inputs)
+def predictor(model: keras.Model) -> Callable[[Array], NDArray[np.float32]]:
+    """A function of inputs (N, ...) that gives the model's answers: float32 (N, outputs).
 
-
-def _predictor(model: keras.Model) -> Callable[[Array], NDArray[np.float32]]:
-    """`predict` for one model, compiled once. Keras's own takes 40 ms to begin, each time."""
+    Compiled once. Keras's own `predict` takes 40 ms to begin, each time.
+    """
     compiled = tf.function(partial(model, training=False), reduce_retracing=True, autograph=False)
 
     def answer(inputs: Array) -> NDArray[np.float32]:
