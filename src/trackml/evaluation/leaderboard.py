@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from trackml.leaderboard import SIGNIFICANT, Score
 
 SHOWN = 20  # configurations, in what people read
 CURVES = 8
+LABEL = 40  # characters of what differs, in figures
 _FOLLOWS = ("model_parameters", "train_samples", "test_samples", "validation_samples")
 COLUMNS = (
     *("rank", "architecture", "framework", "n", "validation", "test", "95 % interval"),
@@ -122,7 +124,7 @@ def report_leaderboard(board: Leaderboard, curves: Mapping[int, Mapping[int, flo
     if more:
         left_out.append(f"- {more:,} more configurations are in leaderboard.csv")
     title = f"# {board.task}, by {board.score} on validation"
-    names = [f"{cells[0]}. {cells[1]}" for cells in rows]
+    names = [_label(cells[0], cells[1], cells[-1]) for cells in rows]
     return Report(
         texts={
             "leaderboard.csv": table.to_csv(index=False),
@@ -141,6 +143,11 @@ def report_leaderboard(board: Leaderboard, curves: Mapping[int, Mapping[int, flo
 def _test(row: "pd.Series[Any]") -> str:
     of_fewer = f" (n = {row['test_n']})" if row["test_n"] != row["n"] else ""
     return with_spread(row["test_mean"], row["test_std"]) + of_fewer
+
+
+def _label(rank: str, architecture: str, differences: str) -> str:
+    words = shorten(differences, LABEL, placeholder=" …")
+    return f"{rank}. {architecture}" + (f", {words}" if words else "")
 
 
 def _cell(text: str) -> str:

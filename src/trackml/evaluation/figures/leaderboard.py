@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from trackml.evaluation.figures.canvas import FIRST, SECOND, canvas, grid
 
@@ -60,23 +60,25 @@ def curves(by_name: Mapping[str, Mapping[int, float]], score: str) -> Figure:
 def cost(table: pd.DataFrame, score: str) -> Figure:
     """Test scores against what training, answering and keeping a model cost; points have ranks."""
     panels = (
-        ("epoch_seconds", "seconds per epoch"),
-        ("prediction_seconds_per_1000", "seconds per 1,000 answers"),
-        ("model_size_bytes", "bytes of the model"),
+        ("epoch_seconds", "seconds per epoch", 1.0),
+        ("prediction_seconds_per_1000", "seconds per 1,000 answers", 1.0),
+        ("model_size_bytes", "size of the model, MB", 1e-6),
     )
     figure, cells = grid(1, len(panels), width=13, height=4.2)
-    for axes, (name, label) in zip(cells[0], panels, strict=True):
+    for axes, (name, label, unit) in zip(cells[0], panels, strict=True):
         known = table[table[name] > 0]
-        axes.plot(known[name], known["test_mean"], "o", color=FIRST)
+        axes.plot(known[name] * unit, known["test_mean"], "o", color=FIRST)
         for _, row in known.iterrows():
             axes.annotate(
                 str(row["rank"]),
-                (row[name], row["test_mean"]),
+                (row[name] * unit, row["test_mean"]),
                 (4, 4),
                 textcoords="offset points",
                 fontsize=8,
             )
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.15)
         axes.set(xlabel=label)
