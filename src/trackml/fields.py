@@ -23,6 +23,9 @@ LearningRate = Annotated[float, Field(gt=0, description="step size of the optimi
 HeldOut = Annotated[
     float, Field(gt=0, lt=1, description="share of the training data held out, from its end")
 ]
+Limit = Annotated[
+    int, Field(ge=0, description="train on the first N examples only; 0 = all of them")
+]
 Dropout = Annotated[float, Field(ge=0, lt=1, description="rate after each hidden layer")]
 Activation = Annotated[
     Literal["relu", "leaky_relu", "elu", "gelu"],

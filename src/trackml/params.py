@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from trackml.errors import UsageError
@@ -16,6 +16,7 @@ from trackml.fields import (
     Expected,
     HeldOut,
     LearningRate,
+    Limit,
     Precision,
     Seed,
 )
@@ -40,6 +41,26 @@ class Params(BaseModel):
             words = dict.fromkeys(_explain(cls, e) for e in error.errors())
             raise UsageError("; ".join(words)) from None
 
+    @classmethod
+    def parse_value(cls, name: str, value: Any) -> Any:
+        """Validate one flag's text or value by itself, as if the others were right.
+
+        Raises:
+            UsageError: in one line, as `parse` has it.
+        """
+        # Texts are numbers as well as values, but what YAML takes for true is no number.
+        field = cls.flags()[name]
+        of_field: TypeAdapter[Any] = TypeAdapter(
+            field.rebuild_annotation(), config=ConfigDict(allow_inf_nan=False)
+        )
+        try:
+            if isinstance(value, bool) and field.annotation is not bool:
+                value = str(value)
+            return of_field.validate_python(value)
+        except ValidationError as error:
+            words = dict.fromkeys(_explain(cls, e | {"loc": (name,)}) for e in error.errors())
+            raise UsageError("; ".join(words)) from None
+
     def as_text(self) -> dict[str, str]:
         """Every field as MLflow shows it, written as a user would type it: `true`, not `True`."""
         return {name: _text(value) for name, value in self.model_dump(by_alias=True).items()}
@@ -50,17 +71,11 @@ class Params(BaseModel):
         return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
-class TrainingParams(Params):
-    """Fields that all pipelines share. A pipeline adds its own, and its defaults for these."""
+class RunParams(Params):
+    """Fields of all programs that train: what becomes of their run."""
 
     can_resume: ClassVar[bool] = False
 
-    seed: Seed = 0
-    epochs: Epochs
-    batch_size: BatchSize
-    learning_rate: LearningRate
-    validation_split: HeldOut = 0.1
-    limit: int = Field(0, ge=0, description="train on the first N examples only; 0 = all")
     # Every class of parameters has a method `register`, from its metaclass: hence the alias.
     register_model: bool = Field(
         True, alias="register", description="put the model in the registry"
@@ -73,6 +88,17 @@ class TrainingParams(Params):
         if resume and not cls.can_resume:
             raise ValueError("this version cannot continue an unfinished run")
         return resume
+
+
+class TrainingParams(RunParams):
+    """Fields that all pipelines share. A pipeline adds its own, and its defaults for these."""
+
+    seed: Seed = 0
+    epochs: Epochs
+    batch_size: BatchSize
+    learning_rate: LearningRate
+    validation_split: HeldOut = 0.1
+    limit: Limit = 0
 
 
 class KerasParams(TrainingParams):
