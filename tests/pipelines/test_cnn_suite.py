@@ -1,47 +1,33 @@
 """A suite on real data: what it leaves, what survives failures, kills and two machines."""
 
 import io
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-from tests.conftest import ROOT, read, runs, start, user_environment
+from tests.conftest import ROOT, read, runs, start
+from tests.pipelines.families import (
+    PARENT,
+    artifact,
+    begun,
+    family,
+    in_states,
+    names,
+    processes_of,
+    wait_for_the_end,
+    wait_until,
+)
 
 BRIEF = ("--limit", "500", "--epochs", "2", "--validation_split", "0.02")
 TWO = (*BRIEF, "--variants", "plain", "--optimizers", "adam,sgd")
-FOUR = (*BRIEF, "--variants", "plain,batchnorm", "--optimizers", "adam,sgd")
-PARENT = "mlflow.parentRunId"
-
-
-def family(folder: Path) -> tuple[Run, list[Run]]:
-    """The one parent in a folder's store, and its children."""
-    parents = [run for run in runs(folder) if PARENT not in run.data.tags]
-    (parent,) = parents
-    children = [run for run in runs(folder) if run.data.tags.get(PARENT) == parent.info.run_id]
-    return parent, children
-
-
-def names(children: list[Run]) -> list[str]:
-    return sorted(str(child.info.run_name) for child in children)
 
 
 def rank(run: Run) -> tuple[float, float]:
     return run.data.metrics["best_val_accuracy"], -run.data.metrics["best_val_loss"]
-
-
-def artifact(run: Run, path: str) -> str:
-    return mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{path}")
 
 
 @pytest.fixture(scope="module")
@@ -146,82 +132,11 @@ def test_where_all_trials_fail_so_does_the_suite(tmp_path: Path) -> None:
     assert {run.info.status for run in runs(tmp_path)} == {"FAILED"}
 
 
-def begun(folder: Path, *flags: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cnn_suite", *flags],
-        cwd=folder,
-        env=user_environment() | {MARK: str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-MARK = "TRACKML_TEST_SUITE"
-
-
-def processes_of(folder: Path) -> list[str]:
-    """The processes, of whatever parent, that come from a suite begun in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if f"{MARK}={folder}\0".encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-    return found
-
-
-def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    until = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.2)
-
-
-def wait_for_the_end(folder: Path, *, but: str = "nobody") -> None:
-    """Wait until no process is left of a suite that was begun in a folder, but for some."""
-    until = time.monotonic() + 60
-    while left := [process for process in processes_of(folder) if but not in process]:
-        assert time.monotonic() < until, left
-        time.sleep(0.5)
-
-
-def in_states(folder: Path, **counts: int) -> bool:
-    """Whether so many children of a suite are, for example, FINISHED=1, RUNNING=1."""
-    if not (folder / "mlflow.db").exists():
-        return False
-    found = [run.info.status for run in runs(folder) if PARENT in run.data.tags]
-    return all(found.count(state) >= count for state, count in counts.items())
-
-
-def test_a_suite_that_was_killed_goes_on_and_ends_with_every_child_once(tmp_path: Path) -> None:
-    process = begun(tmp_path, *FOUR, "--concurrency", "1")
-    wait_until(lambda: in_states(tmp_path, FINISHED=1, RUNNING=1), process)
-    process.kill()
-    process.communicate()
-    # A worker may finish its trial before it notices. Ray's agents take minutes to.
-    wait_for_the_end(tmp_path, but="Agent")
-    _, before = family(tmp_path)
-    done = {child.info.run_id for child in before if child.info.status == "FINISHED"}
-    assert 1 <= len(done) < 4
-
-    said = start("pipelines.cnn_suite", *FOUR, "--resume", "true", folder=tmp_path)
-    assert said.returncode == 0, said.stderr
-    parent, children = family(tmp_path)
-    assert f"resume: run {parent.info.run_id} goes on" in said.stderr
-    assert parent.info.status == "FINISHED"
-    assert len(set(names(children))) == len(children) == 4
-    assert {child.info.status for child in children} == {"FINISHED"}
-    assert done <= {child.info.run_id for child in children}
-    ran = [line for line in said.stdout.splitlines() if line.startswith("trial ")]
-    assert len(ran) == 4 - len(done)
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_suite_and_all_its_processes_with_true_states(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    process = begun(tmp_path, *TWO, "--epochs", "500")
+    process = begun(tmp_path, "cnn_suite", *TWO, "--epochs", "500")
     wait_until(lambda: in_states(tmp_path, RUNNING=2), process)
     if Path("/proc/self/environ").exists():
         assert len(processes_of(tmp_path)) > 3
@@ -235,7 +150,7 @@ def test_a_signal_ends_the_suite_and_all_its_processes_with_true_states(
 
 @pytest.mark.parametrize("seconds", [3, 5])
 def test_sigterm_while_ray_starts_is_told_from_a_failure(seconds: float, tmp_path: Path) -> None:
-    process = begun(tmp_path, *TWO)
+    process = begun(tmp_path, "cnn_suite", *TWO)
     time.sleep(seconds)
     process.terminate()
     _, errors = process.communicate(timeout=60)
@@ -243,7 +158,7 @@ def test_sigterm_while_ray_starts_is_told_from_a_failure(seconds: float, tmp_pat
 
 
 def test_a_suite_that_is_still_running_is_not_resumed_by_another(tmp_path: Path) -> None:
-    process = begun(tmp_path, *TWO, "--epochs", "500")
+    process = begun(tmp_path, "cnn_suite", *TWO, "--epochs", "500")
     wait_until(lambda: in_states(tmp_path, RUNNING=2), process)
     again = (*TWO, "--epochs", "500", "--resume", "true")
     second = start("pipelines.cnn_suite", *again, folder=tmp_path)
@@ -255,7 +170,7 @@ def test_a_suite_that_is_still_running_is_not_resumed_by_another(tmp_path: Path)
 
 
 def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path) -> None:
-    process = begun(tmp_path, *TWO, "--concurrency", "1")
+    process = begun(tmp_path, "cnn_suite", *TWO, "--concurrency", "1")
     wait_until(lambda: in_states(tmp_path, FINISHED=1), process)
     process.kill()
     process.communicate()
@@ -279,34 +194,6 @@ def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path
     assert {child.data.tags[PARENT] for child in children} == {new.info.run_id}
     assert len(set(names(children))) == len(children) == 2
     assert {run.info.status for run in [new, *children]} == {"FINISHED"}
-
-
-@pytest.fixture
-def two_nodes() -> Iterator[str]:
-    """The address of a Ray cluster of two machines with a processor each, both this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    # From a folder that is not the checkout, and without its PYTHONPATH: the code is sent there.
-    environment = {key: value for key, value in user_environment().items() if key != "PYTHONPATH"}
-    environment["RAY_AUTH_MODE"] = "disabled"  # as on a machine where nobody has made a token
-    common = ["--num-cpus", "1", "--block", "--disable-usage-stats"]
-    head = ["--head", "--port", address.split(":")[1], "--include-dashboard", "false"]
-    with ExitStack() as ends:
-        for place in (head, ["--address", address]):
-            node = subprocess.Popen(
-                ["ray", "start", *place, *common],
-                cwd="/",
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
-            ends.callback(node.communicate)
-            ends.callback(os.killpg, node.pid, signal.SIGKILL)
-            assert node.stdout
-            assert any("Ray runtime started" in line for line in node.stdout)
-        yield address
 
 
 def test_a_cluster_of_two_machines_runs_the_suite(two_nodes: str, tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Runs within a run, as tests see them: in the store, as processes, on two machines."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+
+from tests.conftest import runs, user_environment
+
+PARENT = "mlflow.parentRunId"
+MARK = "TRACKML_TEST_SUITE"
+
+
+def family(folder: Path) -> tuple[Run, list[Run]]:
+    """The one parent in a folder's store, and its children."""
+    parents = [run for run in runs(folder) if PARENT not in run.data.tags]
+    (parent,) = parents
+    children = [run for run in runs(folder) if run.data.tags.get(PARENT) == parent.info.run_id]
+    return parent, children
+
+
+def names(children: list[Run]) -> list[str]:
+    return sorted(str(child.info.run_name) for child in children)
+
+
+def artifact(run: Run, path: str) -> str:
+    return mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{path}")
+
+
+def begun(folder: Path, pipeline: str, *flags: str) -> "subprocess.Popen[str]":
+    """A pipeline that was started in a folder, and that runs on."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"pipelines.{pipeline}", *flags],
+        cwd=folder,
+        env=user_environment() | {MARK: str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The processes, of whatever parent, that come from a suite begun in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{MARK}={folder}\0".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    until = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def wait_for_the_end(folder: Path, *, but: str = "nobody") -> None:
+    """Wait until no process is left of a suite that was begun in a folder, but for some."""
+    until = time.monotonic() + 60
+    while left := [process for process in processes_of(folder) if but not in process]:
+        assert time.monotonic() < until, left
+        time.sleep(0.5)
+
+
+def in_states(folder: Path, **counts: int) -> bool:
+    """Whether so many children of a suite are, for example, FINISHED=1, RUNNING=1."""
+    if not (folder / "mlflow.db").exists():
+        return False
+    found = [run.info.status for run in runs(folder) if PARENT in run.data.tags]
+    return all(found.count(state) >= count for state, count in counts.items())
+
+
+@contextmanager
+def two_machines() -> Iterator[str]:
+    """The address of a Ray cluster of two machines with a processor each, both this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    # From a folder that is not the checkout, and without its PYTHONPATH: the code is sent there.
+    environment = {key: value for key, value in user_environment().items() if key != "PYTHONPATH"}
+    environment["RAY_AUTH_MODE"] = "disabled"  # as on a machine where nobody has made a token
+    common = ["--num-cpus", "1", "--block", "--disable-usage-stats"]
+    head = ["--head", "--port", address.split(":")[1], "--include-dashboard", "false"]
+    with ExitStack() as ends:
+        for place in (head, ["--address", address]):
+            node = subprocess.Popen(
+                ["ray", "start", *place, *common],
+                cwd="/",
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+            ends.callback(node.communicate)
+            ends.callback(os.killpg, node.pid, signal.SIGKILL)
+            assert node.stdout
+            assert any("Ray runtime started" in line for line in node.stdout)
+        yield address
