@@ -22,13 +22,14 @@ format: .venv/ready
 	ruff check --fix .
 	ruff format .
 
-benchmarks: .venv/ready  ## about half an hour; let nothing else run meanwhile
+benchmarks: .venv/ready  ## about 40 minutes; let nothing else run meanwhile
 	PYTHONPATH=src python -m benchmarks.dense_mnist
 	PYTHONPATH=src python -m benchmarks.housing
 	PYTHONPATH=src python -m benchmarks.cnn
 	PYTHONPATH=src python -m benchmarks.cnn_suite
 	PYTHONPATH=src python -m benchmarks.scratch_mnist
 	PYTHONPATH=src python -m benchmarks.compare
+	PYTHONPATH=src python -m benchmarks.sweep
 
 ui: .venv/ready
 	mlflow ui --backend-store-uri sqlite:///mlflow.db

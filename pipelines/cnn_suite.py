@@ -79,9 +79,10 @@ def main(params: Params, on_trial: "TrialHook | None" = None) -> "SuiteResult":
         check_reach(resources.hosts)
         with tracked_run(params, data, framework="torch", architecture="cnn_suite") as run:
             failed = run_trials(cnn.main, cnn.Params, trials, run, share, on_trial)
-            finished = run.finished_trials(
+            children = run.trials(
                 params=FACTORS, metrics=METRICS, curves=["val_accuracy", "epoch_seconds"]
             )
+            finished = children[children["state"] == "finished"].reset_index(drop=True)
             finished["seconds"] = finished["epoch_seconds"].map(sum)
             failures = [f"{outcome.name}: {outcome.failure}" for outcome in failed]
             run.log_report(report_suite(finished, FACTORS, failures))

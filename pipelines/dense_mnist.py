@@ -79,7 +79,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             patience=params.patience,
             hooks=[run.log_epoch, on_epoch],
         )
-        report = evaluate_classifier(predictor(model), data, history)
+        report = run.evaluate(evaluate_classifier, predictor(model), data, history)
         return run.log_result(model, history, report)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from trackml.cli import command_line
 from trackml.data import load
-from trackml.data.canvases import SMALLEST_CANVAS
+from trackml.data.canvases import SMALLEST_CANVAS, DetectionData, on_canvases
 from trackml.fields import BatchSize, Epochs, LearningRate, Precision, ScheduleName
 from trackml.params import TorchParams
 
@@ -36,12 +36,19 @@ class Params(TorchParams):
     )
 
 
+def read_canvases(params: Params) -> DetectionData:
+    """The digits of MNIST on canvases, as the parameters say."""
+    digits = load("mnist", params.validation_split, params.limit)
+    return on_canvases(
+        "mnist_detector", digits, size=params.canvas_size, most=params.digits, seed=params.seed
+    )
+
+
 def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
     """Train Faster R-CNN on canvases with digits, with every result tracked in MLflow."""
     # Loaded now, not on top: --help, and a mistake, must not wait for PyTorch.
     import torch
 
-    from trackml.data.canvases import on_canvases
     from trackml.evaluation.detection import evaluate_detector
     from trackml.models.faster_rcnn import faster_rcnn
     from trackml.models.torch import describe
@@ -52,10 +59,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
     from trackml.training.torch import resolve_device
 
     resolve_device(params.device)  # one that is not there is refused before a run is made
-    digits = load("mnist", params.validation_split, params.limit)
-    data = on_canvases(
-        "mnist_detector", digits, size=params.canvas_size, most=params.digits, seed=params.seed
-    )
+    data = read_canvases(params)
     with tracked_run(params, data, framework="torch", architecture="faster-rcnn") as run:
         seed_everything(params.seed)
         network = faster_rcnn(len(data.classes))
@@ -70,7 +74,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             schedule=SCHEDULES[params.schedule],
             hooks=[run.log_epoch, on_epoch],
         )
-        report = evaluate_detector(partial(find_objects, network), data, history)
+        report = run.evaluate(evaluate_detector, partial(find_objects, network), data, history)
         return run.log_result(network, history, report)
 
 

@@ -62,7 +62,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             hooks=[run.log_epoch, on_epoch],
         )
         samples = augment(data.train.images[:10], [params.seed, 0]).numpy() if augment else None
-        report = evaluate_classifier(predictor(model), data, history, samples)
+        report = run.evaluate(evaluate_classifier, predictor(model), data, history, samples)
         scores = ["test_accuracy", "test_f1_macro", "test_f1_class_6"]
         if augment and (plain := run.closest("cnn", scores)):
             both = {"cnn": plain.metrics, "cnn-aug": report.metrics}

@@ -82,7 +82,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             patience=params.patience,
             hooks=[run.log_epoch, on_epoch],
         )
-        report = evaluate_regressor(predictor(model), data, history)
+        report = run.evaluate(evaluate_regressor, predictor(model), data, history)
         return run.log_result(with_named_columns(model, data.columns), history, report)
 
 

@@ -83,7 +83,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
         )
         trained = [layer.W for layer in network]
         run.log_report(draw_weights(untrained, trained, (height, width), data.classes))
-        report = evaluate_classifier(partial(predict, network), data, history)
+        report = run.evaluate(evaluate_classifier, partial(predict, network), data, history)
         return run.log_result(network, history, report)
 
 

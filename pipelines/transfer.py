@@ -119,7 +119,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             schedule=SCHEDULES[params.schedule],
             hooks=[run.log_epoch, on_epoch],
         )
-        report = evaluate_classifier(partial(predict, network), data, history)
+        report = run.evaluate(evaluate_classifier, partial(predict, network), data, history)
         return run.log_result(with_probabilities(network), history, report)
 
 

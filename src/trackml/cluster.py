@@ -31,6 +31,8 @@ _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # a panel on stdout, whatever the verbosity
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean in a trial what they mean here
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow has it all
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails has no score
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for a pruned trial to end its run
 }
 
 

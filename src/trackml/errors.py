@@ -28,3 +28,11 @@ class AlreadyActive(TrackmlError):
 
 class Terminated(BaseException):
     """SIGTERM arrived. Like KeyboardInterrupt, no `except Exception` may swallow it."""
+
+
+class Pruned(SystemExit):
+    """A trial is given up after an epoch, as others are better. Ray ends trials by such an exit."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(0)
+        self.epoch = epoch

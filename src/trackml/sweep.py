@@ -1,23 +1,34 @@
 """Many runs of one pipeline, as children of one run, executed by Ray Tune: here or on a cluster."""
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Thread
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+from mlflow.entities import Run as MlflowRun
+from mlflow.tracking import MlflowClient
 
 from trackml.cluster import Share, ray, tune
-from trackml.errors import LONGEST_REASON, TrackmlError, one_line
-from trackml.history import EpochHook
+from trackml.errors import LONGEST_REASON, Pruned, TrackmlError, UsageError, one_line
+from trackml.history import HIGHER_IS_BETTER, EpochHook
 from trackml.params import TrainingParams
 from trackml.signals import deferred_signals
+from trackml.space import Space, values_of
 from trackml.tracking import family
 from trackml.tracking.registry import Registration
 from trackml.tracking.run import Result, Run
 
+if TYPE_CHECKING:
+    from trackml.evaluation.sweep import Findings
+
 Main = Callable[[Any, EpochHook | None], Result]
+
+_SCORE, _EPOCH = "score", "epoch"  # of what trials tell Tune
+_MANY_EPOCHS = 1_000_000  # more than any trial has: it ends by itself
 
 
 @dataclass(frozen=True)
@@ -29,16 +40,33 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Trials that are found one after the other, by TPE.
+
+    Attributes:
+        count: how many, all different.
+        common: parameters by flag that all of them have.
+    """
+
+    space: Space
+    count: int
+    seed: int
+    common: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of a trial: the summary of its history, or why it failed.
 
-    `seconds` are those of its epochs, validation included.
+    `seconds` are those of its epochs, validation included. `pruned_after` is the epoch after which
+    it was given up, of one that was.
     """
 
     name: str
     seconds: float = 0.0
     summary: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
+    pruned_after: int | None = None
 
 
 TrialHook = Callable[[Outcome, int, int], None]
@@ -63,74 +91,162 @@ class SuiteResult:
     registrations: Sequence[Registration]
 
 
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep gives back: what it found, how to run the best again, what became of its model.
+
+    `registration` is None where the parameters say that it is not to be registered.
+    """
+
+    run_id: str
+    findings: "Findings"
+    command: str
+    registration: Registration | None
+
+
 def run_trials(
     main: Main,
     params: type[TrainingParams],
-    trials: Sequence[Trial],
+    trials: Sequence[Trial] | Search,
     parent: Run,
     share: Share,
     hook: TrialHook | None = None,
+    *,
+    prune: bool = False,
+    score_test: bool = True,
 ) -> list[Outcome]:
     """Run a pipeline once for each trial; return those that failed.
 
-    Trials that have a finished run below `parent` are not run again. One that fails does not stop
-    the others. When this returns, or raises, no child of `parent` is left RUNNING.
+    Trials that have a finished or pruned run below `parent` are not run again. One that fails does
+    not stop the others. When this returns, or raises, no child of `parent` is left RUNNING.
 
     Args:
         main: of the pipeline, importable by its name. params: its class of parameters.
         hook: called after each trial.
+        prune: give up those that after 1, 3, 9, ... epochs are not among the best third so far.
+        score_test: whether they see the test data.
 
     Raises:
         TrackmlError: no trial has finished.
     """
     client = parent.client
     run = client.get_run(parent.run_id)
-    family.discard_unfinished(client, run)
-    done = {child.data.tags[family.NAME_TAG] for child in family.children(client, run)}
-    waiting = [trial for trial in trials if trial.name not in done]
-    watch = _Watch(len(waiting), hook)
-    if waiting:
-        places = {trial.name: family.place_below(run, trial.name) for trial in waiting}
+    before = [
+        child for child in family.children(client, run) if family.is_candidate(child) != score_test
+    ]
+    done = {child.data.tags[family.NAME_TAG] for child in before}
+    waiting: Sequence[Trial] = []  # those that are known beforehand
+    if isinstance(trials, Search):
+        total, count = trials.count, max(0, trials.count - len(done))
+        known = [_as_known(client, child, trials.space) for child in before]
+        choice = _suggested(trials, known, count, params)
+    else:
+        waiting = [trial for trial in trials if trial.name not in done]
+        total, count = len(trials), len(waiting)
+        choice = _listed(waiting)
+    watch = _Watch(count, hook)
+    if count:
+        place = family.place_below(run, scores_test=score_test)
         ended: Literal["KILLED", "FAILED"] = "KILLED"
         reason = "stopped with its sweep"
         try:
-            _execute(waiting, share, watch, main=main, params=params, places=places)
+            work = tune.with_parameters(
+                _run_trial, main=main, params=params, place=place, prune=prune
+            )
+            _execute(work, choice, share, watch, _asha() if prune else None)
             ended, reason = "FAILED", "its process died"
         finally:
             with deferred_signals():
                 if ended == "KILLED":
                     ray.shutdown()  # first: what still runs could change its status again
+                _mark_pruned(client, run, watch.outcomes)
                 family.finish_orphans(client, run, ended, reason)
-    known = {outcome.name for outcome in watch.outcomes}
-    skipped = [Outcome(t.name, failure="it was not run") for t in waiting if t.name not in known]
+    ran = {outcome.name for outcome in watch.outcomes}
+    skipped = [Outcome(t.name, failure="it was not run") for t in waiting if t.name not in ran]
     failed = [outcome for outcome in watch.outcomes if outcome.failure is not None] + skipped
     begun = {child.data.tags[family.NAME_TAG] for child in family.children(client, run)}
     for outcome in failed:
         if outcome.name not in begun:
-            place = family.place_below(run, outcome.name)
+            place = family.place_below(run, outcome.name, scores_test=score_test)
             family.note_failure(client, place, str(outcome.failure))
     if failed:
         first = f"{failed[0].name}: {failed[0].failure}"
-        words = f"{len(failed)} of {len(trials)} trials failed; the first, {first}"
-        if len(failed) == len(trials):
+        words = f"{len(failed)} of {total} trials failed; the first, {first}"
+        before_them = run.data.tags.get(family.FAILURE_TAG)  # of other trials below this run
+        if len(failed) == total:
             raise TrackmlError(words)
+        words = "; ".join(filter(None, [before_them, words]))
         client.set_tag(parent.run_id, family.FAILURE_TAG, words[:LONGEST_REASON])
     return failed
 
 
-def _execute(trials: Sequence[Trial], share: Share, watch: "_Watch", **fixed: Any) -> None:
-    """Let Ray Tune run `_run_trial` for each trial, with what is the same for all.
+@dataclass(frozen=True)
+class _Choice:
+    """How Tune gets to know the trials: arguments of its `Tuner` and of its `TuneConfig`."""
 
-    It writes into a folder that nobody needs afterwards.
-    """
+    param_space: dict[str, Any]
+    config: dict[str, Any]
+
+
+def _listed(trials: Sequence[Trial]) -> _Choice:
     configs = [{"name": trial.name, "values": dict(trial.values)} for trial in trials]
+    return _Choice({"trial": tune.grid_search(configs)}, {})
+
+
+def _suggested(
+    search: Search,
+    known: Sequence[tuple[Mapping[str, Any], float]],
+    count: int,
+    params: type[TrainingParams],
+) -> _Choice:
+    from trackml.suggestions import Suggestions  # which needs Optuna, as nothing else here does
+
+    found = Suggestions(
+        search.space,
+        metric=_SCORE,
+        seed=search.seed,
+        common=search.common,
+        known=known,
+        allowed=partial(_allows, params, search.common),
+    )
+    return _Choice({}, {"search_alg": found, "num_samples": count})
+
+
+def _as_known(
+    client: MlflowClient, child: MlflowRun, space: Space
+) -> tuple[Mapping[str, Any], float]:
+    """The values of a trial that has ended, and how good it was."""
+    (metric,) = (name for name in HIGHER_IS_BETTER if f"val_{name}" in child.data.metrics)
+    curve = family.curve(client, child, f"val_{metric}")
+    best = max(score({f"val_{metric}": value}) for value in curve)
+    return values_of(child.data.tags[family.NAME_TAG], space), best
+
+
+def _asha() -> tune.schedulers.ASHAScheduler:
+    """Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020."""
+    return tune.schedulers.ASHAScheduler(
+        time_attr=_EPOCH,
+        metric=_SCORE,
+        mode="max",
+        grace_period=1,
+        reduction_factor=3,
+        max_t=_MANY_EPOCHS,
+    )
+
+
+def _execute(
+    work: Callable[..., Any], choice: _Choice, share: Share, watch: "_Watch", scheduler: Any
+) -> None:
+    """Let Ray Tune do `work` for each trial. It writes into a folder that nobody needs later."""
     with tempfile.TemporaryDirectory(prefix="trackml-", ignore_cleanup_errors=True) as folder:
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(_run_trial, **fixed), share.each),
-            param_space={"trial": tune.grid_search(configs)},
+            tune.with_resources(work, share.each),
+            param_space=choice.param_space,
             tune_config=tune.TuneConfig(
                 max_concurrent_trials=share.at_once,
                 reuse_actors=True,  # else each trial would import the framework anew
+                scheduler=scheduler,
+                **choice.config,
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[watch]),
         )
@@ -160,18 +276,69 @@ def _run_trial(
     *,
     main: Main,
     params: type[TrainingParams],
-    places: Mapping[str, family.Place],
+    place: family.Place,
+    prune: bool,
 ) -> dict[str, Any]:
     """One trial, in a worker of Ray's. Errors are returned: there is nobody to catch them."""
     trial = Trial(**config["trial"])
     try:
         machine = str(ray.get_runtime_context().get_node_id())
-        with family.placed(places[trial.name].at(machine)):
-            result = main(params.parse(trial.values), None)
+        given = params.parse(trial.values)
+        with family.placed(place.called(trial.name).at(machine)):
+            result = main(given, _reporter(given.epochs) if prune else None)
     except Exception as error:  # noqa: BLE001  # of whatever kind: the other trials go on
         return {"failure": one_line(error)}
-    seconds = sum(row["epoch_seconds"] for row in result.history.rows)
-    return {"summary": result.history.summary, "seconds": seconds}
+    rows = result.history.rows
+    return {
+        "summary": result.history.summary,
+        "seconds": sum(row["epoch_seconds"] for row in rows),
+        _SCORE: max(map(score, rows)),
+        _EPOCH: len(rows),
+    }
+
+
+def _reporter(epochs: int) -> EpochHook:
+    """Tells Tune after each epoch but the last how good the best was; there it may prune."""
+    best = -math.inf
+    seconds = 0.0
+
+    def report(epoch: int, metrics: Mapping[str, float]) -> None:
+        nonlocal best, seconds
+        if epoch == 0 or epoch == epochs:
+            return  # nothing is trained yet, or nothing is left to be saved
+        best, seconds = max(best, score(metrics)), seconds + metrics["epoch_seconds"]
+        try:
+            tune.report({_SCORE: best, _EPOCH: epoch, "seconds": seconds})
+        except SystemExit:
+            raise Pruned(epoch) from None
+
+    return report
+
+
+def _allows(
+    params: type[TrainingParams], common: Mapping[str, Any], point: Mapping[str, Any]
+) -> bool:
+    """Whether a pipeline takes these values together."""
+    try:
+        params.parse({**common, **point})
+    except UsageError:
+        return False
+    return True
+
+
+def score(epoch: Mapping[str, float]) -> float:
+    """How good a model is after an epoch, by its validation metric: more is better."""
+    (metric,) = (name for name in HIGHER_IS_BETTER if f"val_{name}" in epoch)
+    return epoch[f"val_{metric}"] * (1 if HIGHER_IS_BETTER[metric] else -1)
+
+
+def _mark_pruned(client: MlflowClient, parent: MlflowRun, outcomes: Sequence[Outcome]) -> None:
+    """Mark the runs of pruned trials that did not get to it themselves."""
+    epochs = {outcome.name: outcome.pruned_after for outcome in outcomes if outcome.pruned_after}
+    for child in family.children(client, parent):
+        after = epochs.get(child.data.tags[family.NAME_TAG])
+        if after and child.info.status == "RUNNING":
+            family.mark_pruned(client, child.info.run_id, after)
 
 
 class _Watch(tune.Callback):
@@ -184,6 +351,8 @@ class _Watch(tune.Callback):
     def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         told = trial.last_result
         known = {key: told[key] for key in ("seconds", "summary", "failure") if key in told}
+        if not known.keys() & {"summary", "failure"}:
+            known |= {"pruned_after": told[_EPOCH]}
         self._note(Outcome(trial.config["trial"]["name"], **known))
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]

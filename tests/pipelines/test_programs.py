@@ -93,6 +93,11 @@ BAD_INPUT = [
     ("scratch_mnist", ["--model", "cnn"], "error: --model cnn: expected softmax or mlp"),
     ("scratch_mnist", ["--momentum", "1"], "error: --momentum 1: expected a number >= 0 and < 1"),
     ("scratch_mnist", ["--target_loss", "-1"], "error: --target_loss -1: expected a number >= 0"),
+    ("sweep", ["--pipeline", "main"], "error: --pipeline main: expected dense_mnist or cnn or"),
+    ("sweep", ["--search", "bayes"], "error: --search bayes: expected grid or random or tpe"),
+    ("sweep", ["--space", "dropout=2|3"], "error: --space, --dropout 2: expected a number >= 0"),
+    ("sweep", ["--space", "absent.yaml"], "error: --space absent.yaml: No such file"),
+    ("sweep", ["--trials", "-1"], "error: --trials -1: expected an integer >= 0"),
     ("compare", ["--task", "a'b"], "error: --task a'b: expected the name of a task, without"),
     ("compare", ["--metric", "f1"], "error: --metric f1: expected auto or accuracy or mae or"),
     ("compare", ["--min_runs", "0"], "error: --min_runs 0: expected an integer >= 1"),
@@ -267,6 +272,7 @@ NOT_TURNED = {
     "cnn": {"learning_rate"},  # see MLproject
     "cnn_suite": {"learning_rate"},
     "transfer": {"learning_rate", "image_size"},
+    "sweep": {"searched"},  # what the space holds: no parameter, but logged like one
 }
 
 

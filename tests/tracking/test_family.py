@@ -8,9 +8,10 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from trackml.data import ImageData
-from trackml.errors import AlreadyActive
+from trackml.errors import AlreadyActive, Pruned
 from trackml.evaluation.report import Report
 from trackml.fields import BatchSize, Epochs, LearningRate
+from trackml.history import History
 from trackml.params import TrainingParams
 from trackml.tracking import family
 from trackml.tracking.claims import claimed
@@ -66,23 +67,80 @@ def test_a_child_goes_below_its_parent_whatever_mlflow_run_says(
     assert client.get_run(run.run_id).info.status == "FINISHED"
 
 
-def test_finished_children_make_a_table(client: MlflowClient, blobs: ImageData) -> None:
+def test_children_make_a_table(client: MlflowClient, blobs: ImageData) -> None:
     with suite(blobs) as run:
         parent = client.get_run(run.run_id)
         first = child(blobs, parent, "first")
-        client.create_run(parent.info.experiment_id, tags=family.place_below(parent, "second").tags)
-        table = run.finished_trials(
-            params=["epochs"], metrics=["test_accuracy"], curves=["val_accuracy"]
-        )
-    assert table.to_dict("records") == [
-        {
-            "run_id": first,
-            "name": "first",
-            "epochs": "2",
-            "test_accuracy": 0.5,
-            "val_accuracy": [0.1, 0.2],
-        }
-    ]
+        place = family.place_below(parent, "second", scores_test=False)
+        second = client.create_run(parent.info.experiment_id, tags=place.tags).info.run_id
+        table = run.trials(params=["epochs"], metrics=["test_accuracy"], curves=["val_accuracy"])
+    assert table.drop(columns="ended").iloc[0].to_dict() == {
+        "run_id": first,
+        "name": "first",
+        "state": "finished",
+        "is_candidate": False,
+        "epochs": "2",
+        "test_accuracy": 0.5,
+        "val_accuracy": [0.1, 0.2],
+    }
+    row = table.iloc[1]
+    assert (row["run_id"], row["state"], row["is_candidate"]) == (second, "running", True)
+    assert row["val_accuracy"] == []
+    assert row[["epochs", "test_accuracy"]].isna().all()
+
+
+def test_a_table_without_children_has_its_columns(client: MlflowClient, blobs: ImageData) -> None:
+    with suite(blobs) as run:
+        table = run.trials(params=["epochs"])
+    assert table.empty
+    assert {"run_id", "state", "epochs"} <= set(table.columns)
+
+
+def test_a_candidate_is_not_scored_on_the_test_data_and_keeps_no_model(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    def evaluate(answer: float) -> Report:
+        raise AssertionError("it has seen the test data")
+
+    row = {"train_loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5}
+    with suite(blobs) as run:
+        place = family.place_below(client.get_run(run.run_id), "first", scores_test=False)
+        with (
+            family.placed(place),
+            tracked_run(Suite.parse({}), blobs, framework="keras", architecture="cnn") as own,
+        ):
+            report = own.evaluate(evaluate, 1.0)
+            assert report == Report()
+            assert own.closest("dense", ["test_accuracy"]) is None
+            result = own.log_result(object(), History("accuracy", "float32").extended(row), report)
+        outside = run.evaluate(lambda answer: Report({"test_accuracy": answer}), 0.5)
+    assert outside.metrics == {"test_accuracy": 0.5}
+    assert result.registration is None
+    logged = client.get_run(own.run_id)
+    assert logged.info.status == "FINISHED"
+    assert logged.data.metrics["best_val_accuracy"] == 0.5
+    assert not [name for name in logged.data.metrics if name.startswith("test_")]
+    assert not logged.outputs or not logged.outputs.model_outputs
+    assert not client.search_registered_models()
+
+
+def test_a_pruned_run_is_killed_says_so_and_is_not_discarded(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    with suite(blobs) as run:
+        parent = client.get_run(run.run_id)
+        with (
+            suppress(Pruned),
+            family.placed(family.place_below(parent, "first")),
+            tracked_run(Suite.parse({}), blobs, framework="keras", architecture="cnn") as own,
+        ):
+            raise Pruned(1)
+        family.discard_unfinished(client, parent)
+        (left,) = family.children(client, parent)
+    assert (left.info.run_id, left.info.status) == (own.run_id, "KILLED")
+    assert left.data.tags["trackml.pruned"] == "after epoch 1"
+    assert "trackml.failure" not in left.data.tags
+    assert family.state_of(left) == "pruned"
 
 
 def test_orphans_are_ended_and_what_did_not_finish_goes_to_the_trash(
@@ -129,7 +187,7 @@ def test_under_mlflow_run_the_new_run_takes_the_children_over(
     monkeypatch.setenv("MLFLOW_RUN_ID", given)
     with suite(blobs, resume=True) as run:
         assert run.run_id == given
-        table = run.finished_trials(params=[], metrics=[], curves=[])
+        table = run.trials()
     assert list(table["name"]) == ["first"]
     old = client.get_run(old.info.run_id)
     assert (old.info.status, old.data.tags["trackml.successor"]) == ("KILLED", given)

@@ -1,6 +1,6 @@
 """The view of a suite: a line per trial, and the table of all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ from trackml.console.epochs import in_words
 from trackml.params import Params
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from trackml.sweep import Outcome, SuiteResult, TrialHook
 
 
@@ -36,12 +38,7 @@ def show_result(result: "SuiteResult", _params: Params) -> None:
         table.add_row(*cells)
     console.print(table)
     console.print(describe_winner(result.table, result.factors))
-    for outcome in result.failed:
-        console.print(f"failed: {outcome.name}: {outcome.failure}")
-    if result.failed:
-        console.print(
-            f"{len(result.failed)} failed; the same command with --resume true runs them again"
-        )
+    note_failures(console, result.failed)
     for registration in result.registrations:
         for line in in_words(registration):
             console.print(line)
@@ -50,10 +47,20 @@ def show_result(result: "SuiteResult", _params: Params) -> None:
     console.print(f"to compare runs: {ui_command()}")
 
 
+def note_failures(console: "Console", failed: "Sequence[Outcome]") -> None:
+    """Print which trials failed, why, and what to do about it."""
+    for outcome in failed:
+        console.print(f"failed: {outcome.name}: {outcome.failure}")
+    if failed:
+        console.print(f"{len(failed)} failed; the same command with --resume true tries again")
+
+
 def _line(outcome: "Outcome", done: int, total: int) -> str:
     number = f"trial {done:>{len(str(total))}}/{total}  {outcome.name}"
     if outcome.failure:
         return f"{number}  failed: {outcome.failure}"
+    if outcome.pruned_after:
+        return f"{number}  pruned after epoch {outcome.pruned_after}  {outcome.seconds:.1f} s"
     scores = [
         f"{name} {value:g}" if name.endswith("_epoch") else f"{name} {value:.4f}"
         for name, value in outcome.summary.items()

@@ -53,7 +53,7 @@ def closest_run(
     """
     past = [
         PastRun(run.info.run_id, run.data.metrics, _differences(params, run.data.params))
-        for run in _recent(client, task, architecture, data_sha256)
+        for run in _recent(client, task, architecture, data_sha256, metrics)
         if run.info.status == "FINISHED" and set(metrics) <= run.data.metrics.keys()
     ]
     return min(past, key=lambda run: len(run.differences), default=None)
@@ -147,8 +147,13 @@ def is_unfinished(run: MlflowRun) -> bool:
 
 
 def _recent(
-    client: MlflowClient, task: str, architecture: str, data_sha256: str
+    client: MlflowClient,
+    task: str,
+    architecture: str,
+    data_sha256: str,
+    metrics: Sequence[str] = (),
 ) -> Sequence[MlflowRun]:
+    """The newest runs that have such metrics: the many trials of a sweep have no test scores."""
     tags = {
         "trackml.task": task,
         "trackml.architecture": architecture,
@@ -156,7 +161,12 @@ def _recent(
     }
     return client.search_runs(
         all_experiments(client),
-        " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items()),
+        " and ".join(
+            [
+                *(f"tags.`{key}` = '{value}'" for key, value in tags.items()),
+                *(f"metrics.`{name}` > -1e300" for name in metrics),
+            ]
+        ),
         order_by=["attributes.start_time DESC"],
         max_results=_RECENT,
     )

@@ -15,11 +15,10 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils import name_utils
 
 import trackml
-from trackml.errors import Terminated, one_line
+from trackml.errors import Pruned, Terminated, one_line
 from trackml.params import Params
 from trackml.signals import deferred_signals
-from trackml.tracking import store
-from trackml.tracking.family import FAILURE_TAG
+from trackml.tracking import family, store
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Report
@@ -110,7 +109,7 @@ def recorded(params: Params, *, experiment: str, name: str) -> Iterator[Record]:
 def ending(client: MlflowClient, start: Callable[[], str]) -> Iterator[str]:
     """The id of a run that `start` makes, and that ends with the block: how, its status says.
 
-    FINISHED, FAILED on an error, KILLED when asked to stop.
+    FINISHED, FAILED on an error, KILLED when asked to stop, or pruned.
     """
     run_id = None
     try:
@@ -144,10 +143,13 @@ def new_run(client: MlflowClient, experiment: str, name: str) -> str:
 
 def _end(client: MlflowClient, run_id: str, error: BaseException) -> None:
     """Say what became of a run that did not finish."""
+    if isinstance(error, Pruned):
+        family.mark_pruned(client, run_id, error.epoch)
+        return
     stopped = isinstance(error, KeyboardInterrupt | Terminated)
     reason = "stopped by a signal" if stopped else one_line(error)
     try:
-        client.set_tag(run_id, FAILURE_TAG, reason)
+        client.set_tag(run_id, family.FAILURE_TAG, reason)
     finally:
         client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
 

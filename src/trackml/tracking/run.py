@@ -2,10 +2,10 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.entities import Run as MlflowRun
@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 import trackml
 from trackml.history import History
-from trackml.params import TrainingParams
+from trackml.params import RunParams
 from trackml.tracking import family, registry, store
 from trackml.tracking.claims import claimed
 from trackml.tracking.family import FAILURE_TAG
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,17 @@ class Result:
 
 @dataclass(frozen=True)
 class Run(Record):
-    """A run that trains a model. `tracked_run` makes one."""
+    """A run that trains a model, or several. `tracked_run` makes one.
 
-    params: TrainingParams
+    `scores_test` is false for one that is only to be chosen among.
+    """
+
+    params: RunParams
     data: Data
     framework: Framework
     architecture: str
     aliases: tuple[str, ...] = ()
+    scores_test: bool = True
 
     @property
     def dataset(self) -> Dataset:
@@ -75,16 +80,30 @@ class Run(Record):
         """Log one epoch's metrics at step `epoch`, in one request."""
         self.log_metrics(metrics, step=epoch)
 
+    def evaluate(
+        self, evaluation: Callable[P, "Report"], *args: P.args, **options: P.kwargs
+    ) -> "Report":
+        """What `evaluation` says of the trained model; nothing of a run that is only a trial.
+
+        A sweep chooses among trials by validation, so none of them is scored on the test data.
+        """
+        from trackml.evaluation.report import Report
+
+        return evaluation(*args, **options) if self.scores_test else Report()
+
     def log_result(self, model: Any, history: History, report: "Report") -> Result:
         """Log what came of training, and register the model unless the parameters say no.
 
         The model is logged before the report, as MLflow links the test metrics to it, and
-        registered last, as the registry must not know of anything unfinished.
+        registered last, as the registry must not know of anything unfinished. Of a run that is
+        only a trial no model is kept.
         """
         self.log_metrics(history.summary)
         self.client.set_tag(self.run_id, "trackml.precision", history.precision)
         self.client.set_tag(self.run_id, "trackml.device", history.device)
         self.client.log_dict(self.run_id, history.as_dict(), "history.json")
+        if not self.scores_test:
+            return Result(self.run_id, self.data.name, self.architecture, history, report, None)
         logged_run = self.client.get_run(self.run_id)
         model_id, size = log_model(self.client, logged_run, model, self.framework, self.data)
         self.log_metrics({"model_size_bytes": size})
@@ -96,8 +115,10 @@ class Run(Record):
     def closest(self, architecture: str, metrics: Sequence[str]) -> PastRun | None:
         """The finished run of another architecture on this data that compares best with this.
 
-        Only runs that have all of `metrics`.
+        Only runs that have all of `metrics`. None to a trial, which has no test scores to compare.
         """
+        if not self.scores_test:
+            return None
         return closest_run(
             self.client,
             self.params,
@@ -107,19 +128,17 @@ class Run(Record):
             metrics=metrics,
         )
 
-    def finished_trials(
-        self, *, params: Sequence[str], metrics: Sequence[str], curves: Sequence[str]
+    def trials(
+        self, *, params: Sequence[str] = (), metrics: Sequence[str] = (), curves: Sequence[str] = ()
     ) -> "pd.DataFrame":
-        """The children of this run that have finished: as `family.finished_children` has them."""
+        """The children of this run, as `family.children_table` has them."""
         me = self.client.get_run(self.run_id)
-        return family.finished_children(
-            self.client, me, params=params, metrics=metrics, curves=curves
-        )
+        return family.children_table(self.client, me, params=params, metrics=metrics, curves=curves)
 
 
 @contextmanager
 def tracked_run(
-    params: TrainingParams,
+    params: RunParams,
     data: Data,
     *,
     framework: Framework,
@@ -152,13 +171,23 @@ def tracked_run(
             return run_id
 
         with ending(client, start) as run_id:
-            run = Run(client, run_id, params, data, framework, architecture, tuple(aliases))
+            place = family.current_place()
+            run = Run(
+                client,
+                run_id,
+                params,
+                data,
+                framework,
+                architecture,
+                tuple(aliases),
+                scores_test=place is None or place.scores_test,
+            )
             _describe(run)
             yield run
 
 
 def _to_continue(
-    client: MlflowClient, params: TrainingParams, data: Data, architecture: str, claims: ExitStack
+    client: MlflowClient, params: RunParams, data: Data, architecture: str, claims: ExitStack
 ) -> MlflowRun | None:
     """The run that `params.resume` asks to continue, if there is one; it is claimed."""
     if not params.resume:
@@ -183,6 +212,7 @@ def _start(client: MlflowClient, experiment: str, name: str, old: MlflowRun | No
         return str(run.info.run_id)
     if not old:
         return new_run(client, experiment, name)
+    family.discard_unfinished(client, old)
     if given := given_run():
         family.adopt(client, old, given)
         return given

@@ -36,6 +36,8 @@ def connect() -> MlflowClient:
     Raises:
         TrackmlError: the server does not answer, or the database is not one that MLflow can use.
     """
+    # Where tqdm is installed MLflow shows bars on stderr, which is for what went wrong.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     uri = mlflow.get_tracking_uri() if _is_chosen() else "sqlite:///mlflow.db"
     if path := database_path(uri):
         if os.environ.get("MLFLOW_RUN_ID") and not path.exists():
