@@ -45,8 +45,14 @@ class Scripted:
     def get_weights(self) -> list[NDArray[Any]]:
         return [np.array([self.weight])]
 
-    def set_weights(self, weights: list[NDArray[Any]]) -> None:
+    def set_weights(self, weights: Sequence[NDArray[Any]]) -> None:
         self.weight = float(weights[0][0])
+
+    def get_state(self) -> Mapping[str, NDArray[Any]]:
+        return {"weight": np.array([self.weight])}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.weight = float(state["weight"][0])
 
 
 def run(learner: Scripted, seed: int = 0, **options: Any) -> History:

@@ -111,8 +111,22 @@ class _KerasLearner:
         weights: list[Array] = self._model.get_weights()
         return weights
 
-    def set_weights(self, weights: list[Array]) -> None:
+    def set_weights(self, weights: Sequence[Array]) -> None:
         self._model.set_weights(weights)
+
+    def get_state(self) -> Mapping[str, Array]:
+        return {name: variable.numpy() for name, variable in self._variables.items()}
+
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        for name, variable in self._variables.items():
+            variable.assign(state[name])
+        self._model.set_weights(self._trainee.get_weights())
+
+    @property
+    def _variables(self) -> dict[str, Any]:
+        # By number: the names that Keras gives depend on what else the process has made.
+        variables = [*self._trainee.variables, *self._optimizer.variables]
+        return {str(number): variable for number, variable in enumerate(variables)}
 
 
 def predictor(model: keras.Model) -> Callable[[Array], NDArray[np.float32]]:

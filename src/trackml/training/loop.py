@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trackml.history import EpochHook, History, Metric, NonFiniteLoss
 from trackml.params import TrainingParams
+from trackml.training.checkpoint import Checkpoint, current_keeper
 from trackml.training.schedules import Schedule, constant
 
 Array = NDArray[Any]
@@ -54,8 +55,14 @@ class Learner(Protocol):
     def get_weights(self) -> list[Array]:
         """A copy of all weights of the model that will be kept, trainable or not."""
 
-    def set_weights(self, weights: list[Array]) -> None:
+    def set_weights(self, weights: Sequence[Array]) -> None:
         """Put back what `get_weights` gave."""
+
+    def get_state(self) -> Mapping[str, Array]:
+        """A copy of all that the next epoch depends on: weights, and what the optimiser knows."""
+
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        """Put back what `get_state` gave."""
 
 
 def run_epochs(
@@ -70,6 +77,9 @@ def run_epochs(
 ) -> History:
     """Train for `params.epochs`, and leave in the learner the weights of its best epoch.
 
+    Where a `Keeper` is at hand, each epoch is saved there before the hooks know of it, and training
+    goes on from what was saved. The hooks do not get those epochs again.
+
     Args:
         schedule: what `params.learning_rate` is multiplied by.
         initial: scores before training, as `by_split` names them, which the hooks get as epoch 0.
@@ -82,11 +92,27 @@ def run_epochs(
     """
     history = History(learner.metric, learner.precision, learner.device, initial=initial or {})
     called = [hook for hook in hooks if hook]
-    if initial:
+    best_weights: Sequence[Array] = []
+    keeper = current_keeper()
+
+    def save() -> None:
+        if keeper:
+            state = learner.get_state()
+            keeper.save(Checkpoint(state, best_weights, history.rows, history.initial))
+
+    if keeper and (saved := keeper.load()):
+        learner.set_state(saved.state)
+        best_weights = saved.best_weights
+        history = replace(history, rows=tuple(saved.rows), initial=saved.initial)
+    elif initial:
+        save()
         for hook in called:
             hook(0, initial)
-    best_weights: list[Array] = []
-    for epoch in range(1, params.epochs + 1):
+    while len(history.rows) < params.epochs:
+        if history.rows and (reason := _reason_to_stop(history, patience, target_loss)):
+            history = replace(history, stopped=reason)
+            break
+        epoch = len(history.rows) + 1
         started = perf_counter()
         rate = partial(_rate, params, schedule, history)
         # All randomness of an epoch follows from (seed, epoch), whatever happened before it.
@@ -108,12 +134,9 @@ def run_epochs(
             )
         if history.best_epoch == epoch:
             best_weights = weights
+        save()
         for hook in called:
             hook(epoch, row)
-        reason = _reason_to_stop(history, patience, target_loss)
-        if reason and epoch < params.epochs:
-            history = replace(history, stopped=reason)
-            break
     learner.set_weights(best_weights)
     return history
 

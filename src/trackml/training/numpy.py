@@ -25,6 +25,11 @@ class SGD:
         self._weights = list(mlp.arrays(network).values())
         self._velocities = [np.zeros_like(w) for w in self._weights]
 
+    @property
+    def state(self) -> list[Array]:
+        """The velocities themselves, no copies."""
+        return self._velocities
+
     def step(self, gradients: Gradients, rate: float) -> None:
         """Change the network's weights in place."""
         each = mlp.arrays(gradients).values()
@@ -110,6 +115,18 @@ class _Learner:
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in mlp.arrays(self._network).values()]
 
-    def set_weights(self, weights: list[Array]) -> None:
+    def set_weights(self, weights: Sequence[Array]) -> None:
         for w, value in zip(mlp.arrays(self._network).values(), weights, strict=True):
             w[:] = value
+
+    def get_state(self) -> Mapping[str, Array]:
+        return {name: array.copy() for name, array in self._arrays.items()}
+
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        for name, array in self._arrays.items():
+            array[:] = state[name]
+
+    @property
+    def _arrays(self) -> dict[str, Array]:
+        velocities = {f"v{number}": v for number, v in enumerate(self._optimizer.state)}
+        return mlp.arrays(self._network) | velocities

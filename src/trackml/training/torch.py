@@ -106,11 +106,35 @@ class TorchLearner:
         weights = self.network.state_dict().values()
         return [weight.detach().cpu().numpy().copy() for weight in weights]
 
-    def set_weights(self, weights: list[Array]) -> None:
+    def set_weights(self, weights: Sequence[Array]) -> None:
         """Put back what `get_weights` gave."""
         with torch.no_grad():
             for weight, value in zip(self.network.state_dict().values(), weights, strict=True):
                 weight.copy_(torch.as_tensor(value))
+
+    def get_state(self) -> Mapping[str, Array]:
+        """A copy of the weights, and of what the optimiser knows of each."""
+        weights = {f"weight {n}": weight for n, weight in enumerate(self.get_weights())}
+        known = self._optimizer.state_dict()["state"]
+        return weights | {
+            f"{name} {number}": value.detach().cpu().numpy().copy()
+            for number, values in known.items()
+            for name, value in values.items()
+            if isinstance(value, Tensor)
+        }
+
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        """Put back what `get_state` gave."""
+        count = len(self.network.state_dict())
+        self.set_weights([state[f"weight {number}"] for number in range(count)])
+        trained = [weight for group in self._optimizer.param_groups for weight in group["params"]]
+        known: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            kind, number = name.rsplit(" ", 1)
+            if kind != "weight":
+                known.setdefault(int(number), {})[kind] = _like(trained[int(number)], value)
+        old = self._optimizer.state_dict()
+        self._optimizer.load_state_dict({**old, "state": known})
 
 
 class _ClassifierLearner(TorchLearner):
@@ -181,6 +205,12 @@ def answers(network: nn.Module, inputs: Array) -> Tensor:
             for row in range(0, len(inputs), size)
         ]
     return torch.cat(batches)
+
+
+def _like(weight: Tensor, value: Array) -> Tensor:
+    """A tensor of a value, laid out in memory as a weight of its shape is."""
+    tensor = torch.as_tensor(value)
+    return torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
 
 
 def _computes_in_bfloat16(device: Device) -> bool:
