@@ -5,7 +5,7 @@ mlflow run . -e cnn_suite -P epochs=3      # 3 min 5 s on 2 cores
 
 from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -31,16 +31,11 @@ FACTORS = ("variant", "optimizer")
 class Params(cnn.CommonParams):
     """Parameters of `cnn_suite`; those that `cnn` has go to each trial."""
 
-    can_resume: ClassVar[bool] = True
-
     variants: Variants = "all"
     optimizers: Optimizers = "all"
     seeds: int = Field(1, ge=1, le=1000, description="runs of each, with seeds from --seed on")
     concurrency: Concurrency = "auto"
     ray_address: RayAddress = "local"
-    resume: bool = Field(
-        False, description="continue the newest unfinished suite of the same parameters"
-    )
 
     def trials(self) -> Sequence[tuple[str, dict[str, Any]]]:
         """The name of each trial, and its parameters of `cnn` by flag."""

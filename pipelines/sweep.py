@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -41,8 +41,6 @@ NOT_FIXED = {"seed", "register", "resume", "limit"}  # flags of the sweep itself
 
 class Params(RunParams):
     """Parameters of `sweep`; `fixed`, `epochs`, `limit` and `seed` go to each trial."""
-
-    can_resume: ClassVar[bool] = True
 
     pipeline: Literal[
         "dense_mnist",
@@ -80,9 +78,6 @@ class Params(RunParams):
     )
     concurrency: Concurrency = "auto"
     ray_address: RayAddress = "local"
-    resume: bool = Field(
-        False, description="continue the newest unfinished sweep of the same parameters"
-    )
 
     def as_text(self) -> dict[str, str]:
         """Also what the space holds: it may be in a file, which may change."""

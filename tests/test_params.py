@@ -72,11 +72,6 @@ def test_an_unknown_name_is_refused() -> None:
         Example.parse({"depth": 3})
 
 
-def test_resume_is_refused_and_not_silently_ignored() -> None:
-    with pytest.raises(UsageError, match=r"--resume true: .*cannot continue"):
-        Example.parse({"resume": "true"})
-
-
 @given(
     epochs=st.integers(1, 10**9),
     rate=st.floats(min_value=0, exclude_min=True, allow_infinity=False),

@@ -2,10 +2,10 @@
 
 import types
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
+from typing import Any, Literal, Self, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from trackml.errors import UsageError
@@ -74,20 +74,14 @@ class Params(BaseModel):
 class RunParams(Params):
     """Fields of all programs that train: what becomes of their run."""
 
-    can_resume: ClassVar[bool] = False
-
     # Every class of parameters has a method `register`, from its metaclass: hence the alias.
     register_model: bool = Field(
         True, alias="register", description="put the model in the registry"
     )
-    resume: bool = Field(False, description="continue an unfinished run: not available yet")
-
-    @field_validator("resume")
-    @classmethod
-    def _resume_is_refused(cls, resume: bool) -> bool:
-        if resume and not cls.can_resume:
-            raise ValueError("this version cannot continue an unfinished run")
-        return resume
+    resume: bool = Field(
+        False,
+        description="continue the newest unfinished run of the same parameters, data and code",
+    )
 
 
 class TrainingParams(RunParams):

@@ -157,18 +157,6 @@ def test_sigterm_while_ray_starts_is_told_from_a_failure(seconds: float, tmp_pat
     assert (process.returncode, errors) == (143, "error: terminated\n")
 
 
-def test_a_suite_that_is_still_running_is_not_resumed_by_another(tmp_path: Path) -> None:
-    process = begun(tmp_path, "cnn_suite", *TWO, "--epochs", "500")
-    wait_until(lambda: in_states(tmp_path, RUNNING=2), process)
-    again = (*TWO, "--epochs", "500", "--resume", "true")
-    second = start("pipelines.cnn_suite", *again, folder=tmp_path)
-    assert second.returncode == 75
-    assert "another process is at work on run" in second.stderr
-    assert in_states(tmp_path, RUNNING=2)
-    process.terminate()
-    process.communicate(timeout=60)
-
-
 def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path) -> None:
     process = begun(tmp_path, "cnn_suite", *TWO, "--concurrency", "1")
     wait_until(lambda: in_states(tmp_path, FINISHED=1), process)

@@ -285,5 +285,4 @@ def test_mlproject_and_params_have_the_same_names_and_defaults(name: str) -> Non
         assert str(declared["default"]) == defaults[parameter], parameter
         assert f"--{parameter} {{{parameter}}}" in entry["command"]
     undeclared = set(defaults) - set(entry["parameters"])
-    resume = set() if getattr(import_module(module).Params, "can_resume", True) else {"resume"}
-    assert undeclared == resume | NOT_TURNED.get(name, set())
+    assert undeclared == NOT_TURNED.get(name, set())

@@ -19,7 +19,6 @@ from trackml.tracking.run import tracked_run
 
 
 class Suite(TrainingParams):
-    can_resume = True
     epochs: Epochs = 2
     batch_size: BatchSize = 8
     learning_rate: LearningRate = 0.001

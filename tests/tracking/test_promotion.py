@@ -152,7 +152,7 @@ def test_only_finished_runs_of_the_task_with_a_model(
         promote("blobs", run_id)
     bare = client.create_run("0", tags={"trackml.task": "blobs"}).info.run_id
     client.set_terminated(bare)
-    with pytest.raises(TrackmlError, match="it has 0 models; expected"):
+    with pytest.raises(TrackmlError, match="it has no model; expected"):
         promote("blobs", bare)
 
 

@@ -15,6 +15,7 @@ import trackml
 from tests.conftest import small_model
 from trackml import signals
 from trackml.cli import exit_code
+from trackml.code import digest_of
 from trackml.data import ImageData
 from trackml.evaluation.report import Report
 from trackml.fields import BatchSize, Epochs, LearningRate
@@ -66,6 +67,7 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(
         "trackml.framework": "keras",
         "trackml.architecture": "cnn",
         "trackml.data_sha256": blobs.sha256,
+        "trackml.code_sha256": digest_of(Example),
         "trackml.version": trackml.__version__,
     }
     assert run.inputs

@@ -17,6 +17,7 @@ _COLUMNS = [
     *("run_id", "framework", "architecture", "rows", "validation_samples", "seed"),
     *("configuration", "parameters"),
 ]
+CODE_TAG = "trackml.code_sha256"
 _RECENT = 200  # runs among which one is looked for
 _WITHOUT_EFFECT = {"resume", "register", "concurrency", "ray_address"}  # on what trials find
 
@@ -126,15 +127,22 @@ def _configuration(run: MlflowRun) -> str:
 
 
 def unfinished_run(
-    client: MlflowClient, params: Params, *, task: str, architecture: str, data_sha256: str
+    client: MlflowClient,
+    params: Params,
+    *,
+    task: str,
+    architecture: str,
+    data_sha256: str,
+    code_sha256: str,
 ) -> MlflowRun | None:
-    """The newest run of the same parameters and data that is to be continued.
+    """The newest run of the same parameters, data and code that is to be continued.
 
     One that did not finish, or some of whose trials failed, and that no other run has continued.
     """
     names = params.as_text().keys()
     for run in _recent(client, task, architecture, data_sha256):
         same = set(_differences(params, run.data.params)) <= _WITHOUT_EFFECT
+        same = same and run.data.tags.get(CODE_TAG) == code_sha256
         if same and names <= run.data.params.keys() and is_unfinished(run):
             return run
     return None

@@ -45,8 +45,8 @@ def promote(task: str, run_id: str, aliases: Sequence[str] = ()) -> Promotion:
     with store.exclusively("registry"), deferred_signals():
         known = registry.version_of_run(client, task, run_id)
         if other := _reference(client, task, known):
-            _refuse_another_kind(run, other)
-        version = known or registry.new_version(run)
+            _refuse_another_kind(client, run, other)
+        version = known or registry.new_version(client, run)
         before = registry.give_aliases(client, version, wanted, is_new=not known)
     held = {alias: str(holder.version) if holder else None for alias, holder in before.items()}
     return Promotion(task, str(version.version), held)
@@ -72,11 +72,10 @@ def _finished_run(client: MlflowClient, task: str, run_id: str) -> MlflowRun:
     if trained != task:
         what = f"it is of the task {trained}" if trained else "it is of no task of trackml"
         raise TrackmlError(f"--run {run_id}: {what}, not of {task}")
-    models = run.outputs.model_outputs if run.outputs else []
     problem = (
         (run.info.lifecycle_stage != "active" and "it is in the trash")
         or (run.info.status != "FINISHED" and f"it is {run.info.status}")
-        or (len(models) != 1 and f"it has {len(models)} models")
+        or (registry.model_of(client, run) is None and "it has no model")
     )
     if problem:
         raise TrackmlError(f"--run {run_id}: {problem}; expected a finished run with a model")
@@ -100,14 +99,13 @@ def _reference(client: MlflowClient, task: str, known: ModelVersion | None) -> M
     return others[0] if others else None
 
 
-def _refuse_another_kind(run: MlflowRun, other: ModelVersion) -> None:
+def _refuse_another_kind(client: MlflowClient, run: MlflowRun, other: ModelVersion) -> None:
     """Raise if a run's model differs from a version in what it takes, gives, or was taught."""
     found = []
     sums = run.data.tags.get("trackml.data_sha256"), other.tags.get("trackml.data_sha256")
     if sums[0] != sums[1]:
         found.append(f"its data sum is {sums[0]}, and not {sums[1]}")
-    (output,) = run.outputs.model_outputs  # type: ignore[union-attr]  # looked at before
-    ours = _signature(f"models:/{output.model_id}")
+    ours = _signature(f"models:/{registry.model_of(client, run)}")
     theirs = _signature(f"models:/{other.name}/{other.version}")
     found += [
         f"its {part} are {ours.get(part)}, and not {theirs.get(part)}"

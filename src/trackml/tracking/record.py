@@ -32,6 +32,7 @@ class Record:
 
     client: MlflowClient
     run_id: str
+    logged: frozenset[str] = frozenset()  # metrics that a run which goes on has already
 
     @property
     def dataset(self) -> Dataset | None:
@@ -58,16 +59,24 @@ class Record:
         metrics: Mapping[str, float],
         step: int = 0,
         *,
+        at: int | None = None,
         model_id: str | None = None,
         dataset: Dataset | None = None,
     ) -> None:
-        """Log metrics in one request, linked to a model and a dataset if they are of such."""
-        now = time.time_ns() // 1_000_000
+        """Log metrics in one request, linked to a model and a dataset if they are of such.
+
+        Args:
+            at: their time in milliseconds; now, unless given. The same rows with the same time are
+                one row. Without it, metrics that the run has already are not logged again.
+        """
+        if at is None:
+            metrics = {name: value for name, value in metrics.items() if name not in self.logged}
+            at = time.time_ns() // 1_000_000
         rows = [
             Metric(
                 name,
                 value,
-                now,
+                at,
                 step,
                 model_id=model_id,
                 dataset_name=dataset.name if dataset else None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import mlflow
+from mlflow.entities import LoggedModelStatus
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -81,14 +82,22 @@ class Registration:
         return CHAMPION in self.aliases
 
 
+def model_of(client: MlflowClient, run: MlflowRun) -> str | None:
+    """The id of the complete model that a run has logged last, None if there is none."""
+    outputs = run.outputs.model_outputs if run.outputs else []
+    for output in reversed(outputs):
+        if client.get_logged_model(output.model_id).status == LoggedModelStatus.READY:
+            return str(output.model_id)
+    return None
+
+
 def register_run(client: MlflowClient, run_id: str) -> Registration:
     """Register the model that a run has logged; if it has a version, see to that one's aliases."""
     run = client.get_run(run_id)
-    (output,) = run.outputs.model_outputs  # type: ignore[union-attr]  # every run has them
     return register(
         client,
         task=run.data.tags["trackml.task"],
-        model_id=output.model_id,
+        model_id=_its_model(client, run),
         candidate=Candidate.of_run(run),
         run_id=run_id,
     )
@@ -149,10 +158,17 @@ def give_aliases(
     return before
 
 
-def new_version(run: MlflowRun) -> ModelVersion:
+def new_version(client: MlflowClient, run: MlflowRun) -> ModelVersion:
     """Make the model that a run has logged the next version of its task, without an alias."""
-    (output,) = run.outputs.model_outputs  # type: ignore[union-attr]  # every run has them
-    return _new_version(run.data.tags["trackml.task"], output.model_id, Candidate.of_run(run))
+    model_id = _its_model(client, run)
+    return _new_version(run.data.tags["trackml.task"], model_id, Candidate.of_run(run))
+
+
+def _its_model(client: MlflowClient, run: MlflowRun) -> str:
+    model_id = model_of(client, run)
+    if model_id is None:
+        raise TrackmlError(f"run {run.info.run_id} has logged no complete model")
+    return model_id
 
 
 def _new_version(task: str, model_id: str, candidate: Candidate) -> ModelVersion:

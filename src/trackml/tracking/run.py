@@ -13,14 +13,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import trackml
+from trackml.code import digest_of
+from trackml.errors import TrackmlError
 from trackml.history import History
 from trackml.params import RunParams
 from trackml.tracking import family, registry, store
 from trackml.tracking.claims import claimed
 from trackml.tracking.family import FAILURE_TAG
 from trackml.tracking.flavors import Data, Framework, log_model
-from trackml.tracking.past import PastRun, closest_run, is_unfinished, unfinished_run
+from trackml.tracking.journal import Journal, folder_of
+from trackml.tracking.past import CODE_TAG, PastRun, closest_run, is_unfinished, unfinished_run
 from trackml.tracking.record import VERSION_TAG, Record, ending, given_run, new_run
+from trackml.training.checkpoint import keeping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 P = ParamSpec("P")
+_SIZE = "model_size_bytes"
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Result:
     registration: registry.Registration | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run(Record):
     """A run that trains a model, or several. `tracked_run` makes one.
 
@@ -60,6 +65,7 @@ class Run(Record):
     architecture: str
     aliases: tuple[str, ...] = ()
     scores_test: bool = True
+    journal: Journal | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -78,7 +84,7 @@ class Run(Record):
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log one epoch's metrics at step `epoch`, in one request."""
-        self.log_metrics(metrics, step=epoch)
+        self.log_metrics(metrics, epoch, at=self.journal.time_of(epoch) if self.journal else None)
 
     def evaluate(
         self, evaluation: Callable[P, "Report"], *args: P.args, **options: P.kwargs
@@ -105,8 +111,12 @@ class Run(Record):
         if not self.scores_test:
             return Result(self.run_id, self.data.name, self.architecture, history, report, None)
         logged_run = self.client.get_run(self.run_id)
-        model_id, size = log_model(self.client, logged_run, model, self.framework, self.data)
-        self.log_metrics({"model_size_bytes": size})
+        known = registry.model_of(self.client, logged_run) if self.logged else None
+        if known and _SIZE in self.logged:  # it was complete when the run was broken off
+            model_id = known
+        else:
+            model_id, size = log_model(self.client, logged_run, model, self.framework, self.data)
+            self.log_metrics({_SIZE: size})
         self.log_report(report, model_id)
         wanted = self.params.register_model
         registration = registry.register_run(self.client, self.run_id) if wanted else None
@@ -161,29 +171,61 @@ def tracked_run(
     """
     registry.check_names(data.name, architecture, *aliases)
     client = store.connect()
-    with ExitStack() as claims:
+    with ExitStack() as stack:
+        old = _to_continue(client, params, data, architecture, stack)
 
         def start() -> str:
-            old = _to_continue(client, params, data, architecture, claims)
             run_id = _start(client, data.name, architecture, old)
             if not old or run_id != old.info.run_id:
-                claims.enter_context(claimed(run_id))
+                stack.enter_context(claimed(run_id))
             return run_id
 
         with ending(client, start) as run_id:
+            journal = None
             place = family.current_place()
+            if not place:  # one of many runs is begun anew, not continued
+                journal = _journal_of(run_id, old)
+                stack.enter_context(keeping(journal))
+            logged: frozenset[str] = frozenset()
+            if journal and journal.rows:
+                logged = frozenset(client.get_run(run_id).data.metrics)
             run = Run(
                 client,
                 run_id,
-                params,
-                data,
-                framework,
-                architecture,
-                tuple(aliases),
+                logged,
+                params=params,
+                data=data,
+                framework=framework,
+                architecture=architecture,
+                aliases=tuple(aliases),
                 scores_test=place is None or place.scores_test,
+                journal=journal,
             )
             _describe(run)
+            if old and run_id != old.info.run_id:
+                family.adopt(client, old, run_id)
+                Journal(old.info.run_id).remove()
+            for epoch, metrics in (journal.rows if journal else {}).items():
+                run.log_epoch(epoch, metrics)
             yield run
+        if journal:
+            journal.remove()
+
+
+def _journal_of(run_id: str, old: MlflowRun | None) -> Journal:
+    """The journal of a run, with what that of the run before it has.
+
+    Raises:
+        TrackmlError: the run before has trained, but not here.
+    """
+    journal = Journal(run_id, predecessor=old.info.run_id if old else None)
+    if old and "train_loss" in old.data.metrics and not journal.rows:
+        raise TrackmlError(
+            f"--resume: run {old.info.run_id} has trained, but there is no checkpoint of it in "
+            f"{folder_of(old.info.run_id)}; resume it where it ran (TRACKML_RUNS_DIR), or leave "
+            "--resume out"
+        )
+    return journal
 
 
 def _to_continue(
@@ -193,13 +235,18 @@ def _to_continue(
     if not params.resume:
         return None
     old = unfinished_run(
-        client, params, task=data.name, architecture=architecture, data_sha256=data.sha256
+        client,
+        params,
+        task=data.name,
+        architecture=architecture,
+        data_sha256=data.sha256,
+        code_sha256=digest_of(type(params)),
     )
     if old:
         claims.enter_context(claimed(old.info.run_id))
         old = client.get_run(old.info.run_id)  # it may have been finished until now
     if not old or not is_unfinished(old):
-        _log.info("resume: no run of these parameters is unfinished; a new one begins")
+        _log.info("resume: no run of these parameters and code is unfinished; a new one begins")
         return None
     _log.info("resume: run %s goes on", old.info.run_id)
     return old
@@ -214,7 +261,6 @@ def _start(client: MlflowClient, experiment: str, name: str, old: MlflowRun | No
         return new_run(client, experiment, name)
     family.discard_unfinished(client, old)
     if given := given_run():
-        family.adopt(client, old, given)
         return given
     client.update_run(old.info.run_id, status="RUNNING")
     if FAILURE_TAG in old.data.tags:
@@ -229,6 +275,7 @@ def _describe(run: Run) -> None:
         "trackml.framework": run.framework,
         "trackml.architecture": run.architecture,
         "trackml.data_sha256": run.data.sha256,
+        CODE_TAG: digest_of(type(run.params)),
         VERSION_TAG: trackml.__version__,
     }
     if run.aliases:
