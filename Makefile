@@ -5,13 +5,16 @@ ARGS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test lint format benchmarks ui requirements clean
+.PHONY: run test slow lint format benchmarks ui requirements clean
 
 run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
 	mlflow run . -e $(ENTRY) --env-manager local $(ARGS)
 
 test: lint  ## in two processes, of a thread each; ARGS="-k registry -n 0" chooses tests
 	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 python -m pytest $(ARGS)
+
+slow: .venv/ready  ## what `make test` leaves out, some minutes
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 python -m pytest -m slow $(ARGS)
 
 lint: .venv/ready
 	ruff check .

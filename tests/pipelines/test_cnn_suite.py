@@ -110,6 +110,7 @@ def test_a_person_reads_a_line_per_trial_and_the_table(finished: tuple[Path, str
         assert words in said
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_marks_its_own_run_and_the_suite_goes_on(tmp_path: Path) -> None:
     """With steps this large the loss of sgd is no number any more; adam survives it."""
     steps = ("--learning_rate", "1e6", "--precision", "float32")
@@ -124,6 +125,7 @@ def test_a_trial_that_fails_marks_its_own_run_and_the_suite_goes_on(tmp_path: Pa
     assert "plain sgd seed 0" in artifact(parent, "suite.md")
 
 
+@pytest.mark.slow
 def test_where_all_trials_fail_so_does_the_suite(tmp_path: Path) -> None:
     flags = (*BRIEF, "--variants", "plain", "--optimizers", "sgd", "--learning_rate", "1e30")
     said = start("pipelines.cnn_suite", *flags, folder=tmp_path)
@@ -157,6 +159,7 @@ def test_sigterm_while_ray_starts_is_told_from_a_failure(seconds: float, tmp_pat
     assert (process.returncode, errors) == (143, "error: terminated\n")
 
 
+@pytest.mark.slow
 def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path) -> None:
     process = begun(tmp_path, "cnn_suite", *TWO, "--concurrency", "1")
     wait_until(lambda: in_states(tmp_path, FINISHED=1), process)
@@ -184,6 +187,7 @@ def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path
     assert {run.info.status for run in [new, *children]} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_a_cluster_of_two_machines_runs_the_suite(two_nodes: str, tmp_path: Path) -> None:
     said = start("pipelines.cnn_suite", *TWO, "--ray_address", two_nodes, folder=tmp_path)
     assert said.returncode == 0, said.stderr

@@ -1,6 +1,7 @@
 """Each parameter does what it says, on real data; and the same ones give the same numbers."""
 
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import mlflow
@@ -10,6 +11,7 @@ from pipelines.cnn import LEARNING_RATES, ONE_CYCLE_PEAK
 from tests.conftest import entry_points
 from tests.pipelines.expected import EXPECTED, without_times
 from trackml.evaluation import latency
+from trackml.fields import OPTIMIZER_NAMES, VARIANTS
 from trackml.tracking.run import Result
 
 pytestmark = pytest.mark.usefixtures("client")  # a store of each test's own
@@ -155,8 +157,20 @@ def test_called_as_a_function_a_pipeline_prints_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
-@pytest.mark.parametrize("variant", ["plain", "dropout", "batchnorm", "dropout_batchnorm"])
+# Each variant once; the other pairs are slow.
+USUAL_PAIRS = {
+    *(("plain", "adam"), ("dropout", "rmsprop")),
+    *(("batchnorm", "adam"), ("dropout_batchnorm", "sgd")),
+}
+
+
+@pytest.mark.parametrize(
+    ("variant", "optimizer"),
+    [
+        pytest.param(*pair, marks=[] if pair in USUAL_PAIRS else pytest.mark.slow)
+        for pair in product(VARIANTS, OPTIMIZER_NAMES)
+    ],
+)
 def test_all_variants_of_the_cnn_learn_with_all_optimizers(variant: str, optimizer: str) -> None:
     result = trained("cnn", epochs=3, limit=2000, variant=variant, optimizer=optimizer)
     assert result.report.metrics["test_accuracy"] > 0.85

@@ -147,6 +147,7 @@ def test_a_person_reads_a_line_per_trial_and_the_best(pruned: tuple[Path, str]) 
         assert words in said
 
 
+@pytest.mark.slow
 def test_the_documented_grid_is_what_mlflow_run_does(tmp_path: Path) -> None:
     said = start(
         *("mlflow", "run", str(ROOT), "-e", "sweep", "--env-manager", "local"),
@@ -217,6 +218,7 @@ def resumed(folder: Path, done: set[str], *flags: str) -> None:
     assert len(ran) == TRIALS - len(done) + 1
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_ends_with_every_trial_once(tmp_path: Path) -> None:
     flags = (*LONG, *RATES, "--search", "random", "--prune", "true", "--trials", str(TRIALS))
     resumed(tmp_path, kill_in_the_middle(tmp_path, *flags), *flags)
