@@ -38,7 +38,17 @@ def _parse(flags: list[str]) -> Namespace:
     )
     promotion.set_defaults(run_command=_promote)
 
+    about = "list the runs that have not finished; those whose process was killed are marked KILLED"
+    unfinished = commands.add_parser("runs", help=about, description=about, parents=[common])
+    unfinished.set_defaults(run_command=lambda _given: _show_runs())
+
     return parser.parse_args(flags)
+
+
+def _show_runs() -> None:
+    from trackml.console.runs import show_runs
+
+    show_runs()
 
 
 def _promote(given: Namespace) -> None:

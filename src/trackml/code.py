@@ -8,10 +8,10 @@ _PACKAGE = Path(__file__).parent
 
 
 def digest_of(made_by: type) -> str:
-    """SHA-256 of trackml's own sources, and of the file that defines a class of parameters."""
-    module = sys.modules[made_by.__module__]
-    own = getattr(module, "__file__", None)
-    files = sorted(_PACKAGE.rglob("*.py")) + ([Path(own)] if own else [])
+    """SHA-256 of trackml's sources, and of those beside the one that defines a class."""
+    file = getattr(sys.modules[made_by.__module__], "__file__", None)
+    beside = sorted(Path(file).absolute().parent.glob("*.py")) if file else []
+    files = [*sorted(_PACKAGE.rglob("*.py")), *beside]
     total = hashlib.sha256()
     for file in files:
         total.update(hashlib.sha256(file.read_bytes()).digest())

@@ -8,7 +8,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from trackml.data import ImageData
-from trackml.errors import AlreadyActive, Pruned
+from trackml.errors import AlreadyActive, Pruned, TrackmlError
 from trackml.evaluation.report import Report
 from trackml.fields import BatchSize, Epochs, LearningRate
 from trackml.history import History
@@ -236,3 +236,44 @@ def test_a_child_that_failed_before_it_had_a_run_gets_one(
         (noted,) = family.children(client, parent)
     assert (noted.info.run_name, noted.info.status) == ("first", "FAILED")
     assert noted.data.tags["trackml.failure"] == "no data"
+
+
+def test_a_trial_is_not_taken_for_a_run_that_goes_on(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    """Both have the same parameters, data, architecture and code."""
+    with suite(blobs) as run:
+        place = family.place_below(client.get_run(run.run_id), "first")
+        with suppress(ValueError), family.placed(place), suite(blobs) as trial:
+            raise ValueError("broken")
+    with suite(blobs, resume=True) as again:
+        assert again.run_id not in (run.run_id, trial.run_id)
+
+
+def test_a_run_of_another_machine_that_may_be_alive_is_not_taken_over(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    other = failed(blobs)
+    client.update_run(other, status="RUNNING")
+    client.set_tag(other, "trackml.process", "another-machine:1")
+    with (
+        pytest.raises(AlreadyActive, match="by process another-machine:1"),
+        suite(blobs, resume=True),
+    ):
+        pass
+    assert client.get_run(other).info.status == "RUNNING"
+    assert "broken" in client.get_run(other).data.tags["trackml.failure"]
+
+
+def test_a_run_that_trained_elsewhere_is_left_as_it_was(
+    client: MlflowClient, blobs: ImageData
+) -> None:
+    other = failed(blobs)
+    client.log_metric(other, "train_loss", 0.5, step=1)
+    with (
+        pytest.raises(TrackmlError, match="there is no checkpoint of it in"),
+        suite(blobs, resume=True),
+    ):
+        pass
+    left = client.get_run(other)
+    assert (left.info.status, left.data.tags["trackml.failure"]) == ("FAILED", "broken")

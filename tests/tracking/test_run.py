@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(
         "trackml.architecture": "cnn",
         "trackml.data_sha256": blobs.sha256,
         "trackml.code_sha256": digest_of(Example),
+        "trackml.process": f"{socket.gethostname()}:{os.getpid()}",
         "trackml.version": trackml.__version__,
     }
     assert run.inputs

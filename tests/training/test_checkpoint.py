@@ -39,7 +39,7 @@ class File:
         return read(self.path)[0] if self.path.exists() else None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        write(self.path, checkpoint)
+        write(self.path, checkpoint, {})
 
 
 class Killed(Exception):
@@ -127,6 +127,7 @@ def test_what_was_done_is_not_done_again(blobs: ImageData, tmp_path: Path) -> No
     epochs: list[int] = []
     with keeping(keeper):
         weights, history = train_numpy(blobs, [], "momentum")
+    with keeping(keeper):
         again, finished = train_numpy(blobs, [lambda epoch, _: epochs.append(epoch)], "momentum")
     assert finished.rows == history.rows
     assert not epochs
@@ -174,9 +175,9 @@ def test_a_file_gives_back_what_was_written(
     initial: Any,
 ) -> None:
     path = tmp_path_factory.mktemp("checkpoint") / "checkpoint.npz"
-    write(path, Checkpoint(state, best, history, initial), times=[1, 2])
-    found, more = read(path)
-    assert more == {"times": [1, 2]}
+    write(path, Checkpoint(state, best, history, initial), {0: 5, 12: 7})
+    found, times = read(path)
+    assert times == {0: 5, 12: 7}
     assert (found.rows, found.initial) == (history, initial)
     assert found.state.keys() == state.keys()
     for one, other in zip(
@@ -193,7 +194,7 @@ EXAMPLE = Checkpoint({"w": np.arange(1000.0)}, [np.ones(3)], [{"val_loss": 0.5}]
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "folder", "pickled"])
 def test_a_damaged_file_is_refused_by_its_name(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.npz"
-    write(path, EXAMPLE)
+    write(path, EXAMPLE, {})
     content = bytearray(path.read_bytes())
     path.unlink()
     match damage:
@@ -213,8 +214,18 @@ def test_a_damaged_file_is_refused_by_its_name(damage: str, tmp_path: Path) -> N
 
 
 def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "checkpoint.npz"
-    with pytest.raises(
-        TrackmlError, match=r"cannot write the checkpoint .*checkpoint.npz: No such"
-    ):
-        write(path, EXAMPLE)
+    path = tmp_path / "checkpoint.npz"
+    write(path, EXAMPLE, {})
+    content = path.read_bytes()
+    path.with_name(".checkpoint.npz").mkdir()  # where it is written first
+    with pytest.raises(OSError, match=r"\.checkpoint\.npz"):
+        write(path, EXAMPLE, {1: 2})
+    assert path.read_bytes() == content
+
+
+def test_a_second_training_does_not_continue_the_first(blobs: ImageData, tmp_path: Path) -> None:
+    epochs: list[int] = []
+    with keeping(File(tmp_path / "checkpoint.npz")):
+        train_numpy(blobs, [], "sgd")
+        train_numpy(blobs, [lambda epoch, _: epochs.append(epoch)], "sgd")
+    assert epochs

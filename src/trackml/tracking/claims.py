@@ -1,5 +1,6 @@
 """Which runs the processes of this machine are at work on."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +20,26 @@ def claimed(run_id: str) -> Iterator[None]:
     """
     # Not in the store's folder or the current one: both may differ between the two processes.
     path = Path(tempfile.gettempdir(), f"trackml-{run_id}.lock")
+    holder = path.with_suffix(".pid")  # not in the lock itself, which whoever tries empties
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         raise AlreadyActive(
-            f"another process is at work on run {run_id}; wait for its end, or stop it"
+            f"another process{_number_in(holder)} is at work on run {run_id}; wait for its end, or "
+            "stop it"
         ) from None
     try:
+        holder.write_text(str(os.getpid()))
         yield
     finally:
+        holder.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         lock.release()
+
+
+def _number_in(holder: Path) -> str:
+    try:
+        return f" ({int(holder.read_text())})"
+    except (OSError, ValueError):
+        return ""  # it holds the lock, but has not said so yet

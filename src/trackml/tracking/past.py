@@ -10,7 +10,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from trackml.params import Params
-from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
+from trackml.tracking.family import FAILURE_TAG, NAME_TAG, SUCCESSOR_TAG
 from trackml.tracking.search import all_experiments, search_runs, series
 
 _COLUMNS = [
@@ -53,7 +53,7 @@ def closest_run(
     Only runs that have all of `metrics`; among equals the newest; None if there is none.
     """
     past = [
-        PastRun(run.info.run_id, run.data.metrics, _differences(params, run.data.params))
+        PastRun(run.info.run_id, run.data.metrics, _with_effect(params, run.data.params))
         for run in _recent(client, task, architecture, data_sha256, metrics)
         if run.info.status == "FINISHED" and set(metrics) <= run.data.metrics.keys()
     ]
@@ -141,7 +141,9 @@ def unfinished_run(
     """
     names = params.as_text().keys()
     for run in _recent(client, task, architecture, data_sha256):
-        same = set(_differences(params, run.data.params)) <= _WITHOUT_EFFECT
+        if NAME_TAG in run.data.tags:
+            continue  # a trial: it belongs to its suite or sweep
+        same = not _with_effect(params, run.data.params)
         same = same and run.data.tags.get(CODE_TAG) == code_sha256
         if same and names <= run.data.params.keys() and is_unfinished(run):
             return run
@@ -186,6 +188,10 @@ def _differences(params: Params, logged: Mapping[str, str]) -> tuple[str, ...]:
         for name, text in params.as_text().items()
         if name in logged and _value(logged[name]) != _value(text)
     )
+
+
+def _with_effect(params: Params, logged: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(name for name in _differences(params, logged) if name not in _WITHOUT_EFFECT)
 
 
 def _number(text: str) -> float:

@@ -67,11 +67,12 @@ class Record:
 
         Args:
             at: their time in milliseconds; now, unless given. The same rows with the same time are
-                one row. Without it, metrics that the run has already are not logged again.
+                one row. Without it, what the run has at step 0 already is not logged again.
         """
         if at is None:
-            metrics = {name: value for name, value in metrics.items() if name not in self.logged}
             at = time.time_ns() // 1_000_000
+            known = self.logged if step == 0 else frozenset()
+            metrics = {name: value for name, value in metrics.items() if name not in known}
         rows = [
             Metric(
                 name,

@@ -1,7 +1,6 @@
 """One MLflow run, from its parameters to its registered model, under the names of the contract."""
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,16 +13,22 @@ from mlflow.tracking import MlflowClient
 
 import trackml
 from trackml.code import digest_of
-from trackml.errors import TrackmlError
 from trackml.history import History
 from trackml.params import RunParams
 from trackml.tracking import family, registry, store
 from trackml.tracking.claims import claimed
 from trackml.tracking.family import FAILURE_TAG
 from trackml.tracking.flavors import Data, Framework, log_model
-from trackml.tracking.journal import Journal, folder_of
-from trackml.tracking.past import CODE_TAG, PastRun, closest_run, is_unfinished, unfinished_run
+from trackml.tracking.journal import Journal
+from trackml.tracking.past import CODE_TAG, PastRun, closest_run
 from trackml.tracking.record import VERSION_TAG, Record, ending, given_run, new_run
+from trackml.tracking.repair import PROCESS_TAG, repair, this_process
+from trackml.tracking.resume import (
+    PREDECESSOR_TAG,
+    find_unfinished,
+    logged_before,
+    replace_predecessor,
+)
 from trackml.training.checkpoint import keeping
 
 if TYPE_CHECKING:
@@ -32,7 +37,6 @@ if TYPE_CHECKING:
     from trackml.evaluation.report import Report
 
 
-_log = logging.getLogger(__name__)
 P = ParamSpec("P")
 _SIZE = "model_size_bytes"
 
@@ -172,7 +176,19 @@ def tracked_run(
     registry.check_names(data.name, architecture, *aliases)
     client = store.connect()
     with ExitStack() as stack:
-        old = _to_continue(client, params, data, architecture, stack)
+        old = None
+        if params.resume:
+            old = find_unfinished(
+                client,
+                params,
+                task=data.name,
+                architecture=architecture,
+                data_sha256=data.sha256,
+                claims=stack,
+            )
+        place = family.current_place()
+        if not place:
+            repair(client)
 
         def start() -> str:
             run_id = _start(client, data.name, architecture, old)
@@ -181,18 +197,13 @@ def tracked_run(
             return run_id
 
         with ending(client, start) as run_id:
-            journal = None
-            place = family.current_place()
-            if not place:  # one of many runs is begun anew, not continued
-                journal = _journal_of(run_id, old)
-                stack.enter_context(keeping(journal))
-            logged: frozenset[str] = frozenset()
-            if journal and journal.rows:
-                logged = frozenset(client.get_run(run_id).data.metrics)
+            # One of many runs is begun anew, not continued.
+            journal = None if place else Journal(run_id, predecessor=old.info.run_id if old else "")
+            stack.enter_context(keeping(journal))
             run = Run(
                 client,
                 run_id,
-                logged,
+                logged_before(client, client.get_run(run_id)) if old else frozenset(),
                 params=params,
                 data=data,
                 framework=framework,
@@ -202,54 +213,12 @@ def tracked_run(
                 journal=journal,
             )
             _describe(run)
-            if old and run_id != old.info.run_id:
-                family.adopt(client, old, run_id)
-                Journal(old.info.run_id).remove()
-            for epoch, metrics in (journal.rows if journal else {}).items():
-                run.log_epoch(epoch, metrics)
+            if journal:
+                replace_predecessor(client, run_id)
+                for epoch, metrics in journal.rows.items():
+                    run.log_epoch(epoch, metrics)
             yield run
-        if journal:
-            journal.remove()
-
-
-def _journal_of(run_id: str, old: MlflowRun | None) -> Journal:
-    """The journal of a run, with what that of the run before it has.
-
-    Raises:
-        TrackmlError: the run before has trained, but not here.
-    """
-    journal = Journal(run_id, predecessor=old.info.run_id if old else None)
-    if old and "train_loss" in old.data.metrics and not journal.rows:
-        raise TrackmlError(
-            f"--resume: run {old.info.run_id} has trained, but there is no checkpoint of it in "
-            f"{folder_of(old.info.run_id)}; resume it where it ran (TRACKML_RUNS_DIR), or leave "
-            "--resume out"
-        )
-    return journal
-
-
-def _to_continue(
-    client: MlflowClient, params: RunParams, data: Data, architecture: str, claims: ExitStack
-) -> MlflowRun | None:
-    """The run that `params.resume` asks to continue, if there is one; it is claimed."""
-    if not params.resume:
-        return None
-    old = unfinished_run(
-        client,
-        params,
-        task=data.name,
-        architecture=architecture,
-        data_sha256=data.sha256,
-        code_sha256=digest_of(type(params)),
-    )
-    if old:
-        claims.enter_context(claimed(old.info.run_id))
-        old = client.get_run(old.info.run_id)  # it may have been finished until now
-    if not old or not is_unfinished(old):
-        _log.info("resume: no run of these parameters and code is unfinished; a new one begins")
-        return None
-    _log.info("resume: run %s goes on", old.info.run_id)
-    return old
+        Journal.remove(run_id)
 
 
 def _start(client: MlflowClient, experiment: str, name: str, old: MlflowRun | None) -> str:
@@ -261,6 +230,7 @@ def _start(client: MlflowClient, experiment: str, name: str, old: MlflowRun | No
         return new_run(client, experiment, name)
     family.discard_unfinished(client, old)
     if given := given_run():
+        client.set_tag(given, PREDECESSOR_TAG, old.info.run_id)
         return given
     client.update_run(old.info.run_id, status="RUNNING")
     if FAILURE_TAG in old.data.tags:
@@ -276,6 +246,7 @@ def _describe(run: Run) -> None:
         "trackml.architecture": run.architecture,
         "trackml.data_sha256": run.data.sha256,
         CODE_TAG: digest_of(type(run.params)),
+        PROCESS_TAG: this_process(),
         VERSION_TAG: trackml.__version__,
     }
     if run.aliases:

@@ -1,11 +1,9 @@
 """Checkpoints: all that an epoch loop needs to go on as if it had never stopped."""
 
-import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trackml.errors import TrackmlError
+from trackml.errors import TrackmlError, one_line
 
 Array = NDArray[Any]
 _RECORD = "record"  # the member of the file that is JSON; arrays have names with a slash
@@ -50,8 +48,8 @@ _keeper: ContextVar[Keeper | None] = ContextVar("keeper", default=None)
 
 
 @contextmanager
-def keeping(keeper: Keeper) -> Iterator[None]:
-    """Let the training in the block continue from its keeper's checkpoint, and save there."""
+def keeping(keeper: Keeper | None) -> Iterator[None]:
+    """Let the next training in the block continue from a keeper's checkpoint, and save there."""
     token = _keeper.set(keeper)
     try:
         yield
@@ -59,63 +57,65 @@ def keeping(keeper: Keeper) -> Iterator[None]:
         _keeper.reset(token)
 
 
-def current_keeper() -> Keeper | None:
-    """Where to keep checkpoints, if `keeping` said so."""
-    return _keeper.get()
+def take_keeper() -> Keeper | None:
+    """Where to keep checkpoints, if `keeping` said so. It serves one training."""
+    keeper = _keeper.get()
+    _keeper.set(None)
+    return keeper
 
 
-def write(path: Path, checkpoint: Checkpoint, **more: Any) -> None:
+def write(path: Path, checkpoint: Checkpoint, times: Mapping[int, int]) -> None:
     """Write a checkpoint to a file that is there as a whole or not at all, even after a power cut.
 
     Args:
-        more: values for JSON to keep with it.
+        times: of epochs, in milliseconds, to keep with it.
 
     Raises:
-        TrackmlError: it cannot be written; what was there before is untouched.
+        OSError: it cannot be written; what was there before is untouched.
     """
-    record = {"rows": [*checkpoint.rows], "initial": checkpoint.initial, **more}
+    record = {"rows": [*checkpoint.rows], "initial": checkpoint.initial, "times": times}
     arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
     arrays |= {f"best/{number}": value for number, value in enumerate(checkpoint.best_weights)}
     arrays[_RECORD] = np.frombuffer(json.dumps(record).encode(), np.uint8)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}")
     try:
         with draft.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise TrackmlError(
-            f"cannot write the checkpoint {path}: {error.strerror or error}; the one before is "
-            "intact"
-        ) from None
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    sync_folder(path.parent)
 
 
-def read(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
-    """A checkpoint that `write` has written, and what it was given more.
+def read(path: Path) -> tuple[Checkpoint, dict[int, int]]:
+    """A checkpoint that `write` has written, and the times.
 
     Raises:
         TrackmlError: the file is there, but cannot be read.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+        # Opened here: np.load leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             record = json.loads(bytes(arrays[_RECORD]))
-            state = {name[6:]: arrays[name] for name in arrays if name.startswith("state/")}
+            states = [name for name in arrays if name.startswith("state/")]
+            state = {name.removeprefix("state/"): arrays[name] for name in states}
             count = sum(name.startswith("best/") for name in arrays)
             best = [arrays[f"best/{number}"] for number in range(count)]
-        checkpoint = Checkpoint(state, best, record.pop("rows"), record.pop("initial"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        times = {int(epoch): time for epoch, time in record["times"].items()}
+        return Checkpoint(state, best, record["rows"], record["initial"]), times
+    except Exception as error:  # noqa: BLE001  # what a damaged file leads to has no end
         raise TrackmlError(
-            f"cannot read the checkpoint {path} ({type(error).__name__}: {error}); move it away to "
-            "begin anew"
+            f"cannot read the checkpoint {path} ({one_line(error)}); bring it back, or leave "
+            "--resume out to begin anew"
         ) from None
-    return checkpoint, record
 
 
-def _sync_folder(folder: Path) -> None:
-    """Let the folder's own entry survive a power cut, too."""
+def sync_folder(folder: Path) -> None:
+    """Let what is in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trackml.history import EpochHook, History, Metric, NonFiniteLoss
 from trackml.params import TrainingParams
-from trackml.training.checkpoint import Checkpoint, current_keeper
+from trackml.training.checkpoint import Checkpoint, take_keeper
 from trackml.training.schedules import Schedule, constant
 
 Array = NDArray[Any]
@@ -93,7 +93,7 @@ def run_epochs(
     history = History(learner.metric, learner.precision, learner.device, initial=initial or {})
     called = [hook for hook in hooks if hook]
     best_weights: Sequence[Array] = []
-    keeper = current_keeper()
+    keeper = take_keeper()
 
     def save() -> None:
         if keeper:

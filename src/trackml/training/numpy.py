@@ -23,17 +23,12 @@ class SGD:
     def __init__(self, network: Network, momentum: float = 0.0) -> None:
         self._momentum = momentum
         self._weights = list(mlp.arrays(network).values())
-        self._velocities = [np.zeros_like(w) for w in self._weights]
-
-    @property
-    def state(self) -> list[Array]:
-        """The velocities themselves, no copies."""
-        return self._velocities
+        self.velocities = [np.zeros_like(w) for w in self._weights]
 
     def step(self, gradients: Gradients, rate: float) -> None:
         """Change the network's weights in place."""
         each = mlp.arrays(gradients).values()
-        for w, v, dw in zip(self._weights, self._velocities, each, strict=True):
+        for w, v, dw in zip(self._weights, self.velocities, each, strict=True):
             v[...] = self._momentum * v + dw
             w[...] -= rate * v
 
@@ -128,5 +123,5 @@ class _Learner:
 
     @property
     def _arrays(self) -> dict[str, Array]:
-        velocities = {f"v{number}": v for number, v in enumerate(self._optimizer.state)}
+        velocities = {f"v{number}": v for number, v in enumerate(self._optimizer.velocities)}
         return mlp.arrays(self._network) | velocities

@@ -209,7 +209,7 @@ def answers(network: nn.Module, inputs: Array) -> Tensor:
 
 def _like(weight: Tensor, value: Array) -> Tensor:
     """A tensor of a value, laid out in memory as a weight of its shape is."""
-    tensor = torch.as_tensor(value)
+    tensor = torch.tensor(value)  # a copy: the optimiser counts in place
     return torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor
 
 
