@@ -5,7 +5,7 @@ mlflow run . -e cnn_suite -P epochs=3      # 3 min 5 s on 2 cores
 
 from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,7 @@ class Params(cnn.CommonParams):
     seeds: int = Field(1, ge=1, le=1000, description="runs of each, with seeds from --seed on")
     concurrency: Concurrency = "auto"
     ray_address: RayAddress = "local"
+    tracking: Literal["direct"] = Field("direct", description="a suite's memory is its store")
 
     def trials(self) -> Sequence[tuple[str, dict[str, Any]]]:
         """The name of each trial, and its parameters of `cnn` by flag."""

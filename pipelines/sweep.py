@@ -33,10 +33,11 @@ NOT_SEARCHED = {
     "seed": "luck is no parameter; --repeat_best shows what it does",
     "register": "only the best model is registered",
     "resume": "it belongs to the sweep",
+    "tracking": "it belongs to the sweep",
     "device": "it changes nothing but the time",
     **dict.fromkeys(["limit", "validation_split", "canvas_size", "digits"], _OTHER_DATA),
 }
-NOT_FIXED = {"seed", "register", "resume", "limit"}  # flags of the sweep itself
+NOT_FIXED = {"seed", "register", "resume", "tracking", "limit"}  # flags of the sweep itself
 
 
 class Params(RunParams):
@@ -171,7 +172,7 @@ class Params(RunParams):
 
     def command_for(self, point: Mapping[str, Any]) -> str:
         """What to type to run the pipeline as the trial of a point did."""
-        set_elsewhere = {"register", "resume", *PIPELINES[self.pipeline].turned}
+        set_elsewhere = {"register", "resume", "tracking", *PIPELINES[self.pipeline].turned}
         flags = {name: v for name, v in self.common.items() if name not in set_elsewhere}
         flags |= point
         pairs = (shlex.quote(f"{name}={shown(value)}") for name, value in flags.items())

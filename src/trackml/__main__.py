@@ -42,7 +42,17 @@ def _parse(flags: list[str]) -> Namespace:
     unfinished = commands.add_parser("runs", help=about, description=about, parents=[common])
     unfinished.set_defaults(run_command=lambda _given: _show_runs())
 
+    about = "deliver what runs owe to a tracking server that was away"
+    owed = commands.add_parser("sync", help=about, description=about, parents=[common])
+    owed.set_defaults(run_command=lambda _given: _sync())
+
     return parser.parse_args(flags)
+
+
+def _sync() -> None:
+    from trackml.console.runs import show_sync
+
+    show_sync()
 
 
 def _show_runs() -> None:

@@ -20,6 +20,12 @@ class UsageError(TrackmlError):
     exit_code = 2
 
 
+class TrackingIncomplete(TrackmlError):
+    """The work is done, and kept here, but MLflow does not have all of it yet."""
+
+    exit_code = 3
+
+
 class AlreadyActive(TrackmlError):
     """Another process is at work on the same run."""
 

@@ -83,6 +83,11 @@ class RunParams(Params):
         description="continue the newest unfinished run of the same parameters, data and code",
     )
 
+    @property
+    def waits_for_store(self) -> bool:
+        """Whether nothing is to begin without the store."""
+        return True
+
 
 class TrainingParams(RunParams):
     """Fields that all pipelines share. A pipeline adds its own, and its defaults for these."""
@@ -93,6 +98,13 @@ class TrainingParams(RunParams):
     learning_rate: LearningRate
     validation_split: HeldOut = 0.1
     limit: Limit = 0
+    tracking: Literal["direct", "deferred"] = Field(
+        "direct", description="deferred begins without the server, and `sync` delivers it"
+    )
+
+    @property
+    def waits_for_store(self) -> bool:
+        return self.tracking == "direct"
 
 
 class KerasParams(TrainingParams):

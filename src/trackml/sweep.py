@@ -176,7 +176,7 @@ def run_trials(
         if len(failed) == total:
             raise TrackmlError(words)
         words = "; ".join(filter(None, [before_them, words]))
-        client.set_tag(parent.run_id, family.FAILURE_TAG, words[:LONGEST_REASON])
+        parent.log_tags({family.FAILURE_TAG: words[:LONGEST_REASON]})
     return failed
 
 

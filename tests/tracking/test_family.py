@@ -195,7 +195,7 @@ def test_under_mlflow_run_the_new_run_takes_the_children_over(
 def test_a_run_that_is_held_is_not_resumed(client: MlflowClient, blobs: ImageData) -> None:
     held = failed(blobs)
     with (
-        claimed(held),
+        claimed(client.get_run(held).data.tags["trackml.journal"]),
         pytest.raises(AlreadyActive, match=f"at work on run {held}"),
         suite(blobs, resume=True),
     ):

@@ -26,7 +26,7 @@ from trackml.history import History
 from trackml.params import TrainingParams
 from trackml.signals import stop_requests
 from trackml.tracking import store
-from trackml.tracking.flavors import log_model
+from trackml.tracking.flavors import log_model, save_model
 from trackml.tracking.registry import (
     Candidate,
     Registration,
@@ -44,7 +44,8 @@ CNN = Candidate("keras", "cnn", "accuracy", 0.9, "sum", 6_000)
 @pytest.fixture
 def model_id(client: MlflowClient, blobs: ImageData) -> str:
     run = client.create_run(store.experiment_id(client, "toys"))
-    return log_model(client, run, small_model(), "keras", blobs)[0]
+    save_model("model", small_model(), "keras", blobs)
+    return log_model(client, run, Path("model"))
 
 
 def registered(client: MlflowClient, model_id: str, candidate: Candidate) -> Registration:

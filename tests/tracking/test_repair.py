@@ -12,8 +12,9 @@ from tests.conftest import start
 from tests.tracking.test_run import only_run, tracked
 from trackml.data import ImageData
 from trackml.errors import AlreadyActive
+from trackml.tracking import reach
 from trackml.tracking.claims import claimed
-from trackml.tracking.journal import folder_of, runs_folder
+from trackml.tracking.journal import Facts, Journal, new_folder, runs_folder
 from trackml.tracking.repair import PROCESS_TAG, repair, this_process, tidy
 
 
@@ -75,10 +76,12 @@ def test_a_person_is_told(client: MlflowClient, gone: int, empty_folder: Path) -
 def test_what_was_kept_of_a_run_that_is_done_is_removed(client: MlflowClient, gone: int) -> None:
     done, open_ = (running(client, elsewhere(gone)) for _ in range(2))
     client.set_terminated(done, "FINISHED")
-    for run_id in (done, open_, "of-another-store"):
-        folder_of(run_id).mkdir(parents=True)
+    here = reach.shown_address()
+    for run_id, store in ((done, here), (open_, here), ("unknown", here), ("other", "http://a")):
+        Journal(new_folder(run_id), Facts(store, "blobs", "", "cnn", 1, run_id)).keep()
+    (runs_folder() / ".half-removed").mkdir()
     tidy(client)
-    assert {folder.name for folder in runs_folder().iterdir()} == {open_, "of-another-store"}
+    assert {folder.name for folder in runs_folder().iterdir()} == {open_, "other"}
 
 
 def test_who_holds_a_run_is_said(client: MlflowClient) -> None:

@@ -18,6 +18,7 @@ from trackml import signals
 from trackml.cli import exit_code
 from trackml.code import digest_of
 from trackml.data import ImageData
+from trackml.errors import TrackmlError
 from trackml.evaluation.report import Report
 from trackml.fields import BatchSize, Epochs, LearningRate
 from trackml.history import History
@@ -58,6 +59,7 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(
         "limit": "0",
         "register": "true",
         "resume": "false",
+        "tracking": "direct",
         "train_samples": "150",
         "validation_samples": "50",
         "test_samples": "60",
@@ -70,6 +72,7 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(
         "trackml.data_sha256": blobs.sha256,
         "trackml.code_sha256": digest_of(Example),
         "trackml.process": f"{socket.gethostname()}:{os.getpid()}",
+        "trackml.journal": own["trackml.journal"],
         "trackml.version": trackml.__version__,
     }
     assert run.inputs
@@ -149,7 +152,7 @@ def test_a_second_signal_does_not_spoil_the_status(
     As an echo it is ignored; as a request of its own it waits until the status is written.
     """
     monkeypatch.setattr(signals, "ECHO_SECONDS", echo_seconds)
-    signal_within("set_tag", signal.SIGTERM, client, monkeypatch)
+    signal_within("set_terminated", signal.SIGTERM, client, monkeypatch)
 
     def program() -> None:
         with tracked(blobs):
@@ -173,13 +176,18 @@ def test_a_signal_in_the_last_write_does_not_leave_the_run_running(
 def test_a_failure_that_cannot_be_explained_is_a_failure_still(
     client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("no tags today")
 
     monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
-    monkeypatch.setattr(client, "set_tag", fail)
-    with pytest.raises(OSError, match="no tags today"), tracked(blobs):
-        raise ValueError("the first reason")
+
+    def program() -> None:
+        with tracked(blobs):
+            monkeypatch.setattr(client, "log_batch", fail)
+            raise ValueError("the first reason")
+
+    with pytest.raises(ValueError, match="the first reason"):
+        program()
     assert only_run(client).info.status == "FAILED"
 
 
@@ -280,7 +288,7 @@ def test_what_fails_before_the_registry_leaves_nothing_in_it(
             raise OSError("disk full")
 
     broken: Any = Report({"test_accuracy": 0.3}, figures={"figures/x.png": Unsaveable()})  # type: ignore[dict-item]
-    with pytest.raises(OSError, match="disk full"), tracked(blobs) as run:
+    with pytest.raises(TrackmlError, match="disk full"), tracked(blobs) as run:
         run.log_result(small_model(), HISTORY, broken)
     assert only_run(client).info.status == "FAILED"
     assert not client.search_registered_models()

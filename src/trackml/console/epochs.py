@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from trackml.console.bar import lines_above_bar, wide_console
+from trackml.errors import TrackingIncomplete
 from trackml.history import EpochHook
 from trackml.params import TrainingParams
 
@@ -37,7 +38,12 @@ def progress(params: TrainingParams) -> Iterator[EpochHook]:
 
 
 def show_result(result: "Result", params: TrainingParams) -> None:
-    """Print the test results, what became of the model, and how to look at it all."""
+    """Print the test results, what became of the model, and how to look at it all.
+
+    Raises:
+        TrackingIncomplete: after that, if the store does not have all of it.
+    """
+    from trackml.tracking.reach import shown_address
     from trackml.tracking.store import ui_command
 
     console = wide_console()
@@ -55,9 +61,14 @@ def show_result(result: "Result", params: TrainingParams) -> None:
     if result.registration:
         for line in in_words(result.registration):
             console.print(line)
-    else:
+    elif not result.is_owed:
         console.print("not registered (--register false)")
     console.print(f"to compare runs: {ui_command()}")
+    if result.is_owed:
+        raise TrackingIncomplete(
+            f"trained, but {shown_address()} does not have all of run {result.run_id} yet: it is "
+            f"kept in {result.folder}; once the store answers, `python -m trackml sync` delivers it"
+        )
 
 
 def in_words(registration: "Registration") -> list[str]:

@@ -1,4 +1,4 @@
-"""What has not finished, as a table for people."""
+"""What has not finished, and what is owed, for people."""
 
 import time
 from typing import TYPE_CHECKING
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from trackml.console.bar import wide_console
+from trackml.console.epochs import in_words
+from trackml.errors import TrackingIncomplete
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,31 @@ def show_runs() -> None:
     if repaired:
         console.print(f"{len(repaired)} were RUNNING though their process is no more: KILLED now")
     console.print("the command that began one, with --resume true, continues it")
+
+
+def show_sync() -> None:
+    """Deliver what is owed, and print what became of each run.
+
+    Raises:
+        TrackingIncomplete: a store still does not have all of it.
+    """
+    from trackml.tracking.sync import sync
+
+    console = wide_console()
+    owed, done = 0, 0
+    for run in sync():
+        if run.problem:
+            owed += 1
+            console.print(f"run {run.run_id}: still owed, and kept in {run.folder}: {run.problem}")
+            continue
+        done += 1
+        console.print(f"run {run.run_id}: delivered, {run.status}")
+        for line in in_words(run.registration) if run.registration else []:
+            console.print(f"  {line}")
+    if owed:
+        raise TrackingIncomplete(f"{owed} of {owed + done} runs are still owed; try again later")
+    if not done:
+        console.print("nothing is owed")
 
 
 def _table(runs: "Sequence[Run]") -> Table:

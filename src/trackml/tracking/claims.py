@@ -12,22 +12,26 @@ from trackml.errors import AlreadyActive
 
 
 @contextmanager
-def claimed(run_id: str) -> Iterator[None]:
+def claimed(journal: str, run_id: str = "") -> Iterator[None]:
     """Hold a run for this process. The system lets go of it when the process dies, however it does.
+
+    Args:
+        journal: what it is called here.
+        run_id: what it is called in MLflow, if it is known there.
 
     Raises:
         AlreadyActive: another process of this machine holds it.
     """
     # Not in the store's folder or the current one: both may differ between the two processes.
-    path = Path(tempfile.gettempdir(), f"trackml-{run_id}.lock")
+    path = Path(tempfile.gettempdir(), f"trackml-{journal}.lock")
     holder = path.with_suffix(".pid")  # not in the lock itself, which whoever tries empties
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         raise AlreadyActive(
-            f"another process{_number_in(holder)} is at work on run {run_id}; wait for its end, or "
-            "stop it"
+            f"another process{_number_in(holder)} is at work on run {run_id or journal}; wait for "
+            "its end, or stop it"
         ) from None
     try:
         holder.write_text(str(os.getpid()))

@@ -1,17 +1,18 @@
 """How each framework's models are logged: loadable without trackml, and without pickle."""
 
 import copy
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import mlflow
 import numpy as np
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities import Run as MlflowRun
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
@@ -29,17 +30,8 @@ Framework = Literal["keras", "torch", "numpy"]
 _SOURCES = Path(__file__).parents[1]
 
 
-def log_model(
-    client: MlflowClient, run: MlflowRun, model: Any, framework: Framework, data: Data
-) -> tuple[str, int]:
-    """Log `model` as an outcome of `run`; return its id, and the bytes of all its files."""
-    logged = client.create_logged_model(
-        run.info.experiment_id,
-        name="model",
-        source_run_id=run.info.run_id,
-        params=run.data.params,
-    )
-    options: dict[str, Any] = {}
+def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
+    """Write all files of a model, as MLflow has them, into a folder that does not exist yet."""
     match framework, data:
         case "keras", _:
             save, packages = partial(mlflow.keras.save_model, model), ["tensorflow", "keras"]
@@ -50,26 +42,48 @@ def log_model(
             packages = ["pandas", "torch", "torchvision"]
         case "torch", ImageData() | TableData():
             save, packages = partial(_save_torch, model, data.train.arrays[0]), ["torch"]
-            options = {"validate_serving_input": False}  # that would load it again
         case "numpy", _:
             save, packages = partial(_save_code, "mlp", mlp.arrays(model)), []
-    sizes: list[int] = []
-
-    def save_and_measure(path: str, **options: Any) -> None:
-        save(path=path, **options)
-        sizes.append(sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()))
-
-    Model.log(
-        artifact_path=None,
-        flavor=SimpleNamespace(save_model=save_and_measure),  # all that MLflow asks of a flavor
-        run_id=run.info.run_id,
-        model_id=logged.model_id,
+    save(
+        path=path,
+        mlflow_model=Model(),
         signature=signature(data),
         # Without a list MLflow loads the model in a new process to find one: 13 s.
         pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", *packages)],
-        **options,
     )
-    return str(logged.model_id), sizes[0]
+    for cache in Path(path).rglob("__pycache__"):
+        shutil.rmtree(cache)
+
+
+def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:
+    """Log the model that `save_model` has written as an outcome of a run; return its id.
+
+    A run has one. If it is there already nothing is done; a half of it is completed.
+    """
+    found = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+    )
+    logged = found[0] if found else None
+    if logged and logged.status == LoggedModelStatus.READY:
+        return str(logged.model_id)
+    if not logged:
+        logged = client.create_logged_model(
+            run.info.experiment_id,
+            name="model",
+            source_run_id=run.info.run_id,
+            params=run.data.params,
+        )
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if logged.model_id not in {output.model_id for output in outputs}:
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    # Among its files is one that says whose it is.
+    written = Model.load(str(folder))
+    written.model_uuid = written.model_id = logged.model_id
+    written.run_id, written.artifact_path = run.info.run_id, logged.artifact_location
+    written.save(str(folder / MLMODEL_FILE_NAME))
+    client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    return str(logged.model_id)
 
 
 def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **options: Any) -> None:

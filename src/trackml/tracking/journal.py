@@ -1,91 +1,255 @@
-"""A run's training on the disk of this machine, until MLflow has all of it."""
+"""What MLflow is to know of a run, on the disk of this machine until MLflow has all of it."""
 
+import json
+import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from trackml.errors import TrackmlError
-from trackml.training.checkpoint import Checkpoint, read, sync_folder, write
+from trackml.errors import TrackmlError, one_line
+from trackml.training.checkpoint import Checkpoint, read, replace_file, sync, sync_files, write
+
+JOURNAL_TAG = "trackml.journal"
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+_log = logging.getLogger(__name__)
+
+
+class Score(NamedTuple):
+    """A metric of a run as a whole, and when it was logged, in milliseconds; 0 if MLflow has it.
+
+    `linked` says to what MLflow is to link it, beside the run: "", "dataset" or "model", which
+    includes the dataset.
+    """
+
+    value: float
+    at: int
+    linked: Literal["", "dataset", "model"] = ""
+
+
+@dataclass
+class Facts:
+    """All that is to be known of a run, but for its epochs, its artifacts and its model.
+
+    Attributes:
+        store: the address of the store that it belongs to, without a password.
+        experiment, experiment_id: one of the two, the name where it may have to be made.
+        started, ended: in milliseconds; 0 is not yet.
+        run_id: of the run in MLflow; "" until there is one.
+        dataset: name, digest, source_type and source.
+        has_model: whether the folder of the model has all of it.
+        wants_version: whether it is to be registered.
+        is_delivered: whether MLflow has all that there is, and nobody is at work on it.
+    """
+
+    store: str
+    experiment: str
+    experiment_id: str
+    name: str
+    started: int
+    run_id: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, Score] = field(default_factory=dict)
+    dataset: dict[str, str] = field(default_factory=dict)
+    has_model: bool = False
+    wants_version: bool = False
+    status: Status = "RUNNING"
+    ended: int = 0
+    is_delivered: bool = False
+
+    @classmethod
+    def read(cls, folder: Path) -> "Facts":
+        """What is kept in the folder of a run.
+
+        Raises:
+            TrackmlError: it cannot be read.
+        """
+        path = folder / _FACTS
+        try:
+            known = json.loads(path.read_text())
+            scores = {name: Score(*score) for name, score in known.pop("metrics").items()}
+            return cls(**known, metrics=scores)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise TrackmlError(
+                f"cannot read {path}, what is kept of a run ({one_line(error)}); bring it back, or "
+                f"remove {folder} to give that run up"
+            ) from None
 
 
 class Journal:
-    """The last checkpoint of a run, and when each epoch of it ended: a `Keeper`.
+    """A run's folder: its facts, its artifacts, its model, and its last checkpoint (a `Keeper`).
 
-    `rows` has the metrics of the epochs before, 0 for those of the untrained model.
-
-    Rows that are logged once more with the time of their first logging are one row in MLflow.
+    `epochs` has the metrics of each epoch, and when it ended in milliseconds; 0 is the untrained
+    model. Rows that are delivered once more with the same time are one row in MLflow.
     """
 
-    def __init__(self, run_id: str, predecessor: str = "") -> None:
-        """Find what there is of a run.
+    def __init__(self, folder: Path, facts: Facts, *, is_kept: bool = True) -> None:
+        """Begin with what is known.
 
         Args:
-            predecessor: another run whose training this one takes over.
+            is_kept: whether it is to outlive this process.
+        """
+        self.folder, self.facts, self.is_kept = folder, facts, is_kept
+        self.epochs: dict[int, tuple[Mapping[str, float], int]] = {}
+        self._saved: Checkpoint | None = None
+
+    @classmethod
+    def open(cls, folder: Path) -> "Journal":
+        """What is there of a run.
 
         Raises:
-            TrackmlError: the checkpoint cannot be read, or taken over.
+            TrackmlError: it cannot be read.
         """
-        self._path = _file_of(run_id)
-        before = _file_of(predecessor) if predecessor else self._path
-        if before.exists() and not self._path.exists():
-            with _writable(self._path.parent):
+        journal = cls(folder, Facts.read(folder))
+        journal.take_checkpoint(folder)
+        return journal
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    def take_checkpoint(self, folder: Path) -> None:
+        """Go on from the checkpoint in a folder, if there is one: this run's, or another's.
+
+        Raises:
+            TrackmlError: it cannot be read, or taken over.
+        """
+        source, own = folder / _CHECKPOINT, self.folder / _CHECKPOINT
+        if not source.exists():
+            return
+        if source != own:
+            with writable(self.folder):
+                own.unlink(missing_ok=True)
                 # No copy: a checkpoint is replaced, and never changed.
-                os.link(before, self._path)
-                sync_folder(self._path.parent)
-        self._saved: Checkpoint | None = None
-        self._times: dict[int, int] = {}
-        if self._path.exists():
-            self._saved, self._times = read(self._path)
-        self.rows = _rows_of(self._saved)
+                os.link(source, own)
+                sync(self.folder)
+        self._saved, times = read(own)
+        initial = {0: self._saved.initial} if self._saved.initial else {}
+        rows = initial | dict(enumerate(self._saved.rows, start=1))
+        self.epochs = {epoch: (row, times[epoch]) for epoch, row in rows.items()}
+
+    def keep(self) -> None:
+        """Save the facts, after a change of them.
+
+        Raises:
+            TrackmlError: the disk says no.
+        """
+        if self.is_kept:
+            with writable(self.folder):
+                text = json.dumps(asdict(self.facts)).encode()
+                replace_file(self.folder / _FACTS, lambda file: file.write(text))
+
+    def add_metrics(
+        self, metrics: Mapping[str, float], linked: Literal["", "dataset", "model"] = ""
+    ) -> None:
+        """Note metrics of the run as a whole; what is known already stays as it is."""
+        now = now_ms()
+        new = {name: Score(value, now, linked) for name, value in metrics.items()}
+        self.facts.metrics = new | self.facts.metrics
+
+    def add_artifact(self, name: str, save: Callable[[Path], object]) -> None:
+        """Keep a file by the name that it will have in MLflow.
+
+        Raises:
+            TrackmlError: the disk says no.
+        """
+        path = self.artifacts / name
+        with writable(path.parent):
+            save(path)
+
+    def add_model(self, save: Callable[[str], object]) -> int:
+        """Keep a model, unless one is there; return the bytes of all its files.
+
+        Raises:
+            TrackmlError: the disk says no.
+        """
+        if not self.facts.has_model:
+            shutil.rmtree(self.model, ignore_errors=True)  # a half of one
+            with writable(self.folder):
+                save(str(self.model))
+                sync_files(self.model)
+            self.facts.has_model = True
+            self.keep()
+        return sum(file.stat().st_size for file in self.model.rglob("*") if file.is_file())
+
+    def add_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Note an epoch, at the time that was saved with it, else now."""
+        _, at = self.epochs.get(epoch, ({}, now_ms()))
+        self.epochs[epoch] = metrics, at
 
     def load(self) -> Checkpoint | None:
-        with _writable(self._path.parent):
+        with writable(self.folder):
             pass  # whether it is writable must not turn out after an epoch
         saved, self._saved = self._saved, None  # it may be large, and is wanted once
         return saved
 
     def save(self, checkpoint: Checkpoint) -> None:
-        self._times[len(checkpoint.rows)] = _now()
-        with _writable(self._path.parent):
-            write(self._path, checkpoint, self._times)
+        last = len(checkpoint.rows)
+        self.add_epoch(last, checkpoint.rows[-1] if checkpoint.rows else checkpoint.initial)
+        times = {epoch: at for epoch, (_, at) in self.epochs.items()}
+        with writable(self.folder):
+            write(self.folder / _CHECKPOINT, checkpoint, times)
 
-    def time_of(self, epoch: int) -> int:
-        """When an epoch was saved, in milliseconds; now, of one that was not."""
-        return self._times.get(epoch, _now())
+    def settle(self) -> None:
+        """Let all of it survive a power cut: it is to stay for a while."""
+        with suppress(OSError):
+            sync_files(self.folder)
 
-    @staticmethod
-    def remove(run_id: str) -> None:
-        """MLflow has all of a run, or another run has its training: nothing of it is needed."""
-        shutil.rmtree(folder_of(run_id), ignore_errors=True)
+    def remove(self) -> None:
+        """MLflow has all of it, or another run has its training: nothing here is needed."""
+        # At once: a half of it would look like a journal that was damaged.
+        gone = self.folder.with_name(f".{self.id}")
+        with suppress(OSError):
+            self.folder.replace(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
-def folder_of(run_id: str) -> Path:
-    """Where a run's journal is, below TRACKML_RUNS_DIR or .trackml/runs."""
-    return runs_folder() / run_id
+_FACTS, _CHECKPOINT = "run.json", "checkpoint.npz"
+
+
+def new_folder(name: str = "") -> Path:
+    """Where the journal of a new run is to be."""
+    return runs_folder() / (name or new_name())
+
+
+def new_name() -> str:
+    """What no other journal is called."""
+    return uuid.uuid4().hex
 
 
 def runs_folder() -> Path:
-    """Where the journals of all runs are."""
+    """Where the journals of all runs are: TRACKML_RUNS_DIR, or .trackml/runs."""
     return Path(os.environ.get("TRACKML_RUNS_DIR", ".trackml/runs")).absolute()
 
 
-def _file_of(run_id: str) -> Path:
-    return folder_of(run_id) / "checkpoint.npz"
+def all_journals() -> Iterator[Path]:
+    """The folders of all that is kept of runs, the newest first."""
+    folders = [path.parent for path in runs_folder().glob(f"[!.]*/{_FACTS}")]
+    yield from sorted(folders, key=lambda folder: (folder / _FACTS).stat().st_mtime, reverse=True)
 
 
-def _rows_of(saved: Checkpoint | None) -> dict[int, Mapping[str, float]]:
-    """The metrics of each epoch that was saved, 0 for those of the untrained model."""
-    if not saved:
-        return {}
-    initial = {0: saved.initial} if saved.initial else {}
-    return initial | dict(enumerate(saved.rows, start=1))
+def now_ms() -> int:
+    """The time as MLflow has it."""
+    return time.time_ns() // 1_000_000
 
 
 @contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def writable(folder: Path) -> Iterator[None]:
     """A folder that is there for the block.
 
     Raises:
@@ -93,14 +257,10 @@ def _writable(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sync_folder(folder.parent)
+        sync(folder.parent)
         yield
     except OSError as error:
         raise TrackmlError(
-            f"cannot write to {folder}, where checkpoints are kept: {error.strerror or error}; "
-            "what was there before is intact; name another folder in TRACKML_RUNS_DIR"
+            f"cannot write to {folder}, where a run is kept: {error.strerror or error}; "
+            "what was there before is intact; make room, or name another folder in TRACKML_RUNS_DIR"
         ) from None
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

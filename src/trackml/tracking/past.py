@@ -19,7 +19,8 @@ _COLUMNS = [
 ]
 CODE_TAG = "trackml.code_sha256"
 _RECENT = 200  # runs among which one is looked for
-_WITHOUT_EFFECT = {"resume", "register", "concurrency", "ray_address"}  # on what trials find
+# On the result of a run, or on what trials find.
+_WITHOUT_EFFECT = {"resume", "register", "tracking", "concurrency", "ray_address"}
 
 
 @dataclass(frozen=True)
@@ -139,15 +140,18 @@ def unfinished_run(
 
     One that did not finish, or some of whose trials failed, and that no other run has continued.
     """
-    names = params.as_text().keys()
     for run in _recent(client, task, architecture, data_sha256):
         if NAME_TAG in run.data.tags:
             continue  # a trial: it belongs to its suite or sweep
-        same = not _with_effect(params, run.data.params)
-        same = same and run.data.tags.get(CODE_TAG) == code_sha256
-        if same and names <= run.data.params.keys() and is_unfinished(run):
+        same = are_same(params, run.data.params) and run.data.tags.get(CODE_TAG) == code_sha256
+        if same and is_unfinished(run):
             return run
     return None
+
+
+def are_same(params: Params, logged: Mapping[str, str]) -> bool:
+    """Whether a run that has logged these parameters is one of `params`."""
+    return params.as_text().keys() <= logged.keys() and not _with_effect(params, logged)
 
 
 def is_unfinished(run: MlflowRun) -> bool:

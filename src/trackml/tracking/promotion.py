@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from trackml.errors import TrackmlError, UsageError
 from trackml.signals import deferred_signals
-from trackml.tracking import registry, store
+from trackml.tracking import reach, registry, store
 from trackml.tracking.registry import CHAMPION, Candidate
 
 
@@ -66,7 +66,7 @@ def _finished_run(client: MlflowClient, task: str, run_id: str) -> MlflowRun:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        uri = store.without_password(mlflow.get_tracking_uri())
+        uri = reach.shown_address()
         raise TrackmlError(f"--run {run_id}: there is no such run in {uri}") from None
     trained = run.data.tags.get("trackml.task")
     if trained != task:

@@ -1,24 +1,24 @@
-"""A run of MLflow in progress, whatever it is of: what it logs, and how it ends."""
+"""A run in progress, whatever it is of: what it logs, and how it ends."""
 
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from mlflow.entities import Dataset, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils import name_utils
 
 import trackml
-from trackml.errors import Pruned, Terminated, one_line
+from trackml.errors import Pruned, Terminated, TrackmlError, one_line
 from trackml.params import Params
 from trackml.signals import deferred_signals
-from trackml.tracking import family, store
+from trackml.tracking import family, reach, store
+from trackml.tracking.delivery import Delivery
+from trackml.tracking.journal import Facts, Journal, Status, new_name, now_ms
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Report
@@ -28,75 +28,57 @@ VERSION_TAG = "trackml.version"
 
 @dataclass(frozen=True)
 class Record:
-    """A run in progress; its methods log what they are given."""
+    """A run in progress; its methods note what they are given, and offer it to MLflow at once."""
 
-    client: MlflowClient
-    run_id: str
-    logged: frozenset[str] = frozenset()  # metrics that a run which goes on has already
+    delivery: Delivery
 
     @property
-    def dataset(self) -> Dataset | None:
-        """What its metrics are of."""
-        return None
+    def client(self) -> MlflowClient:
+        return self.delivery.client
 
-    def name(self, name: str) -> None:
-        """Name the run, unless a person has."""
-        if _is_invented(self.client.get_run(self.run_id).info.run_name):
-            self.log_tags({"mlflow.runName": name})
+    @property
+    def journal(self) -> Journal:
+        return self.delivery.journal
+
+    @property
+    def run_id(self) -> str:
+        """Of the run in MLflow; while it does not know of it, of what is kept here."""
+        return self.journal.facts.run_id or self.journal.id
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Log tags."""
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self.journal.facts.tags |= tags
+        self._offer()
 
     def log_params(self, values: Mapping[str, str]) -> None:
         """Log parameters, but for those that `mlflow run` logged, as the text that was typed."""
-        logged = self.client.get_run(self.run_id).data.params
-        params = [Param(key, value) for key, value in values.items() if key not in logged]
-        self.client.log_batch(self.run_id, params=params)
+        self.journal.facts.params |= values
+        self._offer()
 
-    def log_metrics(
-        self,
-        metrics: Mapping[str, float],
-        step: int = 0,
-        *,
-        at: int | None = None,
-        model_id: str | None = None,
-        dataset: Dataset | None = None,
-    ) -> None:
-        """Log metrics in one request, linked to a model and a dataset if they are of such.
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics of the run as a whole. What has been logged already is not logged again."""
+        self.journal.add_metrics(metrics)
+        self._offer()
 
-        Args:
-            at: their time in milliseconds; now, unless given. The same rows with the same time are
-                one row. Without it, what the run has at step 0 already is not logged again.
-        """
-        if at is None:
-            at = time.time_ns() // 1_000_000
-            known = self.logged if step == 0 else frozenset()
-            metrics = {name: value for name, value in metrics.items() if name not in known}
-        rows = [
-            Metric(
-                name,
-                value,
-                at,
-                step,
-                model_id=model_id,
-                dataset_name=dataset.name if dataset else None,
-                dataset_digest=dataset.digest if dataset else None,
-                run_id=self.run_id,
-            )
-            for name, value in metrics.items()
-        ]
-        self.client.log_batch(self.run_id, metrics=rows)
+    def log_text(self, text: str, name: str) -> None:
+        """Log a text as an artifact of that name."""
+        self.journal.add_artifact(name, partial(_write, text))
+        self._offer()
 
-    def log_report(self, report: "Report", model_id: str | None = None) -> None:
-        """Log a report's texts and figures, and its numbers, linked to the dataset and a model."""
-        self.log_metrics(report.metrics, model_id=model_id, dataset=self.dataset)
-        with tempfile.TemporaryDirectory(prefix="trackml-") as folder:
-            for name, text in report.texts.items():
-                _inside(folder, name).write_text(text, encoding="utf-8")
-            for name, figure in report.figures.items():
-                figure.savefig(_inside(folder, name))
-            self.client.log_artifacts(self.run_id, folder)
+    def log_report(self, report: "Report", linked: Literal["dataset", "model"] = "dataset") -> None:
+        """Log a report's texts, figures, and numbers: those linked to the dataset, or model too."""
+        self.journal.add_metrics(report.metrics, linked)
+        for name, text in report.texts.items():
+            self.journal.add_artifact(name, partial(_write, text))
+        for name, figure in report.figures.items():
+            self.journal.add_artifact(name, figure.savefig)
+        self._offer()
+
+    def _offer(self) -> None:
+        """Keep what is noted; deliver it unless the store is away, which each epoch looks into."""
+        self.journal.keep()
+        if not self.delivery.away:
+            self.delivery.push()
 
 
 @contextmanager
@@ -107,32 +89,50 @@ def recorded(params: Params, *, experiment: str, name: str) -> Iterator[Record]:
         TrackmlError: the store cannot be used.
     """
     client = store.connect()
-    with ending(client, lambda: new_run(client, experiment, name)) as run_id:
-        record = Record(client, run_id)
-        record.log_tags({VERSION_TAG: trackml.__version__})
-        record.name(name)
-        record.log_params(params.as_text())
-        yield record
+    facts = new_facts(experiment, name)
+    facts.tags[VERSION_TAG] = trackml.__version__
+    facts.params = params.as_text()
+    with passing(facts) as journal, delivered(client, journal) as delivery:
+        yield Record(delivery)
 
 
 @contextmanager
-def ending(client: MlflowClient, start: Callable[[], str]) -> Iterator[str]:
-    """The id of a run that `start` makes, and that ends with the block: how, its status says.
+def passing(facts: Facts) -> Iterator[Journal]:
+    """A journal that is kept for no longer than the block: what the store does not take is lost."""
+    with tempfile.TemporaryDirectory(prefix="trackml-") as folder:
+        yield Journal(Path(folder, new_name()), facts, is_kept=False)
 
-    FINISHED, FAILED on an error, KILLED when asked to stop, or pruned.
+
+@contextmanager
+def delivered(
+    client: MlflowClient, journal: Journal, *, is_new: bool = True, must_answer: bool = True
+) -> Iterator[Delivery]:
+    """Deliver a journal as it grows; the run ends with the block: how, its status says.
+
+    FINISHED, FAILED on an error, KILLED when asked to stop, or pruned. What the store does not take
+    stays in a journal that is kept.
+
+    Args:
+        must_answer: whether the store has to take the run when the block begins.
+
+    Raises:
+        TrackmlError: it did not; or at the end, has not taken all of a journal that is not kept.
     """
-    run_id = None
+    delivery = Delivery(client, journal, is_new=is_new)
     try:
         with deferred_signals():
-            run_id = start()
-        yield run_id
+            delivery.begin(must_answer=must_answer)
+        yield delivery
+        delivery.push(patiently=True)
+        with deferred_signals():
+            delivery.end("FINISHED")
     except BaseException as error:
-        if run_id:
+        if journal.facts.status == "RUNNING":
             with deferred_signals():
-                _end(client, run_id, error)
+                delivery.end(*_outcome(error))
         raise
-    with deferred_signals():
-        client.set_terminated(run_id, "FINISHED")
+    if not (delivery.is_complete or journal.is_kept):
+        raise TrackmlError(f"{reach.shown_address()} has not taken all of it: {delivery.away}")
 
 
 def given_run() -> str | None:
@@ -140,38 +140,28 @@ def given_run() -> str | None:
     return os.environ.get("MLFLOW_RUN_ID")
 
 
-def new_run(client: MlflowClient, experiment: str, name: str) -> str:
-    """The id of that run, else of one that is made, by the name and in the experiment given."""
+def new_facts(experiment: str, name: str) -> Facts:
+    """Of the run that `mlflow run` has made, else of one of that name, in that experiment."""
     # Made by the client, not by mlflow.start_run: that would set the status at exit too.
-    if given := given_run():
-        return given
-    number = os.environ.get("MLFLOW_EXPERIMENT_ID") or store.experiment_id(
-        client, os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment
+    return Facts(
+        store=reach.shown_address(),
+        experiment=os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment,
+        experiment_id=os.environ.get("MLFLOW_EXPERIMENT_ID", ""),
+        name=name,
+        started=now_ms(),
+        run_id=given_run() or "",
+        tags={} if given_run() else dict(resolve_tags()),
     )
-    return str(client.create_run(number, tags=resolve_tags(), run_name=name).info.run_id)
 
 
-def _end(client: MlflowClient, run_id: str, error: BaseException) -> None:
-    """Say what became of a run that did not finish."""
+def _write(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _outcome(error: BaseException) -> tuple[Status, dict[str, str]]:
+    """What became of a run that did not finish, and the tags that say why."""
     if isinstance(error, Pruned):
-        family.mark_pruned(client, run_id, error.epoch)
-        return
-    stopped = isinstance(error, KeyboardInterrupt | Terminated)
-    reason = "stopped by a signal" if stopped else one_line(error)
-    try:
-        client.set_tag(run_id, family.FAILURE_TAG, reason)
-    finally:
-        client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
-
-
-def _is_invented(name: str) -> bool:
-    """Whether MLflow made up the name of a run that got none, such as "bold-auk-521"."""
-    adjectives, nouns = name_utils._GENERATOR_PREDICATES, name_utils._GENERATOR_NOUNS  # noqa: SLF001
-    parts = name.split("-")
-    return len(parts) == 3 and parts[0] in adjectives and parts[1] in nouns
-
-
-def _inside(folder: str, name: str) -> Path:
-    path = Path(folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+        return "KILLED", {family.PRUNED_TAG: f"after epoch {error.epoch}"}
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        return "KILLED", {family.FAILURE_TAG: "stopped by a signal"}
+    return "FAILED", {family.FAILURE_TAG: one_line(error)}

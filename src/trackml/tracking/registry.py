@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 from trackml.errors import TrackmlError
 from trackml.history import HIGHER_IS_BETTER, Metric
 from trackml.signals import deferred_signals
-from trackml.tracking import store
+from trackml.tracking import reach, store
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -249,7 +249,7 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
     """
     client = store.connect()
     if version_behind(client, task, alias) is None:
-        uri = store.without_password(mlflow.get_tracking_uri())
+        uri = reach.shown_address()
         raise TrackmlError(
             f"{uri} has no model {task!r} with alias {alias!r}; run a pipeline that registers one, "
             "or set MLFLOW_TRACKING_URI to the store that has it"

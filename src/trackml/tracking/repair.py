@@ -1,18 +1,19 @@
 """Runs that nobody works on any more, but that did not live to say so: SIGKILL, a power cut."""
 
 import os
+import shutil
 import socket
 from contextlib import suppress
 
 from mlflow.entities import Run as MlflowRun
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from trackml.errors import AlreadyActive
+from trackml.errors import AlreadyActive, TrackmlError
+from trackml.tracking import reach
 from trackml.tracking.claims import claimed
 from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
-from trackml.tracking.journal import Journal, runs_folder
-from trackml.tracking.search import search_runs
+from trackml.tracking.journal import JOURNAL_TAG, Facts, Journal, all_journals, runs_folder
+from trackml.tracking.search import find_run, search_runs
 
 PROCESS_TAG = "trackml.process"
 
@@ -29,7 +30,7 @@ def repair(client: MlflowClient) -> list[MlflowRun]:
     for run in list(search_runs(client, condition, newest_first=False)):
         if may_be_at_work(run.data.tags[PROCESS_TAG]):
             continue
-        with suppress(AlreadyActive), claimed(run.info.run_id):
+        with suppress(AlreadyActive), claimed(run.data.tags.get(JOURNAL_TAG, run.info.run_id)):
             if client.get_run(run.info.run_id).info.status == "RUNNING":
                 client.set_tag(run.info.run_id, FAILURE_TAG, "its process was killed")
                 client.set_terminated(run.info.run_id, "KILLED")
@@ -39,15 +40,16 @@ def repair(client: MlflowClient) -> list[MlflowRun]:
 
 def tidy(client: MlflowClient) -> None:
     """Remove what is kept of runs that will not go on: a kill may have come before that."""
-    for folder in runs_folder().glob("[!.]*"):
-        try:
-            run = client.get_run(folder.name)
-        except MlflowException:
-            continue  # of another store
-        with suppress(AlreadyActive), claimed(folder.name):
-            done = run.info.status == "FINISHED" or SUCCESSOR_TAG in run.data.tags
-            if done or run.info.lifecycle_stage == "deleted":
-                Journal.remove(folder.name)
+    for folder in runs_folder().glob(".*"):
+        shutil.rmtree(folder, ignore_errors=True)  # that was being removed
+    for folder in all_journals():
+        with suppress(AlreadyActive, TrackmlError), claimed(folder.name):
+            facts = Facts.read(folder)
+            if facts.store != reach.shown_address() or not facts.run_id:
+                continue
+            run = find_run(client, facts.run_id)
+            if not run or run.info.status == "FINISHED" or SUCCESSOR_TAG in run.data.tags:
+                Journal(folder, facts).remove()
 
 
 def unfinished(client: MlflowClient) -> list[MlflowRun]:

@@ -4,31 +4,23 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
-
-from mlflow.entities import Dataset, DatasetInput, InputTag
-from mlflow.entities import Run as MlflowRun
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 import trackml
 from trackml.code import digest_of
 from trackml.history import History
 from trackml.params import RunParams
-from trackml.tracking import family, registry, store
+from trackml.tracking import family, reach, registry, store
 from trackml.tracking.claims import claimed
-from trackml.tracking.family import FAILURE_TAG
-from trackml.tracking.flavors import Data, Framework, log_model
-from trackml.tracking.journal import Journal
+from trackml.tracking.family import Place
+from trackml.tracking.flavors import Data, Framework, save_model
+from trackml.tracking.journal import Facts, Journal, new_folder, now_ms
 from trackml.tracking.past import CODE_TAG, PastRun, closest_run
-from trackml.tracking.record import VERSION_TAG, Record, ending, given_run, new_run
+from trackml.tracking.record import VERSION_TAG, Record, delivered, new_facts, passing
 from trackml.tracking.repair import PROCESS_TAG, repair, this_process
-from trackml.tracking.resume import (
-    PREDECESSOR_TAG,
-    find_unfinished,
-    logged_before,
-    replace_predecessor,
-)
+from trackml.tracking.resume import find_unfinished, go_on, replace_predecessor
 from trackml.training.checkpoint import keeping
 
 if TYPE_CHECKING:
@@ -38,14 +30,16 @@ if TYPE_CHECKING:
 
 
 P = ParamSpec("P")
-_SIZE = "model_size_bytes"
 
 
 @dataclass(frozen=True)
 class Result:
     """What a pipeline gives back: its run, how training went, and what became of the model.
 
-    `registration` is None where the parameters say that the model is not to be registered.
+    Attributes:
+        registration: None where the parameters say that the model is not to be registered, and as
+            long as the store has not taken it.
+        folder: where the run is kept here until the store has all of it.
     """
 
     run_id: str
@@ -54,6 +48,12 @@ class Result:
     history: History
     report: "Report"
     registration: registry.Registration | None
+    folder: Path | None = None
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether, once the run has ended, the store has not taken all of it yet."""
+        return self.folder is not None and self.folder.exists()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,28 +67,17 @@ class Run(Record):
     data: Data
     framework: Framework
     architecture: str
-    aliases: tuple[str, ...] = ()
     scores_test: bool = True
-    journal: Journal | None = None
-
-    @property
-    def dataset(self) -> Dataset:
-        # MLflow keeps 36 characters of a digest; the tag trackml.data_sha256 has all of it.
-        return Dataset(
-            name=self.data.name,
-            digest=self.data.sha256[:36],
-            source_type="trackml",
-            source=json.dumps({"source": self.data.source}),
-        )
 
     def log_architecture(self, parameters: int, summary: str) -> None:
         """Log the number of trainable parameters, and the model's layers as text."""
         self.log_params({"model_parameters": str(parameters)})
-        self.client.log_text(self.run_id, summary, "model_summary.txt")
+        self.log_text(summary, "model_summary.txt")
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log one epoch's metrics at step `epoch`, in one request."""
-        self.log_metrics(metrics, epoch, at=self.journal.time_of(epoch) if self.journal else None)
+        """Log one epoch's metrics at step `epoch`, and what the store has not taken before."""
+        self.journal.add_epoch(epoch, metrics)
+        self.delivery.push()
 
     def evaluate(
         self, evaluation: Callable[P, "Report"], *args: P.args, **options: P.kwargs
@@ -108,30 +97,36 @@ class Run(Record):
         registered last, as the registry must not know of anything unfinished. Of a run that is
         only a trial no model is kept.
         """
-        self.log_metrics(history.summary)
-        self.client.set_tag(self.run_id, "trackml.precision", history.precision)
-        self.client.set_tag(self.run_id, "trackml.device", history.device)
-        self.client.log_dict(self.run_id, history.as_dict(), "history.json")
-        if not self.scores_test:
-            return Result(self.run_id, self.data.name, self.architecture, history, report, None)
-        logged_run = self.client.get_run(self.run_id)
-        known = registry.model_of(self.client, logged_run) if self.logged else None
-        if known and _SIZE in self.logged:  # it was complete when the run was broken off
-            model_id = known
-        else:
-            model_id, size = log_model(self.client, logged_run, model, self.framework, self.data)
-            self.log_metrics({_SIZE: size})
-        self.log_report(report, model_id)
-        wanted = self.params.register_model
-        registration = registry.register_run(self.client, self.run_id) if wanted else None
-        return Result(self.run_id, self.data.name, self.architecture, history, report, registration)
+        self.journal.add_metrics(history.summary, "model")
+        self.journal.facts.tags |= {
+            "trackml.precision": history.precision,
+            "trackml.device": history.device,
+        }
+        self.log_text(json.dumps(history.as_dict(), indent=2), "history.json")
+        if self.scores_test:
+            save = partial(save_model, model=model, framework=self.framework, data=self.data)
+            self.journal.add_metrics({"model_size_bytes": self.journal.add_model(save)}, "model")
+            self.log_report(report, "model")
+            self.journal.facts.wants_version = self.params.register_model
+        self.journal.keep()
+        self.delivery.push(patiently=True)
+        return Result(
+            self.run_id,
+            self.data.name,
+            self.architecture,
+            history,
+            report,
+            self.delivery.registration,
+            self.journal.folder,
+        )
 
     def closest(self, architecture: str, metrics: Sequence[str]) -> PastRun | None:
         """The finished run of another architecture on this data that compares best with this.
 
-        Only runs that have all of `metrics`. None to a trial, which has no test scores to compare.
+        Only runs that have all of `metrics`. None to a trial, which has no test scores to compare,
+        and while the store is away.
         """
-        if not self.scores_test:
+        if not self.scores_test or self.delivery.away:
             return None
         return closest_run(
             self.client,
@@ -174,103 +169,84 @@ def tracked_run(
         TrackmlError: the store cannot be used.
     """
     registry.check_names(data.name, architecture, *aliases)
-    client = store.connect()
+    place = family.current_place()
+    waits = place is not None or params.waits_for_store
+    client = store.connect(must_answer=waits)
+    is_reachable = waits or reach.answers()
+    facts = _describe(params, data, framework, architecture, aliases, place)
     with ExitStack() as stack:
-        old = None
+        found = None
         if params.resume:
-            old = find_unfinished(
-                client,
-                params,
-                task=data.name,
-                architecture=architecture,
-                data_sha256=data.sha256,
-                claims=stack,
-            )
-        place = family.current_place()
-        if not place:
+            find = partial(find_unfinished, client, params, facts, stack)
+            found = find(is_reachable=is_reachable)
+        if is_reachable and not place:
             repair(client)
-
-        def start() -> str:
-            run_id = _start(client, data.name, architecture, old)
-            if not old or run_id != old.info.run_id:
-                stack.enter_context(claimed(run_id))
-            return run_id
-
-        with ending(client, start) as run_id:
+        if place:
             # One of many runs is begun anew, not continued.
-            journal = None if place else Journal(run_id, predecessor=old.info.run_id if old else "")
-            stack.enter_context(keeping(journal))
-            run = Run(
-                client,
-                run_id,
-                logged_before(client, client.get_run(run_id)) if old else frozenset(),
-                params=params,
-                data=data,
-                framework=framework,
-                architecture=architecture,
-                aliases=tuple(aliases),
-                scores_test=place is None or place.scores_test,
-                journal=journal,
-            )
-            _describe(run)
-            if journal:
-                replace_predecessor(client, run_id)
-                for epoch, metrics in journal.rows.items():
-                    run.log_epoch(epoch, metrics)
-            yield run
-        Journal.remove(run_id)
+            journal = stack.enter_context(passing(facts))
+        elif found:
+            journal = go_on(client, found, facts)
+        else:
+            journal = Journal(new_folder(facts.run_id), facts)
+        if not found or journal is not found.journal:
+            stack.enter_context(claimed(journal.id))
+        delivery = stack.enter_context(
+            delivered(client, journal, is_new=not found, must_answer=is_reachable)
+        )
+        if is_reachable:
+            replace_predecessor(client, journal)
+        stack.enter_context(keeping(None if place else journal))
+        yield Run(
+            delivery,
+            params=params,
+            data=data,
+            framework=framework,
+            architecture=architecture,
+            scores_test=place is None or place.scores_test,
+        )
 
 
-def _start(client: MlflowClient, experiment: str, name: str, old: MlflowRun | None) -> str:
-    """The id of the run that `mlflow run` has made for this process, of `old`, or of a new one."""
-    if place := family.current_place():
-        run = client.create_run(place.experiment_id, tags=place.tags, run_name=place.name)
-        return str(run.info.run_id)
-    if not old:
-        return new_run(client, experiment, name)
-    family.discard_unfinished(client, old)
-    if given := given_run():
-        client.set_tag(given, PREDECESSOR_TAG, old.info.run_id)
-        return given
-    client.update_run(old.info.run_id, status="RUNNING")
-    if FAILURE_TAG in old.data.tags:
-        client.delete_tag(old.info.run_id, FAILURE_TAG)
-    return str(old.info.run_id)
-
-
-def _describe(run: Run) -> None:
-    """Log what is known before training: parameters, tags, the dataset."""
-    tags = {
-        "trackml.task": run.data.name,
-        "trackml.framework": run.framework,
-        "trackml.architecture": run.architecture,
-        "trackml.data_sha256": run.data.sha256,
-        CODE_TAG: digest_of(type(run.params)),
+def _describe(
+    params: RunParams,
+    data: Data,
+    framework: Framework,
+    architecture: str,
+    aliases: Sequence[str],
+    place: Place | None,
+) -> Facts:
+    """What is known before training: parameters, tags, the dataset."""
+    if place:
+        facts = Facts(
+            store=reach.shown_address(),
+            experiment="",
+            experiment_id=place.experiment_id,
+            name=place.name,
+            started=now_ms(),
+            tags=place.tags,
+        )
+    else:
+        facts = new_facts(data.name, architecture)
+    facts.tags |= {
+        "trackml.task": data.name,
+        "trackml.framework": framework,
+        "trackml.architecture": architecture,
+        "trackml.data_sha256": data.sha256,
+        CODE_TAG: digest_of(type(params)),
         PROCESS_TAG: this_process(),
         VERSION_TAG: trackml.__version__,
     }
-    if run.aliases:
-        tags[registry.ALIASES_TAG] = " ".join(run.aliases)
-    run.log_tags(tags)
-    run.name(run.architecture)
-    run.log_params(
-        run.params.as_text()
-        | {
-            "train_samples": str(len(run.data.train)),
-            "validation_samples": str(len(run.data.validation)),
-            "test_samples": str(len(run.data.test)),
-        }
-    )
-    logged = run.client.get_run(run.run_id)
-    if not (logged.inputs and logged.inputs.dataset_inputs):  # a run that is continued has them
-        _log_dataset(run)
-
-
-def _log_dataset(run: Run) -> None:
-    inputs = [DatasetInput(run.dataset, [InputTag("mlflow.data.context", "training")])]
-    try:
-        run.client.log_inputs(run.run_id, inputs)
-    except MlflowException:
-        # Of runs that begin in the same moment each may make the dataset, and one can: the others
-        # find it now.
-        run.client.log_inputs(run.run_id, inputs)
+    if aliases:
+        facts.tags[registry.ALIASES_TAG] = " ".join(aliases)
+    facts.params = params.as_text() | {
+        "train_samples": str(len(data.train)),
+        "validation_samples": str(len(data.validation)),
+        "test_samples": str(len(data.test)),
+    }
+    facts.dataset = {
+        "name": data.name,
+        # MLflow keeps 36 characters of a digest; the tag trackml.data_sha256 has all of it.
+        "digest": data.sha256[:36],
+        "source_type": "trackml",
+        "source": json.dumps({"source": data.source}),
+    }
+    return facts

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 _PAGE = 1_000  # runs in an answer
@@ -34,6 +35,17 @@ def search_runs(client: MlflowClient, condition: str, *, newest_first: bool) -> 
         yield from page
         if not (token := page.token):
             return
+
+
+def find_run(client: MlflowClient, run_id: str) -> Run | None:
+    """The run of that id, None if there is none or it is in the trash."""
+    try:
+        run = client.get_run(run_id) if run_id else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return run if run and run.info.lifecycle_stage == "active" else None
 
 
 def series(client: MlflowClient, run_id: str, metric: str) -> dict[int, float]:

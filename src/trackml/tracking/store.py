@@ -1,17 +1,17 @@
 """Where runs go: the tracking server that was asked for, else a SQLite database in this folder."""
 
+import getpass
+import hashlib
 import logging
 import os
 import re
 import shlex
 import sqlite3
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import mlflow
-import requests
 from alembic.script import ScriptDirectory
 from filelock import FileLock
 from mlflow.store.db import utils as mlflow_db
@@ -20,25 +20,27 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy import make_url
 
 from trackml.errors import TrackmlError, UsageError
+from trackml.tracking import reach
 
 _log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 5.0  # for a tracking server to say anything
 
-
-def connect() -> MlflowClient:
+def connect(*, must_answer: bool = True) -> MlflowClient:
     """A client of the store that was chosen, or of ./mlflow.db, made when missing.
 
     Chosen by MLFLOW_TRACKING_URI, or in this process by mlflow.set_tracking_uri.
 
     Any number of processes may call this at once in an empty folder.
 
+    Args:
+        must_answer: whether a server that does not answer is an error.
+
     Raises:
         TrackmlError: the server does not answer, or the database is not one that MLflow can use.
     """
     # Where tqdm is installed MLflow shows bars on stderr, which is for what went wrong.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    uri = mlflow.get_tracking_uri() if _is_chosen() else "sqlite:///mlflow.db"
+    uri = mlflow.get_tracking_uri() if is_chosen() else "sqlite:///mlflow.db"
     if path := database_path(uri):
         if os.environ.get("MLFLOW_RUN_ID") and not path.exists():
             raise TrackmlError(
@@ -48,8 +50,10 @@ def connect() -> MlflowClient:
         # Absolute, so that artifacts and messages do not depend on the current folder.
         uri = _sqlite_uri(path, options=uri.partition("?")[2])
         _prepare_database(path)
-    elif urlsplit(uri).scheme in ("http", "https"):
-        _check_server(uri)
+    elif reach.is_server(uri):
+        reach.limit_requests()
+        if must_answer:
+            reach.check_server(uri)
     mlflow.set_tracking_uri(uri)
     return MlflowClient()
 
@@ -89,9 +93,15 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def exclusively(purpose: str) -> AbstractContextManager[object]:
-    """Holds other processes off while `purpose` is done to a local database; no-op on a server."""
-    path = database_path(mlflow.get_tracking_uri())
-    return FileLock(path.with_name(f".{path.name}.{purpose}.lock")) if path else nullcontext()
+    """Holds other processes off while `purpose` is done to a store.
+
+    All that use a database in a file; of those that use a server, this user's on this machine.
+    """
+    uri = mlflow.get_tracking_uri()
+    if path := database_path(uri):
+        return FileLock(path.with_name(f".{path.name}.{purpose}.lock"))
+    name = hashlib.sha256(f"{getpass.getuser()} {uri}".encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir(), f"trackml-{name}.{purpose}.lock"))
 
 
 def check_reach(hosts: int) -> None:
@@ -100,7 +110,7 @@ def check_reach(hosts: int) -> None:
     Raises:
         UsageError: it is one.
     """
-    if hosts > 1 and (not _is_chosen() or database_path(mlflow.get_tracking_uri())):
+    if hosts > 1 and (not is_chosen() or database_path(mlflow.get_tracking_uri())):
         raise UsageError(
             f"the {hosts} machines of the Ray cluster cannot share a database in a file; "
             "set MLFLOW_TRACKING_URI to a tracking server that all of them reach"
@@ -110,8 +120,8 @@ def check_reach(hosts: int) -> None:
 def ui_command() -> str:
     """What to type, or where to go, to see the store."""
     uri = mlflow.get_tracking_uri()
-    if urlsplit(uri).scheme in ("http", "https"):
-        return f"open {without_password(uri)}"
+    if reach.is_server(uri):
+        return f"open {reach.without_password(uri)}"
     if database_path(uri) == Path("mlflow.db").absolute():
         return "mlflow ui --backend-store-uri sqlite:///mlflow.db"
     if database_path(uri):
@@ -119,7 +129,8 @@ def ui_command() -> str:
     return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
 
 
-def _is_chosen() -> bool:
+def is_chosen() -> bool:
+    """Whether somebody has named a store."""
     return bool(mlflow.is_tracking_uri_set())  # type: ignore[no-untyped-call]
 
 
@@ -217,23 +228,3 @@ def _admit_newer_schema(path: Path, revision: str) -> None:
         "%s was made by a newer MLflow than %s: using it as it is", path, mlflow.__version__
     )
     mlflow_db._verify_schema = lambda _engine: None  # noqa: SLF001
-
-
-def _check_server(uri: str) -> None:
-    try:
-        requests.get(uri, timeout=ANSWER_SECONDS)
-    except requests.exceptions.SSLError:
-        pass  # it answers; whether its certificate will do is for MLflow's own settings to say
-    except requests.RequestException as error:
-        raise TrackmlError(
-            f"no tracking server answers at {without_password(uri)} ({type(error).__name__}); "
-            "start it, or unset MLFLOW_TRACKING_URI to use ./mlflow.db"
-        ) from None
-
-
-def without_password(uri: str) -> str:
-    """A store's address as it may be shown."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri  # geturl would drop slashes of a SQLite address
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

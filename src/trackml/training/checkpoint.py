@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +77,19 @@ def write(path: Path, checkpoint: Checkpoint, times: Mapping[int, int]) -> None:
     arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
     arrays |= {f"best/{number}": value for number, value in enumerate(checkpoint.best_weights)}
     arrays[_RECORD] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    replace_file(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def replace_file(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    """Let `save` write a file that is there as a whole or not at all, even after a power cut.
+
+    Raises:
+        OSError: it cannot be written; what was there before is untouched.
+    """
     draft = path.with_name(f".{path.name}")
     try:
         with draft.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            save(file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -88,7 +97,7 @@ def write(path: Path, checkpoint: Checkpoint, times: Mapping[int, int]) -> None:
         with suppress(OSError):
             draft.unlink()
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def read(path: Path) -> tuple[Checkpoint, dict[int, int]]:
@@ -114,10 +123,16 @@ def read(path: Path) -> tuple[Checkpoint, dict[int, int]]:
         ) from None
 
 
-def sync_folder(folder: Path) -> None:
-    """Let what is in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Let a file, or what is in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_files(folder: Path) -> None:
+    """Let all files below a folder survive a power cut."""
+    for path in [folder, *folder.rglob("*")]:
+        sync(path)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trackml.history import EpochHook, History, Metric, NonFiniteLoss
 from trackml.params import TrainingParams
+from trackml.signals import at_next_call
 from trackml.training.checkpoint import Checkpoint, take_keeper
 from trackml.training.schedules import Schedule, constant
 
@@ -116,7 +117,9 @@ def run_epochs(
         started = perf_counter()
         rate = partial(_rate, params, schedule, history)
         # All randomness of an epoch follows from (seed, epoch), whatever happened before it.
-        train = learner.train_epoch(rate, np.random.default_rng((params.seed, epoch)))
+        random = np.random.default_rng((params.seed, epoch))
+        with at_next_call() as stop_if_asked:
+            train = learner.train_epoch(_between_batches(stop_if_asked, rate), random)
         trained = perf_counter()
         val = learner.validate()
         row = by_split(train, val) | {
@@ -159,6 +162,16 @@ def _reason_to_stop(history: History, patience: int, target_loss: float) -> str:
     if patience and len(history.rows) - history.best_epoch >= patience:
         return f"none better since epoch {history.best_epoch} (--patience)"
     return ""
+
+
+def _between_batches(call: Callable[[], None], rate: Rate) -> Rate:
+    """The same rate; `call` is called each time that it is asked for."""
+
+    def called(epoch_done: float) -> float:
+        call()
+        return rate(epoch_done)
+
+    return called
 
 
 def _rate(params: TrainingParams, schedule: Schedule, history: History, epoch_done: float) -> float:
