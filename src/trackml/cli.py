@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import re
 import signal
 import sys
@@ -16,6 +17,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from pydantic_settings import BaseSettings, CliSettingsSource
 
 from trackml.errors import Terminated, TrackmlError, UsageError
+from trackml.launcher import end_with_launcher
 from trackml.params import Params, allowed
 from trackml.signals import stop_requests
 
@@ -60,6 +62,8 @@ def command_line(
     # Frameworks leave 600,000 objects behind that are no garbage. To look through them as often as
     # Python does, and once more at exit, takes 2 s: as long as two epochs of `dense_mnist`.
     gc.set_threshold(GARBAGE_THRESHOLD)
+    if "MLFLOW_RUN_ID" in os.environ:
+        end_with_launcher()
     code = exit_code(program, flags)
     if "triton" not in sys.modules:  # which takes objects that it finds at exit for leaks
         gc.freeze()

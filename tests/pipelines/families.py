@@ -35,12 +35,12 @@ def artifact(run: Run, path: str) -> str:
     return mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{path}")
 
 
-def begun(folder: Path, pipeline: str, *flags: str) -> "subprocess.Popen[str]":
+def begun(folder: Path, pipeline: str, *flags: str, **environment: str) -> "subprocess.Popen[str]":
     """A pipeline that was started in a folder, and that runs on."""
     return subprocess.Popen(
         [sys.executable, "-m", f"pipelines.{pipeline}", *flags],
         cwd=folder,
-        env=user_environment() | {MARK: str(folder)},
+        env=user_environment() | {MARK: str(folder)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -270,7 +270,7 @@ NOT_TURNED = {
     "fashion": {"augment", "rotation", "zoom", "shift"},
     "fashion_aug": {"augment"},
     "cnn": {"learning_rate"},  # see MLproject
-    "cnn_suite": {"learning_rate"},
+    "cnn_suite": {"learning_rate", "tracking"},
     "transfer": {"learning_rate", "image_size"},
     "sweep": {"searched"},  # what the space holds: no parameter, but logged like one
 }

@@ -11,6 +11,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from tests.conftest import ROOT, read, runs, start
+from tests.failpoints import POINTS
 from tests.pipelines.families import begun
 from trackml.data import load
 
@@ -94,7 +95,7 @@ def test_killed_twice_and_resumed_it_ends_as_if_it_had_not_been(
     pipeline: str, tmp_path: Path
 ) -> None:
     flags = (*BRIEF, *PIPELINES[pipeline])
-    whole = undisturbed(tmp_path / "whole", pipeline, flags)
+    undisturbed(tmp_path / "whole", pipeline, flags)
     broken = tmp_path / "broken"
     broken.mkdir()
     killed(broken, pipeline, flags, after=1)
@@ -104,17 +105,71 @@ def test_killed_twice_and_resumed_it_ends_as_if_it_had_not_been(
 
     said = start(f"pipelines.{pipeline}", *resume, folder=broken)
     assert said.returncode == 0, said.stderr
-    (run,) = runs(broken)
+    run = check_same(broken, tmp_path / "whole")
     assert f"resume: run {run.info.run_id} goes on" in said.stderr
     assert "epoch 1/6" not in said.stdout
+
+
+def check_same(broken: Path, whole: Path) -> Run:
+    """Check that the one run of a folder is as the one of the other, which nobody has disturbed."""
+    (run,), (undisturbed_run,) = runs(broken), runs(whole)
     assert run.info.status == "FINISHED"
-    assert metric_rows(read(broken), run) == metric_rows(read(tmp_path / "whole"), whole)
-    np.testing.assert_array_equal(
-        probabilities(broken, run), probabilities(tmp_path / "whole", whole)
-    )
-    versions = read(broken).search_model_versions("name = 'mnist'")
-    assert [version.run_id for version in versions] == [run.info.run_id]
+    assert metric_rows(read(broken), run) == metric_rows(read(whole), undisturbed_run)
+    np.testing.assert_array_equal(probabilities(broken, run), probabilities(whole, undisturbed_run))
+    assert run.outputs
+    assert len(run.outputs.model_outputs) == 1
+    (version,) = read(broken).search_model_versions("name = 'mnist'")
+    assert version.run_id == run.info.run_id
+    champion = read(broken).get_model_version_by_alias("mnist", "champion")
+    assert champion.version == version.version
     assert not list((broken / ".trackml" / "runs").iterdir())
+    return run
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("dense_mnist", "cnn")),
+        "scratch_mnist",
+    ],
+)
+def test_killed_before_and_after_each_step_it_ends_as_if_it_had_not_been(
+    pipeline: str, tmp_path: Path
+) -> None:
+    flags = (*BRIEF, *PIPELINES[pipeline])
+    undisturbed(tmp_path / "whole", pipeline, flags)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    command = (f"pipelines.{pipeline}", *flags, "--resume", "true")
+    # The others are left to make slow, as all points of the other pipelines are.
+    points = POINTS if pipeline != "scratch_mnist" else POINTS[1::2]
+    for point in points:
+        said = start("tests.failpoints", point, *command, folder=broken)
+        assert said.returncode == -signal.SIGKILL, (point, said.stderr)
+    said = start(*command, folder=broken)
+    assert said.returncode == 0, said.stderr
+    check_same(broken, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_at_random_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    flags = (
+        *(*BRIEF[:2], "--epochs", "600", "--patience", "0", "--model", "mlp"),
+        *("--hidden_units", "256,256", "--learning_rate", "0.01"),
+    )
+    undisturbed(tmp_path / "whole", "scratch_mnist", flags)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    random = np.random.default_rng(8)
+    for number in range(20):
+        process = begun(broken, "scratch_mnist", *flags, "--resume", "true")
+        time.sleep(random.uniform(0.1, 8.0))
+        assert process.poll() is None, (number, process.communicate())
+        process.kill()
+        process.communicate()
+    said = start("pipelines.scratch_mnist", *flags, "--resume", "true", folder=broken)
+    assert said.returncode == 0, said.stderr
+    check_same(broken, tmp_path / "whole")
 
 
 def test_a_run_that_another_process_is_at_work_on_is_not_continued(tmp_path: Path) -> None:

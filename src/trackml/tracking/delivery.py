@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils import name_utils
 
 from trackml.errors import TrackmlError
+from trackml.signals import at_next_call
 from trackml.tracking import reach, registry, store
 from trackml.tracking.family import FAILURE_TAG
 from trackml.tracking.flavors import log_model
@@ -54,12 +55,11 @@ class Delivery:
         self._sent: set[object] = set()
 
     def begin(self, *, must_answer: bool) -> None:
-        """Let the run begin, here and in the store.
+        """Let the run begin in the store.
 
         Raises:
-            TrackmlError: the store must answer, and does not; or the disk says no.
+            TrackmlError: the store must answer, and does not.
         """
-        self.journal.keep()
         if must_answer or reach.answers():
             self.push()
         else:
@@ -81,8 +81,10 @@ class Delivery:
             return
         until = math.inf if patiently else monotonic() + BRIEF_SECONDS
         try:
-            with reach.patience(None if patiently else BRIEF_SECONDS):
+            # A request to stop that broke into a transaction would leave a database locked.
+            with reach.patience(None if patiently else BRIEF_SECONDS), at_next_call() as stop:
                 for _ in self._steps():
+                    stop()
                     if monotonic() > until:
                         return  # the rest next time: training is to go on
         except Exception as error:

@@ -17,6 +17,7 @@ from trackml.training.checkpoint import Checkpoint, read, replace_file, sync, sy
 
 JOURNAL_TAG = "trackml.journal"
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+Link = Literal["", "dataset", "model"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class Score(NamedTuple):
 
     value: float
     at: int
-    linked: Literal["", "dataset", "model"] = ""
+    linked: Link = ""
 
 
 @dataclass
@@ -154,9 +155,7 @@ class Journal:
                 text = json.dumps(asdict(self.facts)).encode()
                 replace_file(self.folder / _FACTS, lambda file: file.write(text))
 
-    def add_metrics(
-        self, metrics: Mapping[str, float], linked: Literal["", "dataset", "model"] = ""
-    ) -> None:
+    def add_metrics(self, metrics: Mapping[str, float], linked: Link = "") -> None:
         """Note metrics of the run as a whole; what is known already stays as it is."""
         now = now_ms()
         new = {name: Score(value, now, linked) for name, value in metrics.items()}
@@ -200,10 +199,12 @@ class Journal:
 
     def save(self, checkpoint: Checkpoint) -> None:
         last = len(checkpoint.rows)
-        self.add_epoch(last, checkpoint.rows[-1] if checkpoint.rows else checkpoint.initial)
-        times = {epoch: at for epoch, (_, at) in self.epochs.items()}
+        row = checkpoint.rows[-1] if checkpoint.rows else checkpoint.initial
+        times = {epoch: at for epoch, (_, at) in self.epochs.items()} | {last: now_ms()}
         with writable(self.folder):
             write(self.folder / _CHECKPOINT, checkpoint, times)
+        # Not before: MLflow must not hear of an epoch that would be trained again.
+        self.epochs[last] = row, times[last]
 
     def settle(self) -> None:
         """Let all of it survive a power cut: it is to stay for a while."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
@@ -18,7 +18,8 @@ from trackml.params import Params
 from trackml.signals import deferred_signals
 from trackml.tracking import family, reach, store
 from trackml.tracking.delivery import Delivery
-from trackml.tracking.journal import Facts, Journal, Status, new_name, now_ms
+from trackml.tracking.journal import Facts, Journal, Link, Status, new_name, now_ms
+from trackml.tracking.last_word import keep_status
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Report
@@ -65,14 +66,18 @@ class Record:
         self.journal.add_artifact(name, partial(_write, text))
         self._offer()
 
-    def log_report(self, report: "Report", linked: Literal["dataset", "model"] = "dataset") -> None:
-        """Log a report's texts, figures, and numbers: those linked to the dataset, or model too."""
+    def log_report(self, report: "Report") -> None:
+        """Log a report's texts, figures, and numbers, which are linked to the dataset."""
+        self.note_report(report)
+        self._offer()
+
+    def note_report(self, report: "Report", linked: Link = "dataset") -> None:
+        """Note a report, to be offered later."""
         self.journal.add_metrics(report.metrics, linked)
         for name, text in report.texts.items():
             self.journal.add_artifact(name, partial(_write, text))
         for name, figure in report.figures.items():
             self.journal.add_artifact(name, figure.savefig)
-        self._offer()
 
     def _offer(self) -> None:
         """Keep what is noted; deliver it unless the store is away, which each epoch looks into."""
@@ -119,6 +124,7 @@ def delivered(
         TrackmlError: it did not; or at the end, has not taken all of a journal that is not kept.
     """
     delivery = Delivery(client, journal, is_new=is_new)
+    journal.keep()  # what cannot be kept does not begin
     try:
         with deferred_signals():
             delivery.begin(must_answer=must_answer)
@@ -129,7 +135,10 @@ def delivered(
     except BaseException as error:
         if journal.facts.status == "RUNNING":
             with deferred_signals():
-                delivery.end(*_outcome(error))
+                status, tags = _outcome(error)
+                delivery.end(status, tags)
+                if status == "KILLED" and journal.facts.run_id == given_run():
+                    keep_status(journal.facts)
         raise
     if not (delivery.is_complete or journal.is_kept):
         raise TrackmlError(f"{reach.shown_address()} has not taken all of it: {delivery.away}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import trackml
 from trackml.code import digest_of
+from trackml.evaluation.report import Report
 from trackml.history import History
 from trackml.params import RunParams
 from trackml.tracking import family, reach, registry, store
@@ -25,9 +26,6 @@ from trackml.training.checkpoint import keeping
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from trackml.evaluation.report import Report
-
 
 P = ParamSpec("P")
 
@@ -46,7 +44,7 @@ class Result:
     task: str
     architecture: str
     history: History
-    report: "Report"
+    report: Report
     registration: registry.Registration | None
     folder: Path | None = None
 
@@ -80,35 +78,35 @@ class Run(Record):
         self.delivery.push()
 
     def evaluate(
-        self, evaluation: Callable[P, "Report"], *args: P.args, **options: P.kwargs
-    ) -> "Report":
+        self, evaluation: Callable[P, Report], *args: P.args, **options: P.kwargs
+    ) -> Report:
         """What `evaluation` says of the trained model; nothing of a run that is only a trial.
 
         A sweep chooses among trials by validation, so none of them is scored on the test data.
         """
-        from trackml.evaluation.report import Report
-
         return evaluation(*args, **options) if self.scores_test else Report()
 
-    def log_result(self, model: Any, history: History, report: "Report") -> Result:
+    def log_result(self, model: Any, history: History, report: Report) -> Result:
         """Log what came of training, and register the model unless the parameters say no.
 
         The model is logged before the report, as MLflow links the test metrics to it, and
         registered last, as the registry must not know of anything unfinished. Of a run that is
         only a trial no model is kept.
         """
-        self.journal.add_metrics(history.summary, "model")
-        self.journal.facts.tags |= {
+        journal = self.journal
+        if self.scores_test:  # the model first: numbers are linked to it
+            save = partial(save_model, model=model, framework=self.framework, data=self.data)
+            journal.add_metrics({"model_size_bytes": journal.add_model(save)}, "model")
+            journal.facts.wants_version = self.params.register_model
+        journal.add_metrics(history.summary, "model")
+        journal.facts.tags |= {
             "trackml.precision": history.precision,
             "trackml.device": history.device,
         }
-        self.log_text(json.dumps(history.as_dict(), indent=2), "history.json")
-        if self.scores_test:
-            save = partial(save_model, model=model, framework=self.framework, data=self.data)
-            self.journal.add_metrics({"model_size_bytes": self.journal.add_model(save)}, "model")
-            self.log_report(report, "model")
-            self.journal.facts.wants_version = self.params.register_model
-        self.journal.keep()
+        history_text = json.dumps(history.as_dict(), indent=2)
+        self.note_report(Report(texts={"history.json": history_text}))
+        self.note_report(report, "model")
+        journal.keep()
         self.delivery.push(patiently=True)
         return Result(
             self.run_id,

@@ -1,0 +1,219 @@
+"""A tracking server that is killed, frozen or not there: nothing is lost, and nobody waits."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from tests.conftest import start
+from tests.pipelines.families import begun, wait_until
+from tests.pipelines.servers import Server, free_port, postgres_server, sqlite_server
+from tests.pipelines.test_resume import VARYING
+
+if TYPE_CHECKING:
+    import subprocess
+
+FLAGS = ("--model", "mlp", "--limit", "3000", "--validation_split", "0.02", "--seed", "7")
+MANY = (*FLAGS, "--epochs", "60", "--patience", "0", "--learning_rate", "0.05")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    make = {"sqlite": sqlite_server, "postgres": postgres_server}[request.param]
+    with make(tmp_path / "server") as server:
+        yield server
+
+
+def runs_of(server: Server) -> list[Run]:
+    client = client_of(server)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
+
+
+def client_of(server: Server) -> MlflowClient:
+    return MlflowClient(server.uri, server.uri)
+
+
+def contents(server: Server, run: Run) -> dict[str, Any]:
+    """All that a server has of a run, but for what differs between any two."""
+    client = client_of(server)
+    own = ("mlflow.", "trackml.process", "trackml.journal")
+    rows = {
+        name: sorted(
+            (row.step, row.value) for row in client.get_metric_history(run.info.run_id, name)
+        )
+        for name in run.data.metrics
+    }
+    varying = {name: len(rows.pop(name)) for name in VARYING & rows.keys()}
+    assert run.inputs
+    assert run.outputs
+    (output,) = run.outputs.model_outputs
+    model = client.get_logged_model(output.model_id)
+    versions = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    return {
+        "status": run.info.status,
+        "params": run.data.params,
+        "tags": {k: v for k, v in run.data.tags.items() if not k.startswith(own)},
+        "rows": rows,
+        "varying": varying,
+        "artifacts": sorted(artifacts(client, run)),
+        "datasets": [each.dataset.digest for each in run.inputs.dataset_inputs],
+        "model": (str(model.status), {metric.key for metric in model.metrics or []}),
+        "versions": [dict(version.tags) for version in versions],
+    }
+
+
+def artifacts(client: MlflowClient, run: Run, path: str | None = None) -> Iterator[str]:
+    for entry in client.list_artifacts(run.info.run_id, path):
+        if entry.is_dir:
+            yield from artifacts(client, run, entry.path)
+        else:
+            yield entry.path
+
+
+def epochs_in(server: Server) -> int:
+    found = runs_of(server)
+    return int(found[-1].data.metrics.get("epoch_seconds", 0) > 0) if found else 0
+
+
+def begun_against(server: Server, folder: Path, *flags: str) -> "subprocess.Popen[str]":
+    return begun(folder, "scratch_mnist", *flags, MLFLOW_TRACKING_URI=server.uri)
+
+
+def test_killed_in_mid_run_and_restarted_it_gets_all_that_an_undisturbed_run_has(
+    server: Server, tmp_path: Path
+) -> None:
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    for folder in (cut, whole):
+        folder.mkdir()
+    process = begun_against(server, cut, *MANY)
+    wait_until(lambda: epochs_in(server) > 0, process)
+    server.kill()
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 3, stderr
+    assert stderr.count("warning:") == 1
+    assert stderr.count("does not take what is logged") == 1
+    assert "epoch 60/60" in stdout
+    assert "`python -m trackml sync` delivers it" in stderr.splitlines()[-1]
+
+    said = start("trackml", "sync", folder=cut)
+    assert said.returncode == 3
+    assert "still owed" in said.stdout
+    server.start()
+    (run,) = runs_of(server)
+    assert run.info.status == "RUNNING"
+    for expected in (" delivered, FINISHED", "nothing is owed"):
+        said = start("trackml", "sync", folder=cut)
+        assert said.returncode == 0, said.stderr
+        assert expected in said.stdout
+    assert not list((cut / ".trackml" / "runs").iterdir())
+
+    said = start("pipelines.scratch_mnist", *MANY, folder=whole, MLFLOW_TRACKING_URI=server.uri)
+    assert said.returncode == 0, said.stderr
+    synced, undisturbed = (contents(server, run) for run in runs_of(server))
+    assert synced == undisturbed
+    mlflow.set_tracking_uri(server.uri)
+    versions = client_of(server).search_model_versions("name = 'mnist'")
+    assert len(versions) == 2
+    ends = [run.info.end_time - run.info.start_time for run in runs_of(server)]
+    rows = client_of(server).get_metric_history(run.info.run_id, "val_loss")
+    assert max(row.timestamp for row in rows) <= run.info.start_time + ends[0]
+
+
+def test_frozen_it_delays_no_epoch_by_more_than_ten_seconds(tmp_path: Path) -> None:
+    with sqlite_server(tmp_path / "server") as server:
+        process = begun_against(server, tmp_path, *FLAGS, "--epochs", "1000000", "--patience", "0")
+        wait_until(lambda: epochs_in(server) > 0, process)
+        server.signal(signal.SIGSTOP)
+        assert process.stdout
+        longest, last = 0.0, time.monotonic()
+        until = last + 14
+        while last < until:
+            assert process.stdout.readline().startswith("epoch")
+            now = time.monotonic()
+            longest, last = max(longest, now - last), now
+        process.send_signal(signal.SIGINT)
+        asked = time.monotonic()
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert time.monotonic() - asked < 15
+        assert 1 < longest < 10
+        assert stderr.count("warning:") == 1
+        server.signal(signal.SIGCONT)
+        assert "delivered, KILLED" in start("trackml", "sync", folder=tmp_path).stdout
+        (run,) = runs_of(server)
+        assert run.info.status == "KILLED"
+        assert run.data.tags["trackml.failure"] == "stopped by a signal"
+
+
+def test_not_there_at_the_start_it_is_an_error_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    uri = f"http://127.0.0.1:{free_port()}"
+    said = start("pipelines.scratch_mnist", *FLAGS, folder=tmp_path, MLFLOW_TRACKING_URI=uri)
+    assert time.monotonic() - began < 10
+    assert said.returncode == 1
+    assert said.stderr.startswith(f"error: no tracking server answers at {uri}")
+    assert "--tracking deferred" in said.stderr
+    assert said.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_frozen_at_the_start_it_is_an_error_within_ten_seconds(tmp_path: Path) -> None:
+    with sqlite_server(tmp_path / "server") as server:
+        server.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        said = start(
+            "pipelines.scratch_mnist", *FLAGS, folder=tmp_path, MLFLOW_TRACKING_URI=server.uri
+        )
+        assert time.monotonic() - began < 10
+        assert said.returncode == 1
+        assert "no tracking server answers" in said.stderr
+
+
+def test_deferred_begins_without_it_is_resumed_without_it_and_is_delivered(tmp_path: Path) -> None:
+    server = Server(tmp_path / "server", f"sqlite:///{tmp_path}/server.db")
+    flags = (*FLAGS, "--epochs", "3", "--tracking", "deferred")
+    process = begun_against(server, tmp_path, *flags)
+    assert process.stdout
+    while not process.stdout.readline().startswith("epoch 2/3"):
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    said = start(
+        *("pipelines.scratch_mnist", *flags, "--resume", "true"),
+        folder=tmp_path,
+        MLFLOW_TRACKING_URI=server.uri,
+    )
+    assert said.returncode == 3, said.stderr
+    assert "goes on" in said.stderr
+    assert "epoch 1/3" not in said.stdout
+    try:
+        server.start()
+        said = start("trackml", "sync", folder=tmp_path)
+        assert said.returncode == 0, said.stderr
+        assert "registered mnist version 1" in said.stdout
+        (run,) = runs_of(server)
+        assert run.info.status == "FINISHED"
+        assert run.info.run_name == "scratch-mlp"
+        history = client_of(server).get_metric_history(run.info.run_id, "val_loss")
+        assert sorted(row.step for row in history) == [0, 1, 2, 3]
+        assert max(row.timestamp for row in history) <= run.info.end_time
+    finally:
+        server.kill()
+
+
+def test_what_is_owed_to_another_store_is_not_delivered_here(tmp_path: Path) -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    flags = (*FLAGS, "--epochs", "1", "--tracking", "deferred")
+    said = start("pipelines.scratch_mnist", *flags, folder=tmp_path, MLFLOW_TRACKING_URI=uri)
+    assert said.returncode == 3
+    elsewhere = "sqlite:///other.db"
+    said = start("trackml", "sync", folder=tmp_path, MLFLOW_TRACKING_URI=elsewhere)
+    assert said.returncode == 3
+    assert f"it is owed to {uri}: name that in MLFLOW_TRACKING_URI" in said.stdout
