@@ -53,6 +53,8 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
         seed_everything(params.seed)
         model = fashion_cnn(len(data.classes), params.dropout)
         run.log_architecture(*describe(model))
+        scores = ["test_accuracy", "test_f1_macro", "test_f1_class_6"]
+        plain = run.closest("cnn", scores) if augment else None
         history = fit(
             model,
             data,
@@ -63,8 +65,7 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
         )
         samples = augment(data.train.images[:10], [params.seed, 0]).numpy() if augment else None
         report = run.evaluate(evaluate_classifier, predictor(model), data, history, samples)
-        scores = ["test_accuracy", "test_f1_macro", "test_f1_class_6"]
-        if augment and (plain := run.closest("cnn", scores)):
+        if plain:
             both = {"cnn": plain.metrics, "cnn-aug": report.metrics}
             run.log_report(compare_architectures(both, scores, plain.notes))
         return run.log_result(model, history, report)
