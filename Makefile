@@ -5,7 +5,7 @@ ARGS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test slow lint format benchmarks ui requirements clean
+.PHONY: run test slow services lint format benchmarks ui requirements clean
 
 run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
 	mlflow run . -e $(ENTRY) --env-manager local $(ARGS)
@@ -15,6 +15,9 @@ test: lint  ## in two processes, of a thread each; ARGS="-k registry -n 0" choos
 
 slow: .venv/ready  ## what `make test` leaves out, some minutes
 	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 python -m pytest -m slow $(ARGS)
+
+services: .venv/ready  ## models served, a team's server, the UI in a browser; says what is missing
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 python -m pytest -m services $(ARGS)
 
 lint: .venv/ready
 	ruff check .

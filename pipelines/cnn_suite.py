@@ -85,7 +85,8 @@ def main(params: Params, on_trial: "TrialHook | None" = None) -> "SuiteResult":
             chosen = list(winners(finished, FACTORS)["run_id"]) if params.register_model else []
             registrations = [register_run(run.client, run_id) for run_id in chosen]
     table = summarise(finished, FACTORS)
-    return SuiteResult(run.run_id, "cnn_suite", FACTORS, table, failed, registrations)
+    kept = run.journal.folder
+    return SuiteResult(run.run_id, "cnn_suite", FACTORS, table, failed, registrations, folder=kept)
 
 
 if __name__ == "__main__":

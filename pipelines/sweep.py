@@ -235,7 +235,7 @@ def main(params: Params, on_trial: "TrialHook | None" = None) -> "SweepResult":
             run.log_report(report_sweep(found, command))
             wanted = params.register_model
             registration = register_run(run.client, found.best_run["run_id"]) if wanted else None
-    return SweepResult(run.run_id, found, command, registration)
+    return SweepResult(run.run_id, found, command, registration, folder=run.journal.folder)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from trackml.console import epochs, trials
+from trackml.errors import TrackingIncomplete
 from trackml.evaluation.report import Report
 from trackml.history import History
 from trackml.params import TrainingParams
@@ -31,8 +33,9 @@ RESULT = Result(
 )
 
 
-def asked(count: int) -> TrainingParams:
-    return TrainingParams.parse({"epochs": count, "batch_size": 1, "learning_rate": 0.1})
+def asked(count: int, **values: object) -> TrainingParams:
+    common = {"epochs": count, "batch_size": 1, "learning_rate": 0.1}
+    return TrainingParams.parse(common | values)
 
 
 def test_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,8 +75,20 @@ def test_the_result_names_scores_and_what_became_of_the_model(
 
 
 def test_a_result_that_is_not_registered_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    epochs.show_result(replace(RESULT, registration=None), asked(2))
+    epochs.show_result(replace(RESULT, registration=None), asked(2, register=False))
     assert "not registered (--register false)" in capsys.readouterr().out
+
+
+def test_what_is_owed_is_an_error_after_all_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    owing = replace(RESULT, registration=None, folder=tmp_path)
+    with pytest.raises(TrackingIncomplete, match=f"kept in {tmp_path}; .* trackml sync"):
+        epochs.show_result(owing, asked(2))
+    shown = capsys.readouterr().out
+    assert "to compare runs" in shown
+    assert "registered" not in shown
+    epochs.show_result(replace(RESULT, folder=tmp_path / "removed"), asked(2))
 
 
 def test_an_early_stop_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +126,7 @@ def test_the_result_of_a_suite_names_the_winner_and_what_failed(
     )
     failed = [Outcome("plain sgd seed 0", failure="val_loss is nan")]
     result = SuiteResult("1", "cnn_suite", ("variant", "optimizer"), table, failed, [])
-    trials.show_result(result, asked(1))
+    trials.show_result(result, asked(1, register=False))
     shown = capsys.readouterr().out
     for words in (
         "0.9900 ± 0.0010",

@@ -28,7 +28,12 @@ def _launcher_now() -> int:
 
 
 def is_gone(number: int) -> bool:
-    """Whether a process has ended, be it that nobody has taken note of it."""
+    """Whether a process has ended, be it that nobody has taken note of it.
+
+    The first of all, to which orphans are given, is nobody's parent.
+    """
+    if number <= 1:
+        return True
     try:
         os.kill(number, 0)
     except ProcessLookupError:
@@ -54,7 +59,8 @@ def end_with_launcher() -> None:
 
 
 def _parent(number: int) -> int:
-    return int(_fields(number)[1]) if _fields(number) else 0
+    fields = _fields(number)
+    return int(fields[1]) if fields else 0
 
 
 def _fields(number: int) -> list[str]:

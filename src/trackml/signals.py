@@ -55,8 +55,10 @@ def at_next_call() -> Iterator[Callable[[], None]]:
             signal.raise_signal(number)
 
     with _handled_by(note) as before:
-        yield deliver
-        deliver()
+        try:
+            yield deliver
+        finally:
+            deliver()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from trackml.signals import deferred_signals
 from trackml.space import Space, values_of
 from trackml.tracking import family
 from trackml.tracking.registry import Registration
-from trackml.tracking.run import Result, Run
+from trackml.tracking.run import Result, Run, Tracked
 
 if TYPE_CHECKING:
     from trackml.evaluation.sweep import Findings
@@ -74,7 +74,7 @@ TrialHook = Callable[[Outcome, int, int], None]
 
 
 @dataclass(frozen=True)
-class SuiteResult:
+class SuiteResult(Tracked):
     """What a suite gives back.
 
     Attributes:
@@ -83,7 +83,6 @@ class SuiteResult:
         registrations: of the models that were chosen, the best last.
     """
 
-    run_id: str
     name: str
     factors: Sequence[str]
     table: pd.DataFrame
@@ -92,13 +91,12 @@ class SuiteResult:
 
 
 @dataclass(frozen=True)
-class SweepResult:
+class SweepResult(Tracked):
     """What a sweep gives back: what it found, how to run the best again, what became of its model.
 
     `registration` is None where the parameters say that it is not to be registered.
     """
 
-    run_id: str
     findings: "Findings"
     command: str
     registration: Registration | None

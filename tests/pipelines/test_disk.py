@@ -93,7 +93,6 @@ def test_a_disk_that_takes_nothing_is_named_and_nothing_starts_over(
 
 def test_a_journal_that_is_damaged_is_named_and_nothing_starts_over(tmp_path: Path) -> None:
     flags = ("--limit", "1000", "--epochs", "1")
-    (tmp_path / "full").touch()
     said = start(
         *("pipelines.scratch_mnist", *flags, "--tracking", "deferred"),
         folder=tmp_path,

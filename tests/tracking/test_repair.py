@@ -78,10 +78,13 @@ def test_what_was_kept_of_a_run_that_is_done_is_removed(client: MlflowClient, go
     client.set_terminated(done, "FINISHED")
     here = reach.shown_address()
     for run_id, store in ((done, here), (open_, here), ("unknown", here), ("other", "http://a")):
-        Journal(new_folder(run_id), Facts(store, "blobs", "", "cnn", 1, run_id)).keep()
-    (runs_folder() / ".half-removed").mkdir()
+        facts = Facts(store, "blobs", "", "cnn", 1, run_id, status="FINISHED")
+        Journal(new_folder(run_id), facts).keep()
+    for hidden in (".half.removed", ".git"):
+        (runs_folder() / hidden).mkdir()
     tidy(client)
-    assert {folder.name for folder in runs_folder().iterdir()} == {open_, "other"}
+    left = {folder.name for folder in runs_folder().iterdir()}
+    assert left == {open_, "unknown", "other", ".git"}
 
 
 def test_who_holds_a_run_is_said(client: MlflowClient) -> None:

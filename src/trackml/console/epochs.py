@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from trackml.console.bar import lines_above_bar, wide_console
-from trackml.errors import TrackingIncomplete
+from trackml.console.closing import close
 from trackml.history import EpochHook
 from trackml.params import TrainingParams
 
 if TYPE_CHECKING:
-    from trackml.tracking.registry import Registration
     from trackml.tracking.run import Result
 
 
@@ -43,9 +42,6 @@ def show_result(result: "Result", params: TrainingParams) -> None:
     Raises:
         TrackingIncomplete: after that, if the store does not have all of it.
     """
-    from trackml.tracking.reach import shown_address
-    from trackml.tracking.store import ui_command
-
     console = wide_console()
     history = result.history
     if history.stopped:
@@ -58,24 +54,4 @@ def show_result(result: "Result", params: TrainingParams) -> None:
         if "_class_" not in name:
             table.add_row(name, f"{value:g}" if name.endswith("_epoch") else f"{value:.4f}")
     console.print(table)
-    if result.registration:
-        for line in in_words(result.registration):
-            console.print(line)
-    elif not result.is_owed:
-        console.print("not registered (--register false)")
-    console.print(f"to compare runs: {ui_command()}")
-    if result.is_owed:
-        raise TrackingIncomplete(
-            f"trained, but {shown_address()} does not have all of run {result.run_id} yet: it is "
-            f"kept in {result.folder}; once the store answers, `python -m trackml sync` delivers it"
-        )
-
-
-def in_words(registration: "Registration") -> list[str]:
-    """What became of a model in the registry."""
-    verdict = "new champion" if registration.is_champion else "not the champion"
-    return [
-        f"registered {registration.task} version {registration.version}, aliases: "
-        + ", ".join(registration.aliases),
-        f"{verdict}: {registration.reason}",
-    ]
+    close(console, result, [result.registration] if result.registration else [], params)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from trackml.console.bar import wide_console
-from trackml.console.epochs import in_words
+from trackml.console.closing import in_words
 from trackml.errors import TrackingIncomplete
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from trackml.console.bar import wide_console
-from trackml.console.epochs import in_words
+from trackml.console.closing import close
 from trackml.console.trials import note_failures, progress
-from trackml.params import Params
+from trackml.params import RunParams
 
 if TYPE_CHECKING:
     from trackml.sweep import SweepResult
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["progress", "show_result"]
 
 
-def show_result(result: "SweepResult", _params: Params) -> None:
-    """Print the best trials, the scores of the best, what failed, and how to look at it all."""
+def show_result(result: "SweepResult", params: RunParams) -> None:
+    """Print the best trials, the scores of the best, what failed, and how to look at it all.
+
+    Raises:
+        TrackingIncomplete: after that, if the store does not have all of it.
+    """
     from trackml.evaluation.sweep import as_rows, columns, describe_best
-    from trackml.tracking.store import ui_command
 
     console, found = wide_console(), result.findings
     rows = as_rows(found)
@@ -33,9 +36,4 @@ def show_result(result: "SweepResult", _params: Params) -> None:
     console.print(describe_best(found))
     console.print(f"to run it again: {result.command}")
     note_failures(console, found.failed)
-    if result.registration:
-        for line in in_words(result.registration):
-            console.print(line)
-    else:
-        console.print("not registered (--register false)")
-    console.print(f"to compare runs: {ui_command()}")
+    close(console, result, [result.registration] if result.registration else [], params)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from trackml.console.bar import lines_above_bar, wide_console
-from trackml.console.epochs import in_words
-from trackml.params import Params
+from trackml.console.closing import close
+from trackml.params import Params, RunParams
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,10 +23,13 @@ def progress(_params: Params) -> Iterator["TrialHook"]:
         yield lambda outcome, done, total: show(_line(outcome, done, total), done, total)
 
 
-def show_result(result: "SuiteResult", _params: Params) -> None:
-    """Print the table, the winner, what failed, what was registered, how to look at it all."""
+def show_result(result: "SuiteResult", params: RunParams) -> None:
+    """Print the table, the winner, what failed, what was registered, how to look at it all.
+
+    Raises:
+        TrackingIncomplete: after that, if the store does not have all of it.
+    """
     from trackml.evaluation.suite import as_rows, describe_winner
-    from trackml.tracking.store import ui_command
 
     console = wide_console()
     scores, costs = ("val accuracy", "test accuracy"), ("converged", "seconds")
@@ -39,12 +42,7 @@ def show_result(result: "SuiteResult", _params: Params) -> None:
     console.print(table)
     console.print(describe_winner(result.table, result.factors))
     note_failures(console, result.failed)
-    for registration in result.registrations:
-        for line in in_words(registration):
-            console.print(line)
-    if not result.registrations:
-        console.print("not registered (--register false)")
-    console.print(f"to compare runs: {ui_command()}")
+    close(console, result, result.registrations, params)
 
 
 def note_failures(console: "Console", failed: "Sequence[Outcome]") -> None:

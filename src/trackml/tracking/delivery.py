@@ -19,8 +19,9 @@ from trackml.signals import at_next_call
 from trackml.tracking import reach, registry, store
 from trackml.tracking.family import FAILURE_TAG
 from trackml.tracking.flavors import log_model
-from trackml.tracking.journal import JOURNAL_TAG, Journal, Score, Status, now_ms
-from trackml.tracking.reach import BRIEF_SECONDS
+from trackml.tracking.journal import JOURNAL_TAG, Journal, Score, Status, now_ms, remove
+from trackml.tracking.reach import BRIEF_SECONDS, END_SECONDS
+from trackml.tracking.resume import replace_predecessor
 
 _ROWS_AT_ONCE = 900  # of metrics: MLflow takes 1,000 in a request
 
@@ -52,7 +53,7 @@ class Delivery:
         self._is_new = is_new
         self._run: MlflowRun | None = None  # as it was when this process found it
         self._model_id: str | None = None
-        self._sent: set[object] = set()
+        self._sent: set[tuple[object, ...]] = set()
 
     def begin(self, *, must_answer: bool) -> None:
         """Let the run begin in the store.
@@ -67,26 +68,28 @@ class Delivery:
         if must_answer and self.away:
             raise TrackmlError(f"{reach.shown_address()} does not take a run: {self.away}")
 
-    def push(self, *, patiently: bool = False) -> None:
+    def push(self, *, seconds: int | None = BRIEF_SECONDS) -> None:
         """Deliver what is not there yet; if the store is away, note that and return.
 
         Args:
-            patiently: give it the time that large files take, rather than a few seconds.
+            seconds: how long a request may take, and when to leave the rest to the next time:
+                training waits. None gives it all the time that large files take.
 
         Raises:
             MlflowException: it refuses something.
+            TrackmlError: the experiment was deleted; or the disk says no.
         """
         self.is_complete = False
         if self.away and not reach.answers():
             return
-        until = math.inf if patiently else monotonic() + BRIEF_SECONDS
+        until = math.inf if seconds is None else monotonic() + seconds
         try:
             # A request to stop that broke into a transaction would leave a database locked.
-            with reach.patience(None if patiently else BRIEF_SECONDS), at_next_call() as stop:
+            with reach.patience(seconds), at_next_call() as stop:
                 for _ in self._steps():
                     stop()
                     if monotonic() > until:
-                        return  # the rest next time: training is to go on
+                        return
         except Exception as error:
             if not reach.is_away(error):
                 raise
@@ -122,22 +125,24 @@ class Delivery:
         with suppress(TrackmlError):  # a full disk must not keep the store from knowing
             self.journal.keep()
         try:
-            self.push()
+            self.push(seconds=END_SECONDS if status == "FINISHED" else BRIEF_SECONDS)
         except Exception:
             if status == "FINISHED":
                 facts.status, facts.ended = "RUNNING", 0
                 raise
-            with suppress(Exception):  # what has ended the run is what a person must hear of
-                self._tell_end()
-        self.tidy()
+            # What has ended the run is what a person must hear of.
+        if not self.is_complete and not self.away:
+            with suppress(Exception):
+                self._tell_end()  # if nothing else
+        self.put_away()
 
-    def tidy(self) -> None:
+    def put_away(self) -> None:
         """Keep here, of a run that has ended, what is still of use."""
         facts = self.journal.facts
         if not self.is_complete:
             self.journal.settle()
         elif facts.status == "FINISHED" or not self.journal.epochs:
-            self.journal.remove()
+            remove(self.journal.folder)
         else:
             facts.is_delivered = True
             with suppress(TrackmlError):
@@ -145,7 +150,8 @@ class Delivery:
 
     def _steps(self) -> Iterator[None]:
         """All that there is to do, in an order that lets each step build on those before."""
-        for step in (self._begin, self._describe, self._log_dataset, self._log_epochs):
+        steps = (self._begin, self._describe, self._succeed, self._log_dataset, self._log_epochs)
+        for step in steps:
             step()
             yield
         facts = self.journal.facts
@@ -154,7 +160,7 @@ class Delivery:
             yield
         self._log_scores()
         yield
-        for file in sorted(self.journal.artifacts.rglob("*")):
+        for file in sorted(self.journal.artifacts.rglob("[!.]*")):
             if file.is_file():
                 self._log_artifact(file)
                 yield
@@ -173,6 +179,7 @@ class Delivery:
             number = facts.experiment_id or store.experiment_id(self.client, facts.experiment)
             tags = facts.tags | {JOURNAL_TAG: self.journal.id}
             run = None if self._is_new else self._made_before(number)
+            self._is_new = False  # it may be made, though the answer gets lost
             run = run or self.client.create_run(number, facts.started, tags, facts.name)
             facts.run_id = run.info.run_id
             self.journal.keep()
@@ -182,6 +189,7 @@ class Delivery:
             self.client.update_run(facts.run_id, status="RUNNING")
         if FAILURE_TAG in run.data.tags and FAILURE_TAG not in facts.tags:
             self.client.delete_tag(facts.run_id, FAILURE_TAG)  # it goes on
+            del run.data.tags[FAILURE_TAG]
         if _is_invented(run.info.run_name):
             self.client.update_run(facts.run_id, name=facts.name)
         self._sent |= {("tag", key, value) for key, value in run.data.tags.items()}
@@ -198,12 +206,12 @@ class Delivery:
 
     def _tell_end(self) -> None:
         facts = self.journal.facts
-        if facts.ended and facts.run_id and facts.status not in self._sent:
+        if facts.ended and facts.run_id and ("status", facts.status) not in self._sent:
             try:
                 self._describe()  # its tags say why
             finally:
                 self.client.set_terminated(facts.run_id, facts.status, facts.ended)
-            self._sent.add(facts.status)
+            self._sent.add(("status", facts.status))
 
     def _fresh_run(self) -> MlflowRun:
         return self.client.get_run(self.journal.facts.run_id)
@@ -225,10 +233,16 @@ class Delivery:
         self._sent |= {("param", key) for key in new_params}
         self._sent |= {("tag", key, text) for key, text in new_tags.items()}
 
+    def _succeed(self) -> None:
+        """Take the place of the run that this one goes on with, if there is one."""
+        if ("predecessor",) not in self._sent:
+            replace_predecessor(self.client, self.journal.facts)
+            self._sent.add(("predecessor",))
+
     def _log_dataset(self) -> None:
         facts = self.journal.facts
         known = self._run and self._run.inputs and self._run.inputs.dataset_inputs
-        if not facts.dataset or known or "dataset" in self._sent:
+        if not facts.dataset or known or ("dataset",) in self._sent:
             return
         inputs = [
             DatasetInput(Dataset(**facts.dataset), [InputTag("mlflow.data.context", "training")])
@@ -241,7 +255,7 @@ class Delivery:
             # Of runs that begin in the same moment each may make the dataset, and one can: the
             # others find it now.
             self.client.log_inputs(facts.run_id, inputs)
-        self._sent.add("dataset")
+        self._sent.add(("dataset",))
 
     def _log_epochs(self) -> None:
         facts = self.journal.facts

@@ -190,5 +190,5 @@ def adopt(client: MlflowClient, old: MlflowRun, new_id: str) -> None:
     for child in children(client, old):
         client.set_tag(child.info.run_id, MLFLOW_PARENT_RUN_ID, new_id)
     client.set_tag(old.info.run_id, SUCCESSOR_TAG, new_id)
-    if old.info.status != "FINISHED":
-        client.set_terminated(old.info.run_id, "KILLED")
+    if old.info.status not in ("FINISHED", "KILLED"):
+        client.set_terminated(old.info.run_id, "KILLED", old.info.end_time)

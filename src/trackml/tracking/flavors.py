@@ -80,7 +80,9 @@ def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:
     written = Model.load(str(folder))
     written.model_uuid = written.model_id = logged.model_id
     written.run_id, written.artifact_path = run.info.run_id, logged.artifact_location
-    written.save(str(folder / MLMODEL_FILE_NAME))
+    draft = folder / f".{MLMODEL_FILE_NAME}"
+    written.save(str(draft))
+    draft.replace(folder / MLMODEL_FILE_NAME)
     client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return str(logged.model_id)

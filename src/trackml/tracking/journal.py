@@ -1,7 +1,6 @@
 """What MLflow is to know of a run, on the disk of this machine until MLflow has all of it."""
 
 import json
-import logging
 import os
 import shutil
 import time
@@ -18,8 +17,6 @@ from trackml.training.checkpoint import Checkpoint, read, replace_file, sync, sy
 JOURNAL_TAG = "trackml.journal"
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Link = Literal["", "dataset", "model"]
-
-_log = logging.getLogger(__name__)
 
 
 class Score(NamedTuple):
@@ -136,8 +133,10 @@ class Journal:
         if source != own:
             with writable(self.folder):
                 own.unlink(missing_ok=True)
-                # No copy: a checkpoint is replaced, and never changed.
-                os.link(source, own)
+                try:  # a checkpoint is replaced, and never changed
+                    os.link(source, own)
+                except OSError:  # of file systems that know no links
+                    shutil.copyfile(source, own)
                 sync(self.folder)
         self._saved, times = read(own)
         initial = {0: self._saved.initial} if self._saved.initial else {}
@@ -168,8 +167,10 @@ class Journal:
             TrackmlError: the disk says no.
         """
         path = self.artifacts / name
+        draft = path.with_name(f".{path.name}")
         with writable(path.parent):
-            save(path)
+            save(draft)
+            draft.replace(path)
 
     def add_model(self, save: Callable[[str], object]) -> int:
         """Keep a model, unless one is there; return the bytes of all its files.
@@ -192,12 +193,15 @@ class Journal:
         self.epochs[epoch] = metrics, at
 
     def load(self) -> Checkpoint | None:
-        with writable(self.folder):
-            pass  # whether it is writable must not turn out after an epoch
         saved, self._saved = self._saved, None  # it may be large, and is wanted once
         return saved
 
     def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the last checkpoint, and take over its last epoch.
+
+        Raises:
+            TrackmlError: the disk says no.
+        """
         last = len(checkpoint.rows)
         row = checkpoint.rows[-1] if checkpoint.rows else checkpoint.initial
         times = {epoch: at for epoch, (_, at) in self.epochs.items()} | {last: now_ms()}
@@ -211,16 +215,8 @@ class Journal:
         with suppress(OSError):
             sync_files(self.folder)
 
-    def remove(self) -> None:
-        """MLflow has all of it, or another run has its training: nothing here is needed."""
-        # At once: a half of it would look like a journal that was damaged.
-        gone = self.folder.with_name(f".{self.id}")
-        with suppress(OSError):
-            self.folder.replace(gone)
-        shutil.rmtree(gone, ignore_errors=True)
 
-
-_FACTS, _CHECKPOINT = "run.json", "checkpoint.npz"
+_FACTS, _CHECKPOINT, _REMOVED = "run.json", "checkpoint.npz", ".removed"
 
 
 def new_folder(name: str = "") -> Path:
@@ -235,13 +231,36 @@ def new_name() -> str:
 
 def runs_folder() -> Path:
     """Where the journals of all runs are: TRACKML_RUNS_DIR, or .trackml/runs."""
-    return Path(os.environ.get("TRACKML_RUNS_DIR", ".trackml/runs")).absolute()
+    named = os.environ.get("TRACKML_RUNS_DIR") or ".trackml/runs"
+    return Path(named).expanduser().absolute()
 
 
-def all_journals() -> Iterator[Path]:
-    """The folders of all that is kept of runs, the newest first."""
+def all_journals() -> list[Path]:
+    """The folders of all that is kept of runs, the newest run first, those of which we know."""
     folders = [path.parent for path in runs_folder().glob(f"[!.]*/{_FACTS}")]
-    yield from sorted(folders, key=lambda folder: (folder / _FACTS).stat().st_mtime, reverse=True)
+    return sorted(folders, key=_started, reverse=True)
+
+
+def _started(folder: Path) -> int:
+    try:
+        return Facts.read(folder).started
+    except TrackmlError:
+        return 0  # damaged, or gone by now
+
+
+def remove(folder: Path) -> None:
+    """Remove what is kept of a run: MLflow has all of it, or another run has its training."""
+    # At once: a half of it would look like a journal that was damaged.
+    gone = folder.with_name(f".{folder.name}{_REMOVED}")
+    with suppress(OSError):
+        folder.replace(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def remove_halves() -> None:
+    """Remove what `remove` has left when it was killed."""
+    for folder in runs_folder().glob(f".*{_REMOVED}"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def now_ms() -> int:

@@ -3,6 +3,7 @@
 MLflow means to leave alone a run that has ended, but compares its status, a text, with numbers.
 """
 
+import os
 import subprocess
 import sys
 from time import monotonic, sleep
@@ -19,8 +20,8 @@ _LOOK_SECONDS = 0.05
 
 def keep_status(facts: Facts) -> None:
     """Let a process that outlives this one see to a run's status until `mlflow run` has ended."""
-    if is_gone(launcher()):
-        return  # it says nothing any more
+    if facts.run_id != os.environ.get("MLFLOW_RUN_ID") or is_gone(launcher()):
+        return  # nobody will say anything
     words = [facts.run_id, facts.status, str(facts.ended), str(launcher())]
     helper = subprocess.Popen(
         [sys.executable, "-m", __name__, *words],
@@ -38,7 +39,7 @@ def _watch(client: MlflowClient, run_id: str, status: str, ended: int, until_gon
     is_last = False
     while not is_last and monotonic() < deadline:
         is_last = is_gone(until_gone)
-        if client.get_run(run_id).info.status != status:
+        if client.get_run(run_id).info.status == "FAILED":
             client.set_terminated(run_id, status, ended)
         sleep(_LOOK_SECONDS)
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -13,33 +14,39 @@ from mlflow.environment_variables import (
     MLFLOW_HTTP_REQUEST_TIMEOUT,
 )
 from mlflow.exceptions import MlflowException
+from urllib3.exceptions import HTTPError
 
 from trackml.errors import TrackmlError, one_line
 
 ANSWER_SECONDS = 3  # for a server to say anything
 BRIEF_SECONDS = 5  # for a request while training waits
-_USUAL_RETRIES = 2  # with MLflow's pauses, 6 s; its own 7 would be minutes
-_USUAL_SECONDS = 60
-_SERVER_ERROR = 500  # and above, of HTTP: not the request's fault
+END_SECONDS = 20  # for the last one
+_NAMES = [MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, MLFLOW_HTTP_REQUEST_TIMEOUT.name]
+_USUAL = ["2", "60"]  # retries, seconds of each: MLflow's own 7 and 120 would be a quarter hour
+_NOT_NOW = "429|5[0-9][0-9]"  # statuses of HTTP that are not the request's fault
 
 
 def limit_requests() -> None:
     """Let no request to a server take minutes to fail, unless its user has set how long it may."""
-    os.environ.setdefault(MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, str(_USUAL_RETRIES))
-    os.environ.setdefault(MLFLOW_HTTP_REQUEST_TIMEOUT.name, str(_USUAL_SECONDS))
+    for name, usual in zip(_NAMES, _USUAL, strict=True):
+        os.environ.setdefault(name, usual)
 
 
 @contextmanager
 def patience(seconds: int | None) -> Iterator[None]:
-    """Let each request in the block take so long, once; as long as usual where that is None."""
-    names = [MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, MLFLOW_HTTP_REQUEST_TIMEOUT.name]
-    before = {name: os.environ.get(name) for name in names}
+    """Let each request in the block take so long, once; as long as usual where that is None.
+
+    What a user has set holds anyway.
+    """
+    before = {name: os.environ.get(name) for name in _NAMES}
     # MLflow prints the traceback of what a database says, which is handled here.
     log = logging.getLogger("mlflow.store.db.utils")
     level = log.level
     log.setLevel(logging.CRITICAL)
     if seconds is not None:
-        os.environ.update(zip(names, ["0", str(seconds)], strict=True))
+        wanted = zip(_NAMES, ["0", str(seconds)], _USUAL, strict=True)
+        changed = {name: text for name, text, usual in wanted if before[name] in (None, usual)}
+        os.environ.update(changed)
     try:
         yield
     finally:
@@ -61,15 +68,18 @@ def check_server(uri: str) -> None:
         TrackmlError: it does not answer.
     """
     try:
-        requests.get(uri, timeout=ANSWER_SECONDS)
+        status = str(requests.get(uri, timeout=ANSWER_SECONDS).status_code)
+        problem = f"HTTP {status}" if re.fullmatch(_NOT_NOW, status) else ""
     except requests.exceptions.SSLError:
-        pass  # it answers; whether its certificate will do is for MLflow's own settings to say
+        problem = ""  # whether its certificate will do is for MLflow's own settings to say
     except requests.RequestException as error:
+        problem = type(error).__name__
+    if problem:
         raise TrackmlError(
-            f"no tracking server answers at {without_password(uri)} ({type(error).__name__}); "
+            f"no tracking server answers at {without_password(uri)} ({problem}); "
             "start it, unset MLFLOW_TRACKING_URI to use ./mlflow.db, or let the run be delivered "
             "later with --tracking deferred"
-        ) from None
+        )
 
 
 def answers() -> bool:
@@ -86,12 +96,16 @@ def answers() -> bool:
 def is_away(error: BaseException | None) -> bool:
     """Whether an error is of a store that does not answer, or cannot at present."""
     while error:
-        if isinstance(error, requests.HTTPError) and error.response is not None:
-            return error.response.status_code >= _SERVER_ERROR
-        if isinstance(error, requests.RequestException):
-            return True
-        if isinstance(error, MlflowException) and error.error_code == "TEMPORARILY_UNAVAILABLE":
-            return True
+        match error:
+            case requests.HTTPError(response=requests.Response(status_code=status)):
+                return bool(re.fullmatch(_NOT_NOW, str(status)))
+            case requests.RequestException() | HTTPError() | ConnectionError() | TimeoutError():
+                return True
+            case MlflowException(error_code="TEMPORARILY_UNAVAILABLE"):
+                return True
+            # What MLflow makes of an answer of which it knows no more than the status.
+            case MlflowException() if re.search(f"with error code ({_NOT_NOW}) ", str(error)):
+                return True
         error = error.__cause__ or error.__context__
     return False
 
@@ -104,8 +118,12 @@ def reason_of(error: BaseException) -> str:
 
 
 def shown_address() -> str:
-    """The store, as it may be shown."""
-    return without_password(mlflow.get_tracking_uri())
+    """The store as it may be shown, and by which it is known: the same, however it was typed."""
+    uri = without_password(mlflow.get_tracking_uri())
+    if not is_server(uri):
+        return uri
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
 
 
 def without_password(uri: str) -> str:

@@ -18,7 +18,7 @@ from trackml.params import Params
 from trackml.signals import deferred_signals
 from trackml.tracking import family, reach, store
 from trackml.tracking.delivery import Delivery
-from trackml.tracking.journal import Facts, Journal, Link, Status, new_name, now_ms
+from trackml.tracking.journal import Facts, Journal, Link, Status, new_name, now_ms, remove
 from trackml.tracking.last_word import keep_status
 
 if TYPE_CHECKING:
@@ -129,16 +129,18 @@ def delivered(
         with deferred_signals():
             delivery.begin(must_answer=must_answer)
         yield delivery
-        delivery.push(patiently=True)
+        delivery.push(seconds=None)
         with deferred_signals():
             delivery.end("FINISHED")
     except BaseException as error:
         if journal.facts.status == "RUNNING":
             with deferred_signals():
-                status, tags = _outcome(error)
-                delivery.end(status, tags)
-                if status == "KILLED" and journal.facts.run_id == given_run():
-                    keep_status(journal.facts)
+                delivery.end(*_outcome(error))
+        if not journal.facts.run_id and not journal.epochs:
+            remove(journal.folder)  # it has not begun
+        if isinstance(error, KeyboardInterrupt | Terminated) and journal.is_kept:
+            with deferred_signals():
+                keep_status(journal.facts)
         raise
     if not (delivery.is_complete or journal.is_kept):
         raise TrackmlError(f"{reach.shown_address()} has not taken all of it: {delivery.away}")

@@ -1,7 +1,6 @@
 """Runs that nobody works on any more, but that did not live to say so: SIGKILL, a power cut."""
 
 import os
-import shutil
 import socket
 from contextlib import suppress
 
@@ -12,7 +11,7 @@ from trackml.errors import AlreadyActive, TrackmlError
 from trackml.tracking import reach
 from trackml.tracking.claims import claimed
 from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
-from trackml.tracking.journal import JOURNAL_TAG, Facts, Journal, all_journals, runs_folder
+from trackml.tracking.journal import JOURNAL_TAG, Facts, all_journals, remove, remove_halves
 from trackml.tracking.search import find_run, search_runs
 
 PROCESS_TAG = "trackml.process"
@@ -40,16 +39,20 @@ def repair(client: MlflowClient) -> list[MlflowRun]:
 
 def tidy(client: MlflowClient) -> None:
     """Remove what is kept of runs that will not go on: a kill may have come before that."""
-    for folder in runs_folder().glob(".*"):
-        shutil.rmtree(folder, ignore_errors=True)  # that was being removed
+    remove_halves()
     for folder in all_journals():
         with suppress(AlreadyActive, TrackmlError), claimed(folder.name):
             facts = Facts.read(folder)
             if facts.store != reach.shown_address() or not facts.run_id:
                 continue
             run = find_run(client, facts.run_id)
-            if not run or run.info.status == "FINISHED" or SUCCESSOR_TAG in run.data.tags:
-                Journal(folder, facts).remove()
+            if not run:
+                is_over = facts.is_delivered  # and somebody has deleted it
+            else:
+                is_finished = run.info.status == facts.status == "FINISHED"
+                is_over = is_finished or SUCCESSOR_TAG in run.data.tags
+            if is_over:
+                remove(folder)
 
 
 def unfinished(client: MlflowClient) -> list[MlflowRun]:

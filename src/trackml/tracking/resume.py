@@ -3,6 +3,7 @@
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
@@ -19,6 +20,7 @@ from trackml.tracking.journal import (
     Score,
     all_journals,
     new_folder,
+    remove,
 )
 from trackml.tracking.past import CODE_TAG, are_same, is_unfinished, unfinished_run
 from trackml.tracking.repair import PROCESS_TAG, may_be_at_work
@@ -78,23 +80,27 @@ def _kept_here(
 ) -> Unfinished | None:
     """The newest journal on this machine: of what did not end, or is owed to the store."""
     for folder in all_journals():
-        # The facts alone: a checkpoint is large, and may be another's.
-        known = Facts.read(folder)
+        try:
+            known = Facts.read(folder)  # alone: a checkpoint is large, and may be another's
+        except TrackmlError:
+            if not folder.exists():
+                continue  # it was finished until now
+            raise
         identity = [known.tags.get(tag) == facts.tags[tag] for tag in _IDENTITY]
         if known.store != facts.store or not all(identity) or not are_same(params, known.params):
             continue
-        claims.enter_context(claimed(folder.name, known.run_id))
-        if not folder.exists():
-            continue  # it was finished until now
-        journal = Journal.open(folder)
-        run = None
-        if is_reachable and known.run_id:
-            run = find_run(client, known.run_id)
-            if not run or SUCCESSOR_TAG in run.data.tags:
+        with ExitStack() as claim:
+            claim.enter_context(claimed(folder.name, known.run_id))
+            if not folder.exists():
+                continue  # it was finished until now
+            run = find_run(client, known.run_id) if is_reachable else None
+            if is_reachable and known.run_id and (not run or SUCCESSOR_TAG in run.data.tags):
                 continue  # somebody has removed it, or another run goes on in its place
-        if run and "train_loss" in run.data.metrics and not journal.epochs:
-            raise _without_checkpoint(known.run_id, folder)
-        return Unfinished(journal, run)
+            journal = Journal.open(folder)
+            if run and "train_loss" in run.data.metrics and not journal.epochs:
+                raise _without_checkpoint(known.run_id, folder)
+            claims.push(claim.pop_all())
+            return Unfinished(journal, run)
     return None
 
 
@@ -118,6 +124,8 @@ def _known_to_store(
     old = client.get_run(run_id)  # it may have been finished until now
     if not is_unfinished(old):
         return None
+    if folder.exists():  # though begun against another address of the store
+        return Unfinished(Journal.open(folder), old)
     if "train_loss" in old.data.metrics:
         raise _without_checkpoint(run_id, folder)
     known = Facts(
@@ -143,40 +151,50 @@ def _without_checkpoint(run_id: str, folder: object) -> TrackmlError:
 
 
 def go_on(client: MlflowClient, found: Unfinished, facts: Facts) -> Journal:
-    """The journal of a run that goes on as it was, or, if `mlflow run` has made one, as that.
+    """The journal of a run that goes on as the run that it was.
 
     Args:
         facts: of this process's run.
+    """
+    _discard_trials(client, found)
+    old = found.journal
+    old.facts.tags.pop(FAILURE_TAG, None)
+    old.facts.tags |= facts.tags
+    old.facts.status, old.facts.ended, old.facts.is_delivered = "RUNNING", 0, False
+    return old
+
+
+def take_over(client: MlflowClient, found: Unfinished, facts: Facts, folder: Path) -> Journal:
+    """The journal of the run that `mlflow run` has made, which carries on in another's place.
 
     Raises:
         TrackmlError: the disk says no.
     """
-    old = found.journal
-    if found.run:
-        family.discard_unfinished(client, found.run)
-        if family.children(client, found.run):
-            old.facts.metrics = {}  # what is said of many trials changes
-    if not facts.run_id or facts.run_id == old.facts.run_id:
-        old.facts.tags.pop(FAILURE_TAG, None)
-        old.facts.tags |= facts.tags
-        old.facts.status, old.facts.ended, old.facts.is_delivered = "RUNNING", 0, False
-        return old
-    new = Journal(new_folder(facts.run_id), facts)
-    facts.metrics = old.facts.metrics
+    _discard_trials(client, found)
+    old, new = found.journal, Journal(folder, facts)
+    # What only the store has of the old one is said anew.
+    facts.metrics = {name: score for name, score in old.facts.metrics.items() if score.at}
     facts.tags[PREDECESSOR_TAG] = old.facts.run_id or old.id
     new.take_checkpoint(old.folder)
     return new
 
 
-def replace_predecessor(client: MlflowClient, journal: Journal) -> None:
+def _discard_trials(client: MlflowClient, found: Unfinished) -> None:
+    if found.run:
+        family.discard_unfinished(client, found.run)
+        if family.children(client, found.run):
+            found.journal.facts.metrics = {}  # what is said of many trials changes
+
+
+def replace_predecessor(client: MlflowClient, facts: Facts) -> None:
     """Let a run, if it carries on in the place of another, have all that is left of that.
 
     Done again, it completes what a kill has left half-done.
     """
-    before = journal.facts.tags.get(PREDECESSOR_TAG)
+    before = facts.tags.get(PREDECESSOR_TAG)
     if not before:
         return
     if run := find_run(client, before):
-        family.adopt(client, run, journal.facts.run_id)
+        family.adopt(client, run, facts.run_id)
         before = run.data.tags.get(JOURNAL_TAG, before)
-    Journal(new_folder(before), journal.facts).remove()
+    remove(new_folder(Path(before).name))  # a name only, whatever the tag says

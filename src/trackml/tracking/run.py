@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
+
+from mlflow.exceptions import MlflowException
 
 import trackml
 from trackml.code import digest_of
@@ -21,7 +23,7 @@ from trackml.tracking.journal import Facts, Journal, new_folder, now_ms
 from trackml.tracking.past import CODE_TAG, PastRun, closest_run
 from trackml.tracking.record import VERSION_TAG, Record, delivered, new_facts, passing
 from trackml.tracking.repair import PROCESS_TAG, repair, this_process
-from trackml.tracking.resume import find_unfinished, go_on, replace_predecessor
+from trackml.tracking.resume import find_unfinished, go_on, take_over
 from trackml.training.checkpoint import keeping
 
 if TYPE_CHECKING:
@@ -31,27 +33,36 @@ P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
-class Result:
+class Tracked:
+    """A run that has ended.
+
+    Attributes:
+        folder: where it is kept here until the store has all of it.
+    """
+
+    run_id: str
+    folder: Path | None = field(default=None, kw_only=True)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether the store has not taken all of it yet."""
+        return self.folder is not None and self.folder.exists()
+
+
+@dataclass(frozen=True)
+class Result(Tracked):
     """What a pipeline gives back: its run, how training went, and what became of the model.
 
     Attributes:
         registration: None where the parameters say that the model is not to be registered, and as
             long as the store has not taken it.
-        folder: where the run is kept here until the store has all of it.
     """
 
-    run_id: str
     task: str
     architecture: str
     history: History
     report: Report
     registration: registry.Registration | None
-    folder: Path | None = None
-
-    @property
-    def is_owed(self) -> bool:
-        """Whether, once the run has ended, the store has not taken all of it yet."""
-        return self.folder is not None and self.folder.exists()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +118,7 @@ class Run(Record):
         self.note_report(Report(texts={"history.json": history_text}))
         self.note_report(report, "model")
         journal.keep()
-        self.delivery.push(patiently=True)
+        self.delivery.push(seconds=None)
         return Result(
             self.run_id,
             self.data.name,
@@ -115,7 +126,7 @@ class Run(Record):
             history,
             report,
             self.delivery.registration,
-            self.journal.folder,
+            folder=self.journal.folder,
         )
 
     def closest(self, architecture: str, metrics: Sequence[str]) -> PastRun | None:
@@ -126,14 +137,20 @@ class Run(Record):
         """
         if not self.scores_test or self.delivery.away:
             return None
-        return closest_run(
-            self.client,
-            self.params,
-            task=self.data.name,
-            architecture=architecture,
-            data_sha256=self.data.sha256,
-            metrics=metrics,
-        )
+        try:
+            return closest_run(
+                self.client,
+                self.params,
+                task=self.data.name,
+                architecture=architecture,
+                data_sha256=self.data.sha256,
+                metrics=metrics,
+            )
+        except MlflowException as error:
+            if not reach.is_away(error):
+                raise
+            self.delivery.give_up(reach.reason_of(error))
+            return None
 
     def trials(
         self, *, params: Sequence[str] = (), metrics: Sequence[str] = (), curves: Sequence[str] = ()
@@ -182,17 +199,15 @@ def tracked_run(
         if place:
             # One of many runs is begun anew, not continued.
             journal = stack.enter_context(passing(facts))
-        elif found:
+        elif found and facts.run_id in ("", found.journal.facts.run_id):
             journal = go_on(client, found, facts)
         else:
-            journal = Journal(new_folder(facts.run_id), facts)
-        if not found or journal is not found.journal:
-            stack.enter_context(claimed(journal.id))
+            folder = new_folder(facts.run_id)
+            stack.enter_context(claimed(folder.name))
+            journal = take_over(client, found, facts, folder) if found else Journal(folder, facts)
         delivery = stack.enter_context(
             delivered(client, journal, is_new=not found, must_answer=is_reachable)
         )
-        if is_reachable:
-            replace_predecessor(client, journal)
         stack.enter_context(keeping(None if place else journal))
         yield Run(
             delivery,

@@ -40,6 +40,8 @@ def connect(*, must_answer: bool = True) -> MlflowClient:
     """
     # Where tqdm is installed MLflow shows bars on stderr, which is for what went wrong.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # It prints the server's address when a run ends, with the password.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     uri = mlflow.get_tracking_uri() if is_chosen() else "sqlite:///mlflow.db"
     if path := database_path(uri):
         if os.environ.get("MLFLOW_RUN_ID") and not path.exists():

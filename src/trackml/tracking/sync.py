@@ -1,12 +1,10 @@
 """What runs still owe to their stores, delivered after the fact."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from trackml.errors import AlreadyActive, TrackmlError, one_line
@@ -38,51 +36,60 @@ class Synced:
 def sync() -> Iterator[Synced]:
     """Deliver all that is owed, the oldest run first, each to its own store.
 
-    A run whose process was killed is delivered as KILLED, and can still be resumed. One that a
-    process is at work on is passed over. To sync once more changes nothing.
+    A run whose process was killed is delivered as KILLED, and can still be resumed. To one that a
+    process is at work on nothing is done. To sync once more changes nothing.
     """
     chosen = mlflow.get_tracking_uri() if store.is_chosen() else ""
-    for folder in reversed(list(all_journals())):
-        with ExitStack() as claims:
-            try:
-                claims.enter_context(claimed(folder.name))
-                facts = Facts.read(folder)
-            except AlreadyActive:
-                continue
-            except TrackmlError as error:
-                yield Synced(folder.name, folder, "unknown", None, str(error))
-                continue
-            is_running = facts.status == "RUNNING"
-            if facts.is_delivered or (is_running and may_be_at_work(facts.tags[PROCESS_TAG])):
-                continue
-            yield _sync(folder, chosen)
+    for folder in reversed(all_journals()):
+        try:
+            with claimed(folder.name):
+                synced = _sync(folder, chosen) if folder.exists() else None
+        except AlreadyActive as error:
+            synced = Synced(folder.name, folder, "RUNNING", None, str(error))
+        if synced:
+            yield synced
 
 
-def _sync(folder: Path, chosen: str) -> Synced:
-    """Deliver one run.
+def _sync(folder: Path, chosen: str) -> Synced | None:
+    """Deliver one run; None if nothing of it is owed.
 
     Args:
         chosen: the store's address with its password, if the user has named one.
     """
-    journal = Journal.open(folder)
-    facts = journal.facts
-    problem, registration = "", None
+    run_id, status, problem, registration = folder.name, "unknown", "", None
     try:
+        facts = Facts.read(folder)
+        if facts.is_delivered:
+            return None
+        run_id, status = facts.run_id or run_id, facts.status
+        process = facts.tags.get(PROCESS_TAG, "")
+        if status == "RUNNING" and may_be_at_work(process):
+            problem = f"process {process} may be at work on it; sync there"
+            return Synced(run_id, folder, status, None, problem)
+        journal = Journal.open(folder)
+        facts = journal.facts
         delivery = Delivery(_client_of(facts, chosen), journal, is_new=False)
         if facts.status == "RUNNING":
             died = max((at for _, at in journal.epochs.values()), default=now_ms())
             delivery.end("KILLED", {FAILURE_TAG: "its process was killed"}, at=died)
-        delivery.push(patiently=True)
-        delivery.tidy()
+        delivery.push(seconds=None)
+        delivery.put_away()
+        run_id, status = facts.run_id or run_id, facts.status
         problem, registration = delivery.away, delivery.registration
-    except (TrackmlError, MlflowException) as error:
+    except Exception as error:  # noqa: BLE001  # of whatever kind: the other runs go on
         problem = one_line(error)
-    return Synced(facts.run_id or journal.id, folder, facts.status, registration, problem)
+    return Synced(run_id, folder, status, registration, problem)
 
 
 def _client_of(facts: Facts, chosen: str) -> MlflowClient:
     mlflow.set_tracking_uri(chosen or facts.store)
     client = store.connect()
-    if reach.shown_address() != facts.store and not find_run(client, facts.run_id):
+    is_there = find_run(client, facts.run_id)
+    if reach.shown_address() != facts.store and not is_there:
         raise TrackmlError(f"it is owed to {facts.store}: name that in MLFLOW_TRACKING_URI")
+    if facts.run_id and not is_there:
+        raise TrackmlError(
+            f"it was deleted there: restore it with `mlflow runs restore --run-id {facts.run_id}`, "
+            "or remove this folder"
+        )
     return client
