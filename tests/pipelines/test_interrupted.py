@@ -38,7 +38,7 @@ def begun_by_mlflow(folder: Path, entry_point: str, **params: str) -> "subproces
     [
         ("cnn", signal.SIGINT, True),
         ("scratch_mnist", signal.SIGTERM, False),
-        ("scratch_mnist", signal.SIGKILL, False),
+        pytest.param("scratch_mnist", signal.SIGKILL, False, marks=pytest.mark.slow),
     ],
 )
 def test_mlflow_run_interrupted_leaves_a_killed_run_and_no_process(
@@ -66,7 +66,10 @@ def test_mlflow_run_interrupted_leaves_a_killed_run_and_no_process(
     assert not processes_of(tmp_path)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_pipeline_that_is_asked_to_stop_can_go_on(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:

@@ -84,13 +84,8 @@ def probabilities(folder: Path, run: Run) -> Any:
     return np.load(folder / "answers.npy")
 
 
-@pytest.mark.parametrize(
-    "pipeline",
-    [
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("dense_mnist", "cnn")),
-        "scratch_mnist",
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("pipeline", list(PIPELINES))
 def test_killed_twice_and_resumed_it_ends_as_if_it_had_not_been(
     pipeline: str, tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ def test_killed_in_mid_run_and_restarted_it_gets_all_that_an_undisturbed_run_has
     assert max(row.timestamp for row in rows) <= run.info.start_time + ends[0]
 
 
+@pytest.mark.slow
 def test_frozen_it_delays_no_epoch_by_more_than_ten_seconds(tmp_path: Path) -> None:
     with sqlite_server(tmp_path / "server") as server:
         process = begun_against(server, tmp_path, *FLAGS, "--epochs", "1000000", "--patience", "0")
@@ -208,6 +209,7 @@ def test_deferred_begins_without_it_is_resumed_without_it_and_is_delivered(tmp_p
         server.kill()
 
 
+@pytest.mark.slow
 def test_what_is_owed_to_another_store_is_not_delivered_here(tmp_path: Path) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
     flags = (*FLAGS, "--epochs", "1", "--tracking", "deferred")
