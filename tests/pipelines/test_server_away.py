@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mlflow
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -118,7 +117,6 @@ def test_killed_in_mid_run_and_restarted_it_gets_all_that_an_undisturbed_run_has
     assert said.returncode == 0, said.stderr
     synced, undisturbed = (contents(server, run) for run in runs_of(server))
     assert synced == undisturbed
-    mlflow.set_tracking_uri(server.uri)
     versions = client_of(server).search_model_versions("name = 'mnist'")
     assert len(versions) == 2
     ends = [run.info.end_time - run.info.start_time for run in runs_of(server)]

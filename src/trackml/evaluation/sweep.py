@@ -119,6 +119,9 @@ def best_point(tried: pd.DataFrame, space: Space) -> dict[str, Any]:
     return {str(name): value for name, value in first.items()}
 
 
+LEAST_VARIANCE = 1e-20  # of scores: what is less is no difference, and fANOVA refuses it
+
+
 def importances(tried: pd.DataFrame, space: Space, metric: Metric) -> dict[str, float]:
     """What share of the differences between finished trials each parameter explains.
 
@@ -127,7 +130,7 @@ def importances(tried: pd.DataFrame, space: Space, metric: Metric) -> dict[str, 
     """
     known = tried[tried["state"] == "finished"]
     scores = known[f"best_val_{metric}"]
-    if scores.nunique() < 2:
+    if not scores.var() > LEAST_VARIANCE:
         return {}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

@@ -149,6 +149,12 @@ def unfinished_run(
     return None
 
 
+def with_effect(params: Params) -> dict[str, str]:
+    """The parameters that have an effect on the result, as texts."""
+    texts = params.as_text()
+    return {name: text for name, text in texts.items() if name not in _WITHOUT_EFFECT}
+
+
 def are_same(params: Params, logged: Mapping[str, str]) -> bool:
     """Whether a run that has logged these parameters is one of `params`."""
     return params.as_text().keys() <= logged.keys() and not _with_effect(params, logged)

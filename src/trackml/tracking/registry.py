@@ -67,6 +67,10 @@ class Candidate:
             "trackml.validation_samples": str(self.validation_samples),
         }
 
+    @property
+    def in_words(self) -> str:
+        return f"validation {self.metric} {self.value:.4f}: {self.architecture} in {self.framework}"
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -122,7 +126,7 @@ def register(
         champion = version_behind(client, task, CHAMPION)
         wins, reason = challenge(champion, candidate)
         known = version_of_run(client, task, run_id) if run_id else None
-        version = known or _new_version(task, model_id, candidate)
+        version = known or _new_version(client, task, model_id, candidate)
         if known and champion and champion.version == known.version:
             wins, reason = True, "it was already"
         own = (candidate.architecture, *candidate.aliases)
@@ -161,7 +165,7 @@ def give_aliases(
 def new_version(client: MlflowClient, run: MlflowRun) -> ModelVersion:
     """Make the model that a run has logged the next version of its task, without an alias."""
     model_id = _its_model(client, run)
-    return _new_version(run.data.tags["trackml.task"], model_id, Candidate.of_run(run))
+    return _new_version(client, run.data.tags["trackml.task"], model_id, Candidate.of_run(run))
 
 
 def _its_model(client: MlflowClient, run: MlflowRun) -> str:
@@ -171,9 +175,13 @@ def _its_model(client: MlflowClient, run: MlflowRun) -> str:
     return model_id
 
 
-def _new_version(task: str, model_id: str, candidate: Candidate) -> ModelVersion:
+def _new_version(
+    client: MlflowClient, task: str, model_id: str, candidate: Candidate
+) -> ModelVersion:
     with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
-        return mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
+        version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
+    # What the list of versions shows at a glance: tags are cut off there.
+    return client.update_model_version(task, version.version, candidate.in_words)
 
 
 def version_of_run(client: MlflowClient, task: str, run_id: str) -> ModelVersion | None:

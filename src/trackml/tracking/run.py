@@ -17,10 +17,11 @@ from trackml.history import History
 from trackml.params import RunParams
 from trackml.tracking import family, reach, registry, store
 from trackml.tracking.claims import claimed
+from trackml.tracking.color import COLOR_TAG, run_color
 from trackml.tracking.family import Place
 from trackml.tracking.flavors import Data, Framework, save_model
 from trackml.tracking.journal import Facts, Journal, new_folder, now_ms
-from trackml.tracking.past import CODE_TAG, PastRun, closest_run
+from trackml.tracking.past import CODE_TAG, PastRun, closest_run, with_effect
 from trackml.tracking.record import VERSION_TAG, Record, delivered, new_facts, passing
 from trackml.tracking.repair import PROCESS_TAG, repair, this_process
 from trackml.tracking.resume import find_unfinished, go_on, take_over
@@ -181,7 +182,8 @@ def tracked_run(
         aliases: further ones of its registered model.
 
     Raises:
-        TrackmlError: the store cannot be used.
+        AlreadyActive: a process is at work on the run that is to go on.
+        TrackmlError: the store cannot be used, or the disk.
     """
     registry.check_names(data.name, architecture, *aliases)
     place = family.current_place()
@@ -206,7 +208,7 @@ def tracked_run(
             stack.enter_context(claimed(folder.name))
             journal = take_over(client, found, facts, folder) if found else Journal(folder, facts)
         delivery = stack.enter_context(
-            delivered(client, journal, is_new=not found, must_answer=is_reachable)
+            delivered(client, journal, is_new=not found, must_answer=waits)
         )
         stack.enter_context(keeping(None if place else journal))
         yield Run(
@@ -239,6 +241,7 @@ def _describe(
         )
     else:
         facts = new_facts(data.name, architecture)
+        facts.tags[COLOR_TAG] = run_color(architecture, with_effect(params))
     facts.tags |= {
         "trackml.task": data.name,
         "trackml.framework": framework,

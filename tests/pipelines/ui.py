@@ -1,0 +1,145 @@
+"""MLflow's UI as a person sees it, in a browser without a screen.
+
+    python -m tests.pipelines.ui docs/images
+
+photographs two pages of the store in the current folder, for README.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from tests.conftest import user_environment
+from tests.pipelines.servers import free_port
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+# What a person has who has chosen "Model training" once, and closed the assistant.
+SETTLED = """
+localStorage.setItem('mlflow.workflowType_v1', JSON.stringify('machine_learning'));
+localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
+localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
+"""
+CURVES = "(train|val)_(loss|accuracy)"
+
+
+@contextmanager
+def ui(folder: Path) -> Iterator[str]:
+    """The address of `mlflow ui` on the store of a folder."""
+    port = free_port()
+    log = folder / "ui.txt"
+    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--port", str(port)]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "ui", *store, "--workers", "1"],
+            cwd=folder,
+            env=user_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        until = time.monotonic() + 90
+        while True:
+            with suppress(requests.RequestException):
+                if requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok:
+                    break
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def browser() -> Iterator["Page"]:
+    """A page of the system's Chromium; the test is skipped where there is none."""
+    pytest.importorskip("playwright", reason="playwright is not installed here")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if not program:
+        pytest.skip("Chromium is not installed here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        context.add_init_script(SETTLED)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        yield page
+        chromium.close()
+
+
+def show_runs(page: "Page", address: str, experiment: str) -> None:
+    page.goto(f"{address}/#/experiments/{experiment}/runs")
+    page.get_by_text("matching run").wait_for()
+
+
+def show_charts(page: "Page", address: str, experiment: str, metrics: str) -> None:
+    """The curves of all runs of an experiment, those of some metrics."""
+    page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
+    page.get_by_placeholder("Search metric charts").fill(metrics)
+    _wait_for_charts(page)
+
+
+def show_metrics(page: "Page", address: str, experiment: str, run_id: str) -> None:
+    """The curves of one run."""
+    page.goto(f"{address}/#/experiments/{experiment}/runs/{run_id}/model-metrics")
+    _wait_for_charts(page)
+
+
+def show_artifact(page: "Page", address: str, experiment: str, run_id: str, path: str) -> None:
+    page.goto(f"{address}/#/experiments/{experiment}/runs/{run_id}/artifacts/{path}")
+    page.locator("img").first.wait_for()
+    page.wait_for_function("[...document.images].some(image => image.naturalWidth > 300)")
+
+
+def show_comparison(page: "Page", address: str, experiment: str, run_ids: list[str]) -> None:
+    """The page that opens for ticked runs behind the button Compare."""
+    names = ",".join(f'"{run_id}"' for run_id in run_ids)
+    query = f"runs={quote(f'[{names}]')}&experiments={quote(f'[{chr(34)}{experiment}{chr(34)}]')}"
+    page.goto(f"{address}/#/compare-runs?{query}")
+    page.get_by_text(f"Comparing {len(run_ids)} Runs").wait_for()
+
+
+def show_model(page: "Page", address: str, name: str) -> None:
+    """The versions of a registered model."""
+    page.goto(f"{address}/#/models/{name}")
+    page.get_by_text("champion").first.wait_for()
+
+
+def _wait_for_charts(page: "Page") -> None:
+    page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    page.wait_for_timeout(2_000)  # they are drawn one after the other
+
+
+def photograph(folder: Path, target: Path) -> None:
+    """Two pages of the runs of `fashion` and `fashion_aug`."""
+    from tests.conftest import read
+
+    client = read(folder)
+    experiment = client.get_experiment_by_name("fashion_mnist")
+    assert experiment, "first: python -m pipelines.fashion, and the same with --augment true"
+    with ui(folder) as address, browser() as page:
+        show_charts(page, address, experiment.experiment_id, CURVES)
+        page.screenshot(path=target / "ui_curves.png")
+        show_model(page, address, "fashion_mnist")
+        page.screenshot(path=target / "ui_registry.png")
+
+
+if __name__ == "__main__":
+    photograph(Path.cwd(), Path(sys.argv[1]).absolute())
