@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 ALIASES_TAG = "trackml.aliases"
-_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
+# No such model; no such alias; no such model, on a server that asks for passwords.
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED")
 
 
 @dataclass(frozen=True)
