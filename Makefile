@@ -31,7 +31,7 @@ format: .venv/ready
 	ruff check --fix .
 	ruff format .
 
-benchmarks: .venv/ready  ## about 40 minutes; let nothing else run meanwhile
+benchmarks: .venv/ready  ## about an hour; let nothing else run meanwhile
 	PYTHONPATH=src python -m benchmarks.dense_mnist
 	PYTHONPATH=src python -m benchmarks.housing
 	PYTHONPATH=src python -m benchmarks.cnn

@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,13 +22,47 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+@contextmanager
+def started(
+    command: Sequence[str], answers: str, folder: Path, **environment: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A server, from when it answers at an address to the end of the block, which kills it."""
+    log = folder / "server.txt"
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=user_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        until = time.monotonic() + 120
+        while not is_up(answers):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.2)
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def is_up(address: str) -> bool:
+    with suppress(requests.RequestException):
+        return requests.get(address, timeout=2).ok
+    return False
+
+
 class Server:
-    """`mlflow server` in a folder, on a database of its own."""
+    """`mlflow server` in a folder, on a database of its own; it can be killed and started again."""
 
     def __init__(self, folder: Path, database: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.database, self.port = folder, database, free_port()
-        self.process: subprocess.Popen[str] | None = None
+        self._running = ExitStack()
 
     @property
     def uri(self) -> str:
@@ -38,35 +72,15 @@ class Server:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port)]
         command += ["--backend-store-uri", self.database, "--workers", "1"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        with (self.folder / "log.txt").open("a") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=user_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-                stdout=log,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-        until = time.monotonic() + 90
-        while True:
-            with suppress(requests.RequestException):
-                if requests.get(f"{self.uri}/health", timeout=2).ok:
-                    return
-            assert time.monotonic() < until, (self.folder / "log.txt").read_text()
-            time.sleep(0.2)
+        server = started(command, f"{self.uri}/health", self.folder)
+        self._process = self._running.enter_context(server)
 
     def signal(self, number: signal.Signals) -> None:
         """Send all its processes a signal."""
-        assert self.process
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+        os.killpg(self._process.pid, number)
 
     def kill(self) -> None:
-        if self.process:
-            self.signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+        self._running.close()
 
 
 @contextmanager

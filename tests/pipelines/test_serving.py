@@ -1,14 +1,11 @@
 """Registered models behind MLflow's own server: as the page says, and as in process."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import Finished, start, user_environment
 from tests.pipelines.expected import canvases
-from tests.pipelines.servers import free_port
+from tests.pipelines.servers import free_port, is_up, started
 from tests.test_docs import blocks
 from trackml.data import load
 
@@ -31,35 +28,12 @@ COLUMNS = load("california_housing", 0.2).columns
 @contextmanager
 def served(finished: Finished, task: str, alias: str) -> Iterator[str]:
     """The address of a model behind a server that was started as the page says."""
-    port = free_port()
-    log = finished.folder / f"served-{port}.txt"
+    address = f"http://127.0.0.1:{(port := free_port())}"
     model = ["-m", f"models:/{task}@{alias}", "--env-manager", "local", "--port", str(port)]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "models", "serve", *model],
-            env=user_environment()
-            | {"MLFLOW_TRACKING_URI": f"sqlite:///{finished.folder}/mlflow.db"},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        until = time.monotonic() + 120
-        while not is_up(f"http://127.0.0.1:{port}"):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def is_up(address: str) -> bool:
-    with suppress(requests.RequestException):
-        return requests.get(f"{address}/ping", timeout=2).ok
-    return False
+    command = [sys.executable, "-m", "mlflow", "models", "serve", *model]
+    store = f"sqlite:///{finished.folder}/mlflow.db"
+    with started(command, f"{address}/ping", finished.folder, MLFLOW_TRACKING_URI=store):
+        yield address
 
 
 def ask(address: str, body: Any) -> requests.Response:
@@ -149,7 +123,7 @@ def check_that_noise_is_refused(address: str) -> None:
             f"{address}/invocations", data=body, headers={"Content-Type": content}, timeout=60
         )
         assert 400 <= answer.status_code < 500, (kind, answer.text[:300])
-    assert is_up(address)
+    assert is_up(f"{address}/ping")
 
 
 def test_houses_are_answered_by_name_and_what_is_wrong_is_refused(

@@ -1,13 +1,9 @@
 """A team's server as docs/team-server.md has it: PostgreSQL, passwords, files by way of it."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from tests.conftest import start, user_environment
 from tests.pipelines.families import begun
-from tests.pipelines.servers import free_port, postgres
+from tests.pipelines.servers import free_port, postgres, started
 from tests.test_docs import blocks
 
 pytestmark = pytest.mark.services
@@ -63,37 +59,12 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
             "ADAS_PASSWORD": "another of the test",
         }
         assert set(re.findall(r"(\w+)=", differs)) < set(ours)
-        environment = user_environment() | ours
-        log = folder / "log.txt"
-        with log.open("w") as output:
-            server = subprocess.Popen(
-                ["bash", "-ec", serve],
-                cwd=folder,
-                env=environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        try:
-            wait_for(ours["SERVER"], log)
+        with started(["bash", "-ec", serve], f"{ours['SERVER']}/health", folder, **ours):
+            environment = user_environment() | ours
             subprocess.run(["bash", "-ec", account], env=environment, cwd=folder, check=True)
             shell = {"MLFLOW_TRACKING_URI": ours["SERVER"], "MLFLOW_TRACKING_USERNAME": "ada"}
             shell["MLFLOW_TRACKING_PASSWORD"] = ours["ADAS_PASSWORD"]
             yield Team(folder, ours["SERVER"], shell)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-
-
-def wait_for(address: str, log: Path) -> None:
-    until = time.monotonic() + 120
-    while True:
-        with suppress(requests.RequestException):
-            if requests.get(f"{address}/health", timeout=2).ok:
-                return
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.3)
 
 
 @pytest.fixture(scope="module")

@@ -5,23 +5,17 @@
 photographs two pages of the store in the current folder, for README.
 """
 
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-import requests
 
-from tests.conftest import user_environment
-from tests.pipelines.servers import free_port
+from tests.pipelines.servers import free_port, started
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -38,31 +32,11 @@ CURVES = "(train|val)_(loss|accuracy)"
 @contextmanager
 def ui(folder: Path) -> Iterator[str]:
     """The address of `mlflow ui` on the store of a folder."""
-    port = free_port()
-    log = folder / "ui.txt"
+    address = f"http://127.0.0.1:{(port := free_port())}"
     store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--port", str(port)]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "ui", *store, "--workers", "1"],
-            cwd=folder,
-            env=user_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        until = time.monotonic() + 90
-        while True:
-            with suppress(requests.RequestException):
-                if requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok:
-                    break
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    command = [sys.executable, "-m", "mlflow", "ui", *store, "--workers", "1"]
+    with started(command, f"{address}/health", folder):
+        yield address
 
 
 @contextmanager

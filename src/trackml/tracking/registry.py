@@ -70,7 +70,7 @@ class Candidate:
 
     @property
     def in_words(self) -> str:
-        return f"validation {self.metric} {self.value:.4f}: {self.architecture} in {self.framework}"
+        return f"{self.metric} {self.value:.4f} (validation): {self.architecture}, {self.framework}"
 
 
 @dataclass(frozen=True)
