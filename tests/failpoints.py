@@ -27,6 +27,10 @@ STEPS = {
     "finish": "mlflow.tracking:MlflowClient.set_terminated",
 }
 POINTS = [f"{when}:{step}" for step in STEPS for when in ("before", "after")]
+MOST_DELICATE = [
+    *("after:create_run", "after:checkpoint", "before:upload_model"),
+    *("after:register", "before:alias", "after:finish"),
+]
 
 
 def arm(point: str) -> None:

@@ -91,6 +91,7 @@ def test_a_disk_that_takes_nothing_is_named_and_nothing_starts_over(
     assert len(runs(tmp_path)) == 1  # no run is made that could not be kept
 
 
+@pytest.mark.slow
 def test_a_journal_that_is_damaged_is_named_and_nothing_starts_over(tmp_path: Path) -> None:
     flags = ("--limit", "1000", "--epochs", "1")
     said = start(

@@ -11,7 +11,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from tests.conftest import ROOT, read, runs, start
-from tests.failpoints import POINTS
+from tests.failpoints import MOST_DELICATE, POINTS
 from tests.pipelines.families import begun
 from trackml.data import load
 
@@ -122,22 +122,20 @@ def check_same(broken: Path, whole: Path) -> Run:
 
 
 @pytest.mark.parametrize(
-    "pipeline",
+    ("pipeline", "points"),
     [
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("dense_mnist", "cnn")),
-        "scratch_mnist",
+        *(pytest.param(name, POINTS, marks=pytest.mark.slow) for name in PIPELINES),
+        ("scratch_mnist", MOST_DELICATE),
     ],
 )
 def test_killed_before_and_after_each_step_it_ends_as_if_it_had_not_been(
-    pipeline: str, tmp_path: Path
+    pipeline: str, points: list[str], tmp_path: Path
 ) -> None:
     flags = (*BRIEF, *PIPELINES[pipeline])
     undisturbed(tmp_path / "whole", pipeline, flags)
     broken = tmp_path / "broken"
     broken.mkdir()
     command = (f"pipelines.{pipeline}", *flags, "--resume", "true")
-    # The others are left to make slow, as all points of the other pipelines are.
-    points = POINTS if pipeline != "scratch_mnist" else POINTS[1::2]
     for point in points:
         said = start("tests.failpoints", point, *command, folder=broken)
         assert said.returncode == -signal.SIGKILL, (point, said.stderr)

@@ -126,6 +126,7 @@ def check_that_noise_is_refused(address: str) -> None:
     assert is_up(f"{address}/ping")
 
 
+@pytest.mark.services
 def test_houses_are_answered_by_name_and_what_is_wrong_is_refused(
     finished: Finished, tmp_path: Path
 ) -> None:
