@@ -44,7 +44,7 @@ def kept(page: "Page", request: pytest.FixtureRequest, finished: Finished) -> It
 def test_runs_are_listed_by_their_architecture(page: "Page", address: str, experiment: str) -> None:
     ui.show_runs(page, address, experiment)
     for name in ("cnn", "cnn-aug"):
-        assert page.get_by_role("link", name=name, exact=True).first.is_visible()
+        page.get_by_role("link", name=name, exact=True).first.wait_for()  # else it raises
 
 
 def test_a_run_has_its_numbers_parameters_and_model(
@@ -66,7 +66,7 @@ def test_a_run_has_its_curves(
     page.get_by_placeholder("Search metric charts").fill("^(train|val)_loss$")
     page.wait_for_timeout(2_000)
     for name in ("train_loss", "val_loss"):
-        assert page.get_by_text(name, exact=True).first.is_visible()
+        page.get_by_text(name, exact=True).first.wait_for()
     # A line with a point for each epoch, not a bar.
     assert page.locator(".js-plotly-plot .scatterlayer .trace").count() >= 2
 
