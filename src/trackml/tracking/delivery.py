@@ -126,11 +126,10 @@ class Delivery:
             self.journal.keep()
         try:
             self.push(seconds=END_SECONDS if status == "FINISHED" else BRIEF_SECONDS)
-        except Exception:
+        except Exception:  # of a run that has failed or was stopped, that is what a person hears of
             if status == "FINISHED":
                 facts.status, facts.ended = "RUNNING", 0
                 raise
-            # What has ended the run is what a person must hear of.
         if not self.is_complete and not self.away:
             with suppress(Exception):
                 self._tell_end()  # if nothing else

@@ -54,7 +54,7 @@ def closest_run(
     Only runs that have all of `metrics`; among equals the newest; None if there is none.
     """
     past = [
-        PastRun(run.info.run_id, run.data.metrics, _with_effect(params, run.data.params))
+        PastRun(run.info.run_id, run.data.metrics, _differing(params, run.data.params))
         for run in _recent(client, task, architecture, data_sha256, metrics)
         if run.info.status == "FINISHED" and set(metrics) <= run.data.metrics.keys()
     ]
@@ -157,7 +157,7 @@ def with_effect(params: Params) -> dict[str, str]:
 
 def are_same(params: Params, logged: Mapping[str, str]) -> bool:
     """Whether a run that has logged these parameters is one of `params`."""
-    return params.as_text().keys() <= logged.keys() and not _with_effect(params, logged)
+    return params.as_text().keys() <= logged.keys() and not _differing(params, logged)
 
 
 def is_unfinished(run: MlflowRun) -> bool:
@@ -200,7 +200,7 @@ def _differences(params: Params, logged: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _with_effect(params: Params, logged: Mapping[str, str]) -> tuple[str, ...]:
+def _differing(params: Params, logged: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in _differences(params, logged) if name not in _WITHOUT_EFFECT)
 
 
