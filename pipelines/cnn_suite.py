@@ -64,10 +64,11 @@ def main(params: Params, on_trial: "TrialHook | None" = None) -> "SuiteResult":
     # Loaded now, not on top: --help, and a mistake, must not wait for Ray.
     from trackml.cluster import cluster, share_out
     from trackml.evaluation.suite import METRICS, report_suite, summarise, winners
-    from trackml.sweep import SuiteResult, Trial, run_trials
+    from trackml.sweep import SuiteResult, run_trials
     from trackml.tracking.registry import register_run
     from trackml.tracking.run import tracked_run
     from trackml.tracking.store import check_reach
+    from trackml.trial import Trial
 
     trials = [Trial(name, values) for name, values in params.trials()]
     with cluster(params.ray_address, packages=["trackml", "pipelines"]) as resources:

@@ -10,8 +10,8 @@ from trackml.params import TrainingParams
 
 if TYPE_CHECKING:
     from trackml.history import Metric
-    from trackml.sweep import Main
     from trackml.tracking.flavors import Data, Framework
+    from trackml.trial import Main
 
 
 @dataclass(frozen=True)

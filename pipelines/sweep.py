@@ -190,10 +190,11 @@ def main(params: Params, on_trial: "TrialHook | None" = None) -> "SweepResult":
     # Loaded now, not on top: --help, and a mistake, must not wait for Ray.
     from trackml.cluster import cluster, share_out
     from trackml.evaluation.sweep import Findings, best_point, curves_of, report_sweep, tabulate
-    from trackml.sweep import Search, SweepResult, Trial, run_trials
+    from trackml.sweep import Search, SweepResult, run_trials
     from trackml.tracking.registry import register_run
     from trackml.tracking.run import tracked_run
     from trackml.tracking.store import check_reach
+    from trackml.trial import Trial
 
     trials: Search | list[Trial]
     if params.search == "tpe":

@@ -21,7 +21,7 @@ STEPS = {
     "save_model": "trackml.tracking.run:save_model",
     "create_model": "mlflow.tracking:MlflowClient.create_logged_model",
     "upload_model": "mlflow.tracking:MlflowClient.log_model_artifacts",
-    "log_model": "trackml.tracking.delivery:log_model",
+    "log_model": "trackml.tracking.upload:log_model",
     "register": "mlflow:register_model",
     "alias": "mlflow.tracking:MlflowClient.set_registered_model_alias",
     "finish": "mlflow.tracking:MlflowClient.set_terminated",

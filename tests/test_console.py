@@ -9,9 +9,10 @@ from trackml.errors import TrackingIncomplete
 from trackml.evaluation.report import Report
 from trackml.history import History
 from trackml.params import TrainingParams
-from trackml.sweep import Outcome, SuiteResult
+from trackml.sweep import SuiteResult
 from trackml.tracking.registry import Registration
 from trackml.tracking.run import Result
+from trackml.trial import Outcome
 
 ROW = {
     "train_loss": 0.5,

@@ -1,9 +1,8 @@
 """Many runs of one pipeline, as children of one run, executed by Ray Tune: here or on a cluster."""
 
-import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,30 +12,20 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from trackml.cluster import Share, ray, tune
-from trackml.errors import LONGEST_REASON, Pruned, TrackmlError, UsageError, one_line
-from trackml.history import HIGHER_IS_BETTER, EpochHook
+from trackml.errors import LONGEST_REASON, TrackmlError, UsageError, one_line
+from trackml.history import HIGHER_IS_BETTER
 from trackml.params import TrainingParams
 from trackml.signals import deferred_signals
 from trackml.space import Space, values_of
 from trackml.tracking import family
 from trackml.tracking.registry import Registration
-from trackml.tracking.run import Result, Run, Tracked
+from trackml.tracking.run import Run, Tracked
+from trackml.trial import EPOCH, SCORE, Main, Outcome, Trial, run_trial, score
 
 if TYPE_CHECKING:
     from trackml.evaluation.sweep import Findings
 
-Main = Callable[[Any, EpochHook | None], Result]
-
-_SCORE, _EPOCH = "score", "epoch"  # of what trials tell Tune
 _MANY_EPOCHS = 1_000_000  # more than any trial has: it ends by itself
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One run of a sweep: its name among its siblings, and its parameters by flag."""
-
-    name: str
-    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,21 +41,6 @@ class Search:
     count: int
     seed: int
     common: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a trial: the summary of its history, or why it failed.
-
-    `seconds` are those of its epochs, validation included. `pruned_after` is the epoch after which
-    it was given up, of one that was.
-    """
-
-    name: str
-    seconds: float = 0.0
-    summary: Mapping[str, float] = field(default_factory=dict)
-    failure: str | None = None
-    pruned_after: int | None = None
 
 
 TrialHook = Callable[[Outcome, int, int], None]
@@ -149,7 +123,7 @@ def run_trials(
         reason = "stopped with its sweep"
         try:
             work = tune.with_parameters(
-                _run_trial, main=main, params=params, place=place, prune=prune
+                run_trial, main=main, params=params, place=place, prune=prune
             )
             _execute(work, choice, share, watch, _asha() if prune else None)
             ended, reason = "FAILED", "its process died"
@@ -201,7 +175,7 @@ def _suggested(
 
     found = Suggestions(
         search.space,
-        metric=_SCORE,
+        metric=SCORE,
         seed=search.seed,
         common=search.common,
         known=known,
@@ -223,8 +197,8 @@ def _as_known(
 def _asha() -> tune.schedulers.ASHAScheduler:
     """Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020."""
     return tune.schedulers.ASHAScheduler(
-        time_attr=_EPOCH,
-        metric=_SCORE,
+        time_attr=EPOCH,
+        metric=SCORE,
         mode="max",
         grace_period=1,
         reduction_factor=3,
@@ -269,50 +243,6 @@ def _in_thread(work: Callable[[], object]) -> None:
         raise errors[0]
 
 
-def _run_trial(
-    config: Mapping[str, Any],
-    *,
-    main: Main,
-    params: type[TrainingParams],
-    place: family.Place,
-    prune: bool,
-) -> dict[str, Any]:
-    """One trial, in a worker of Ray's. Errors are returned: there is nobody to catch them."""
-    trial = Trial(**config["trial"])
-    try:
-        machine = str(ray.get_runtime_context().get_node_id())
-        given = params.parse(trial.values)
-        with family.placed(place.called(trial.name).at(machine)):
-            result = main(given, _reporter(given.epochs) if prune else None)
-    except Exception as error:  # noqa: BLE001  # of whatever kind: the other trials go on
-        return {"failure": one_line(error)}
-    rows = result.history.rows
-    return {
-        "summary": result.history.summary,
-        "seconds": sum(row["epoch_seconds"] for row in rows),
-        _SCORE: max(map(score, rows)),
-        _EPOCH: len(rows),
-    }
-
-
-def _reporter(epochs: int) -> EpochHook:
-    """Tells Tune after each epoch but the last how good the best was; there it may prune."""
-    best = -math.inf
-    seconds = 0.0
-
-    def report(epoch: int, metrics: Mapping[str, float]) -> None:
-        nonlocal best, seconds
-        if epoch == 0 or epoch == epochs:
-            return  # nothing is trained yet, or nothing is left to be saved
-        best, seconds = max(best, score(metrics)), seconds + metrics["epoch_seconds"]
-        try:
-            tune.report({_SCORE: best, _EPOCH: epoch, "seconds": seconds})
-        except SystemExit:
-            raise Pruned(epoch) from None
-
-    return report
-
-
 def _allows(
     params: type[TrainingParams], common: Mapping[str, Any], point: Mapping[str, Any]
 ) -> bool:
@@ -322,12 +252,6 @@ def _allows(
     except UsageError:
         return False
     return True
-
-
-def score(epoch: Mapping[str, float]) -> float:
-    """How good a model is after an epoch, by its validation metric: more is better."""
-    (metric,) = (name for name in HIGHER_IS_BETTER if f"val_{name}" in epoch)
-    return epoch[f"val_{metric}"] * (1 if HIGHER_IS_BETTER[metric] else -1)
 
 
 def _mark_pruned(client: MlflowClient, parent: MlflowRun, outcomes: Sequence[Outcome]) -> None:
@@ -350,7 +274,7 @@ class _Watch(tune.Callback):
         told = trial.last_result
         known = {key: told[key] for key in ("seconds", "summary", "failure") if key in told}
         if not known.keys() & {"summary", "failure"}:
-            known |= {"pruned_after": told[_EPOCH]}
+            known |= {"pruned_after": told[EPOCH]}
         self._note(Outcome(trial.config["trial"]["name"], **known))
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]

@@ -23,7 +23,7 @@ from trackml.evaluation.sweep import (
 )
 from trackml.history import Metric
 from trackml.space import Choices, Range, Space, WholeRange
-from trackml.sweep import Outcome
+from trackml.trial import Outcome
 
 SPACE: Space = {"rate": Range(1e-4, 1e-1, log=True), "units": Choices((16, 32, 64))}
 COMMAND = "mlflow run . -e dense_mnist"

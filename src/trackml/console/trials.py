@@ -13,7 +13,8 @@ from trackml.params import Params, RunParams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trackml.sweep import Outcome, SuiteResult, TrialHook
+    from trackml.sweep import SuiteResult, TrialHook
+    from trackml.trial import Outcome
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from trackml.history import HIGHER_IS_BETTER, Metric
 from trackml.space import Space, name_of, shown, values_of
 
 if TYPE_CHECKING:
-    from trackml.sweep import Outcome
+    from trackml.trial import Outcome
 
 SHOWN = 10  # trials that a person is shown, the best ones; all of them are in trials.csv
 
