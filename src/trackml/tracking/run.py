@@ -241,12 +241,12 @@ def _describe(
         )
     else:
         facts = new_facts(data.name, architecture)
-        facts.tags[COLOR_TAG] = run_color(architecture, with_effect(params))
     facts.tags |= {
         "trackml.task": data.name,
         "trackml.framework": framework,
         "trackml.architecture": architecture,
         "trackml.data_sha256": data.sha256,
+        COLOR_TAG: run_color(facts.name, with_effect(params)),
         CODE_TAG: digest_of(type(params)),
         PROCESS_TAG: this_process(),
         VERSION_TAG: trackml.__version__,
