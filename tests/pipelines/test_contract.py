@@ -45,6 +45,7 @@ def test_runs_keep_the_tracking_contract(name: str, expected: Expected, finished
     assert run.data.tags["trackml.architecture"] == expected.architecture
     assert run.data.tags["trackml.data_sha256"] == data.sha256
     assert run.data.tags["trackml.version"]
+    assert re.fullmatch("#[0-9a-f]{6}", run.data.tags["mlflow.runColor"])
     assert set(finished.artifacts(name)) >= expected.artifacts
     assert run.inputs
     (dataset,) = run.inputs.dataset_inputs
@@ -256,6 +257,30 @@ def test_a_model_answers_raw_input_without_trackml_and_without_pickle(
         np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
         right = answers.argmax(axis=1) == data.test.labels
         assert right.mean() == pytest.approx(logged["test_accuracy"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("load", "first", "second"),
+    [("trackml.load(task, alias)", "dense", "cnn")]
+    + [("mlflow.pyfunc.load_model(f'models:/{task}@{alias}')", "cnn", "dense")],
+)
+def test_models_of_keras_and_pytorch_share_a_program(
+    load: str, first: str, second: str, finished: Finished
+) -> None:
+    program = (
+        "import mlflow, numpy as np, trackml\n"
+        f"for task, alias in (('mnist', {first!r}), ('mnist', {second!r})):\n"
+        f"    print({load}.predict(np.zeros((2, 28, 28), np.uint8)).shape)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=finished.folder,
+        env=user_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.count("(2, 10)") == 2
 
 
 @every_entry_point

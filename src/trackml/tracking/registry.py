@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Candidate:
 
     @property
     def in_words(self) -> str:
-        return f"{self.metric} {self.value:.4f} (validation): {self.architecture}, {self.framework}"
+        return f"val_{self.metric} {self.value:.4f}: {self.architecture}, {self.framework}"
 
 
 @dataclass(frozen=True)
@@ -263,5 +264,7 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
             f"{uri} has no model {task!r} with alias {alias!r}; run a pipeline that registers one, "
             "or set MLFLOW_TRACKING_URI to the store that has it"
         )
+    if "tensorflow" in sys.modules:  # then Triton would end the process: see trackml.tensorflow
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
     return model
