@@ -5,36 +5,32 @@ python -m benchmarks.tracking --rounds 5
 
 import argparse
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any
 from unittest.mock import patch
 
 import mlflow
-import requests
 
 from benchmarks.side_by_side import in_turns, show
 from pipelines.cnn import Params, main
+from tests.pipelines.servers import postgres_server
 from trackml.tracking.delivery import Delivery
 from trackml.tracking.journal import Journal
 
 OF_JOURNAL, OF_SERVER = 1.02, 1.03  # times what it takes without, and into a database here
-PORT = 5391
 
 
 def compare(rounds: int, epochs: int) -> None:
     """Whole runs in one process, from loading the data to the registered model."""
     params = Params.parse({"epochs": epochs})
     within: dict[str, list[float]] = {"the journal": [], "deliveries to a server": []}
-    with _server() as address:
+    with TemporaryDirectory() as folder, postgres_server(Path(folder)) as server:
         seconds = in_turns(
             {
                 "with journal": partial(
@@ -48,7 +44,7 @@ def compare(rounds: int, epochs: int) -> None:
                     _run,
                     params,
                     lambda: _timed(Delivery, ("push",), within["deliveries to a server"]),
-                    address,
+                    server.uri,
                 ),
             },
             rounds,
@@ -106,30 +102,6 @@ def _timed(owner: type, methods: tuple[str, ...], within: list[float]) -> Iterat
             patches.enter_context(replaced)
         yield
     within.append(spent)
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    """The address of a tracking server on this machine."""
-    address = f"http://127.0.0.1:{PORT}"
-    with TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--port", str(PORT), "--workers", "1"],
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            while True:
-                with suppress(requests.RequestException):
-                    if requests.get(f"{address}/health", timeout=2).ok:
-                        break
-                sleep(0.2)
-            yield address
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def started(
         )
     try:
         until = time.monotonic() + 120
-        while not is_up(answers):
+        while not is_up(answers) or process.poll() is not None:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.2)
@@ -94,8 +94,12 @@ def sqlite_server(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """The address of a database of PostgreSQL's; the test is skipped where there is none."""
+def cluster(folder: Path) -> Iterator[dict[str, str]]:
+    """PostgreSQL as Debian has it: its administrator comes by a socket, all others by password.
+
+    What the administrator's programs need in their environment; the test is skipped where there
+    is no PostgreSQL.
+    """
     programs = _programs()
     pytest.importorskip("psycopg", reason="MLflow's driver of PostgreSQL is not installed here")
     data, port = folder / "postgres", free_port()
@@ -106,16 +110,31 @@ def postgres(folder: Path) -> Iterator[str]:
         shutil.chown(data, "postgres")
         for parent in [folder, *folder.parents]:
             with suppress(PermissionError):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    _run(*user, programs / "initdb", "-D", data, "-U", "mlflow", "-A", "trust")
+                parent.chmod(parent.stat().st_mode | 0o001)
+    ways_in = ["--auth-local", "trust", "--auth-host", "scram-sha-256"]
+    _run(*user, programs / "initdb", "-D", data, "-U", "postgres", *ways_in)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data}"
     control = [*user, programs / "pg_ctl", "-D", data, "-w", "-l", data / "log.txt"]
-    _run(*control, "-o", options, "start")
     try:
-        _run(programs / "createdb", "-h", "127.0.0.1", "-p", port, "-U", "mlflow", "mlflow")
-        yield f"postgresql://mlflow@127.0.0.1:{port}/mlflow"
+        _run(*control, "-o", options, "start")
+        yield {
+            "PGHOST": str(data),
+            "PGPORT": str(port),
+            "PGUSER": "postgres",
+            "PATH": f"{programs}:{os.environ['PATH']}",
+        }
     finally:
         _run(*control, "-m", "immediate", "stop")
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """The address of a database of PostgreSQL's."""
+    with cluster(folder) as administrator:
+        role = "CREATE ROLE mlflow LOGIN PASSWORD 'mlflow'"
+        _run("psql", "-c", role, **administrator)
+        _run("createdb", "--owner", "mlflow", "mlflow", **administrator)
+        yield f"postgresql://mlflow:mlflow@127.0.0.1:{administrator['PGPORT']}/mlflow"
 
 
 def _programs() -> Path:
@@ -129,8 +148,14 @@ def _programs() -> Path:
     return folders[-1]
 
 
-def _run(*command: object) -> None:
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, cwd="/")
+def _run(*command: object, **environment: str) -> None:
+    subprocess.run(
+        [str(word) for word in command],
+        env=os.environ | environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd="/",
+    )
 
 
 @contextmanager
