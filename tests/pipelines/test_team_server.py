@@ -1,9 +1,9 @@
 """A team's server as docs/team-server.md has it: PostgreSQL, passwords, files by way of it."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,89 +12,134 @@ import requests
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import start, user_environment
+from tests.conftest import ROOT, start, user_environment
 from tests.pipelines.families import begun
-from tests.pipelines.servers import free_port, postgres, started
+from tests.pipelines.servers import cluster, free_port, started
 from tests.test_docs import blocks
 
 pytestmark = pytest.mark.services
 PAGE = "docs/team-server.md"
 SAME_ROWS = ("--limit", "3000", "--validation_split", "0.02")
 RUNS = {
-    "softmax": ("scratch_mnist", ("--epochs", "5")),
-    "mlp": ("scratch_mnist", ("--epochs", "5", "--model", "mlp")),
-    "dense": ("dense_mnist", ("--epochs", "2")),
-    "cnn": ("cnn", ("--epochs", "2")),
+    "softmax": ("ada", "scratch_mnist", ("--epochs", "20", "--patience", "0")),
+    "dense": ("bob", "dense_mnist", ("--epochs", "5")),
+    "cnn": ("ada", "cnn", ("--epochs", "4")),
+    "alexnet": ("bob", "transfer", ("--epochs", "1", "--weights", "none")),
+}
+PASSWORDS = {
+    "admin": "a word for the test",
+    "ada": "another for the test",
+    "bob": "a third one of it",
 }
 
 
 @dataclass(frozen=True)
 class Team:
-    """A server that was set up as the page says, and what ada has in her shell."""
+    """A server that was set up as the page says."""
 
     folder: Path
     address: str
-    shell: Mapping[str, str]
+
+    def shell(self, user: str) -> Mapping[str, str]:
+        """What a person has in the environment."""
+        return {
+            "MLFLOW_TRACKING_URI": self.address,
+            "MLFLOW_TRACKING_USERNAME": user,
+            "MLFLOW_TRACKING_PASSWORD": PASSWORDS[user],
+        }
+
+    def ask(self, path: str, **headers: str) -> requests.Response:
+        """What a browser in which ada has logged in sends."""
+        address, body = f"{self.address}/{path}", {"experiment_ids": ["0"]}
+        who = ("ada", PASSWORDS["ada"])
+        return requests.post(address, json=body, headers=headers, auth=who, timeout=10)
+
+
+def with_ours(text: str, **ours: str) -> str:
+    """A text of the page with the test's own words for those that stand there."""
+    for theirs, our in ours.items():
+        assert theirs in text
+        text = text.replace(theirs, our)
+    return text
 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     pytest.importorskip("flask_wtf", reason="mlflow[auth] is not installed here")
-    folder = tmp_path_factory.mktemp("team")
-    port = free_port()
-    install, differs, serve, account, _ = blocks(PAGE, "bash")
-    assert "psycopg[binary]" in install
-    (auth,) = blocks(PAGE, "ini")
-    (folder / "auth.ini").write_text(auth)
-    with postgres(folder) as database:
-        ours = {
-            "DATABASE": database,
-            "ARTIFACTS": str(folder / "artifacts"),
-            "NAMES": f"127.0.0.1,127.0.0.1:{port}",
-            "ADDRESS": "127.0.0.1",
-            "PORT": str(port),
-            "ADMIN_PASSWORD": "a password of the test",
-            "SECRET_KEY": "a secret of the test",
-            "SERVER": f"http://127.0.0.1:{port}",
-            "ADAS_PASSWORD": "another of the test",
+    folder, port = tmp_path_factory.mktemp("team"), str(free_port())
+    address = f"http://127.0.0.1:{port}"
+    _, database, serve, _ = blocks(PAGE, "bash")
+    (settings,), (auth,), (account,) = (blocks(PAGE, each) for each in ("sh", "ini", "python"))
+    place = {"/srv/mlflow": str(folder)}
+    with cluster(folder) as administrator:
+        run(
+            ["bash", "-ec", with_ours(database, **{"sudo -u postgres ": ""})],
+            said="mlflow-and-this\nmlflow-and-this\n",
+            **administrator,
+        )
+        theirs = {
+            ":PASSWORD@": ":mlflow-and-this@",
+            ":5432/": f":{administrator['PGPORT']}/",
+            "PORT=5000": f"PORT={port}",
+            "=ADMIN_PASSWORD": f"='{PASSWORDS['admin']}'",
+            "=SECRET_KEY": "=0123456789abcdef",
         }
-        assert set(re.findall(r"(\w+)=", differs)) < set(ours)
-        with started(["bash", "-ec", serve], f"{ours['SERVER']}/health", folder, **ours):
-            environment = user_environment() | ours
-            subprocess.run(["bash", "-ec", account], env=environment, cwd=folder, check=True)
-            shell = {"MLFLOW_TRACKING_URI": ours["SERVER"], "MLFLOW_TRACKING_USERNAME": "ada"}
-            shell["MLFLOW_TRACKING_PASSWORD"] = ours["ADAS_PASSWORD"]
-            yield Team(folder, ours["SERVER"], shell)
+        (folder / "server.env").write_text(with_ours(settings, **place, **theirs))
+        (folder / "auth.ini").write_text(with_ours(auth, **place))
+        server = ["bash", "-ec", with_ours(serve, **place)]
+        with started(server, f"{address}/health", folder):
+            for user in ("ada", "bob"):
+                lines = with_ours(account, **{"http://127.0.0.1:5000": address, "ada": user})
+                said = f"{PASSWORDS['admin']}\n{PASSWORDS[user]}\n"
+                run([sys.executable, "-W", "ignore", "-c", lines], said=said)
+            yield Team(folder, address)
+
+
+def run(command: list[str], said: str = "", **environment: str) -> None:
+    """Run a command without a terminal, so that it takes passwords from what is said to it."""
+    subprocess.run(
+        command,
+        input=said,
+        env=user_environment() | environment,
+        check=True,
+        text=True,
+        start_new_session=True,
+    )
 
 
 @pytest.fixture(scope="module")
-def together(team: Team) -> list[Run]:
-    """Runs of three frameworks that went on at the same time."""
-    processes = {}
-    for name, (pipeline, flags) in RUNS.items():
-        folder = team.folder / name
-        folder.mkdir()
-        processes[name] = begun(folder, pipeline, *SAME_ROWS, *flags, **team.shell)
-    for name, process in processes.items():
-        stdout, stderr = process.communicate(timeout=300)
-        assert process.returncode == 0, (name, stdout, stderr)
+def client(team: Team) -> Iterator[MlflowClient]:
+    """What ada sees."""
     with pytest.MonkeyPatch.context() as patch:
-        for variable, value in team.shell.items():
+        for variable, value in team.shell("ada").items():
             patch.setenv(variable, value)
-        client = MlflowClient(team.address, team.address)
-        experiment = client.get_experiment_by_name("mnist")
-        assert experiment
-        return list(client.search_runs([experiment.experiment_id]))
+        yield MlflowClient(team.address, team.address)
 
 
-def test_all_finish_and_one_is_champion(
-    team: Team, together: list[Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def together(team: Team, client: MlflowClient) -> list[Run]:
+    """Runs of three frameworks and of two people that went on at the same time."""
+    processes = {}
+    with ExitStack() as ends:
+        for name, (user, pipeline, flags) in RUNS.items():
+            folder = team.folder / name
+            folder.mkdir()
+            process = begun(folder, pipeline, *SAME_ROWS, *flags, **team.shell(user))
+            processes[name] = process
+            ends.callback(process.kill)
+        for name, process in processes.items():
+            stdout, stderr = process.communicate(timeout=300)
+            assert process.returncode == 0, (name, stdout, stderr)
+    experiment = client.get_experiment_by_name("mnist")
+    assert experiment
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def test_all_finish_and_one_is_champion(client: MlflowClient, together: list[Run]) -> None:
     assert [run.info.status for run in together] == ["FINISHED"] * len(RUNS)
     assert {run.data.tags["trackml.framework"] for run in together} == {"keras", "torch", "numpy"}
-    for variable, value in team.shell.items():
-        monkeypatch.setenv(variable, value)
-    client = MlflowClient(team.address, team.address)
+    assert max(run.info.start_time for run in together) < min(run.info.end_time for run in together)
+    # Whoever made the model, both have versions of it.
     versions = client.search_model_versions("name = 'mnist'")
     assert {version.run_id for version in versions} == {run.info.run_id for run in together}
     champion = client.get_model_version_by_alias("mnist", "champion")
@@ -103,9 +148,9 @@ def test_all_finish_and_one_is_champion(
 
 
 def test_compare_shows_them_all(team: Team, together: list[Run], tmp_path: Path) -> None:
-    said = start("pipelines.compare", "--task", "mnist", folder=tmp_path, **team.shell)
+    said = start("pipelines.compare", "--task", "mnist", folder=tmp_path, **team.shell("bob"))
     assert said.returncode == 0, said.stderr
-    for architecture in ("scratch-softmax", "scratch-mlp", "dense", "cnn"):
+    for architecture in ("scratch-softmax", "dense", "cnn", "alexnet"):
         assert architecture in said.stdout
 
 
@@ -120,40 +165,41 @@ def test_artifacts_and_the_champion_load_from_another_folder(
     )
     figure = f"{together[0].info.artifact_uri}/figures/confusion_matrix.png"
     assert figure.startswith("mlflow-artifacts:")
-    said = start("elsewhere", figure, folder=tmp_path, PYTHONPATH=str(tmp_path), **team.shell)
+    shell = {**team.shell("bob"), "PYTHONPATH": str(tmp_path)}
+    said = start("elsewhere", figure, folder=tmp_path, **shell)
     assert said.returncode == 0, said.stderr
     assert said.stdout.splitlines()[-1] == "(2, 10)"
     assert (team.folder / "artifacts").is_dir()
 
 
 def test_who_has_no_password_gets_nothing(team: Team, tmp_path: Path) -> None:
-    stranger = {**team.shell, "MLFLOW_TRACKING_PASSWORD": "wrong"}
+    stranger = {**team.shell("ada"), "MLFLOW_TRACKING_PASSWORD": "wrong"}
     said = start("pipelines.scratch_mnist", *SAME_ROWS, folder=tmp_path, **stranger)
     assert said.returncode == 1
     assert said.stderr.count("\n") == 1
-    assert (
-        requests.get(f"{team.address}/api/2.0/mlflow/experiments/get", timeout=5).status_code == 401
-    )
+    experiments = f"{team.address}/api/2.0/mlflow/experiments/get"
+    assert requests.get(experiments, timeout=5).status_code == 401
 
 
-def test_another_name_than_its_own_is_refused(team: Team) -> None:
-    said = requests.get(team.address, headers={"Host": "elsewhere.example.org"}, timeout=5)
-    assert said.status_code in (400, 403)
+def test_it_answers_to_its_own_name_and_its_own_pages(team: Team) -> None:
+    search = "ajax-api/2.0/mlflow/runs/search"
+    own = {"Host": "tracking.example.org", "Origin": "https://tracking.example.org"}
+    assert team.ask(search, **own).status_code == 200
+    assert team.ask(search, **own | {"Host": "elsewhere.example.org"}).status_code == 403
+    assert team.ask(search, **own | {"Origin": "https://elsewhere.org"}).status_code == 403
 
 
-def test_mlflow_run_against_it_ends_in_the_experiment_that_is_named(
-    team: Team, tmp_path: Path
-) -> None:
-    from tests.conftest import ROOT
-
-    command = ["run", str(ROOT), "-e", "scratch_mnist", "--env-manager", "local"]
-    command += ["--experiment-name", "by hand", "-P", "epochs=2", "-P", "limit=3000"]
-    said = subprocess.run(
-        [sys.executable, "-m", "mlflow", *command],
-        cwd=tmp_path,
-        env=user_environment() | {**team.shell, "TRACKML_RUNS_DIR": str(tmp_path / "runs")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert said.returncode == 0, said.stderr
+def test_everybodys_lines_run_against_it(team: Team, client: MlflowClient, tmp_path: Path) -> None:
+    """As the page has them, but shorter, and in the environment that is there."""
+    *_, lines = blocks(PAGE, "bash")
+    ours = {
+        "https://tracking.example.org": team.address,
+        "=...": f"='{PASSWORDS['ada']}'",
+    }
+    shorter = "--experiment-name 'by hand' --env-manager local -P epochs=1 -P limit=3000"
+    command = f"cd {ROOT}; {with_ours(lines, **ours).strip()} {shorter}"
+    run(["bash", "-ec", command], TRACKML_RUNS_DIR=str(tmp_path / "runs"))
+    experiment = client.get_experiment_by_name("by hand")
+    assert experiment
+    (made,) = client.search_runs([experiment.experiment_id])
+    assert made.info.status == "FINISHED"
