@@ -1,13 +1,16 @@
 """What a person looks for in MLflow's UI is there, on a store with real runs."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from tests.conftest import Finished, start
 from tests.pipelines import ui
+from trackml.tracking.color import COLOR_TAG
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -41,6 +44,12 @@ def kept(page: "Page", request: pytest.FixtureRequest, finished: Finished) -> It
     page.screenshot(path=folder / f"{request.node.name}.png")
 
 
+def test_experiments_are_listed_by_their_data(page: "Page", address: str) -> None:
+    ui.show_experiments(page, address)
+    for name in ("mnist", "fashion_mnist", "california_housing", "mnist_detector"):
+        page.get_by_role("link", name=name, exact=True).first.wait_for()
+
+
 def test_runs_are_listed_by_their_architecture(page: "Page", address: str, experiment: str) -> None:
     ui.show_runs(page, address, experiment)
     for name in ("cnn", "cnn-aug"):
@@ -62,13 +71,13 @@ def test_a_run_has_its_numbers_parameters_and_model(
 def test_a_run_has_its_curves(
     page: "Page", address: str, experiment: str, finished: Finished
 ) -> None:
-    ui.show_metrics(page, address, experiment, finished.run("fashion").info.run_id)
-    page.get_by_placeholder("Search metric charts").fill("^(train|val)_loss$")
-    page.wait_for_timeout(2_000)
+    run = finished.run("fashion")
+    losses = "^(train|val)_loss$"
+    ui.show_metrics(page, address, experiment, run.info.run_id, losses, lines=2)
     for name in ("train_loss", "val_loss"):
         page.get_by_text(name, exact=True).first.wait_for()
-    # A line with a point for each epoch, not a bar.
-    assert page.locator(".js-plotly-plot .scatterlayer .trace").count() >= 2
+    points = page.locator(f"{ui.LINE} .points path")
+    assert points.count() == 2 * int(run.data.params["epochs"])
 
 
 def test_the_confusion_matrix_is_an_image(
@@ -81,11 +90,14 @@ def test_the_confusion_matrix_is_an_image(
 
 
 def test_curves_of_plain_and_augmented_lie_over_each_other_in_colors_of_their_own(
-    page: "Page", address: str, experiment: str
+    page: "Page", address: str, experiment: str, finished: Finished
 ) -> None:
-    ui.show_charts(page, address, experiment, "^val_accuracy$")
-    lines = page.locator(".js-plotly-plot .scatterlayer .trace .js-line").all()
-    assert len({line.evaluate("line => line.style.stroke") for line in lines}) == 2
+    ui.show_charts(page, address, experiment, "^val_accuracy$", lines=2)
+    lines = page.locator(f"{ui.LINE} .js-line").all()
+    logged = [finished.run(name).data.tags[COLOR_TAG] for name in ("fashion", "fashion_aug")]
+    colors = {tuple(int(color[start : start + 2], 16) for start in (1, 3, 5)) for color in logged}
+    strokes = [line.evaluate("line => line.style.stroke") for line in lines]
+    assert {tuple(map(int, re.findall(r"\d+", stroke))) for stroke in strokes} == colors
     legend = page.inner_text("body")
     for name in ("cnn (val_accuracy)", "cnn-aug (val_accuracy)"):
         assert name in legend
@@ -104,11 +116,26 @@ def test_the_comparison_shows_what_differs(
 def test_the_registry_shows_aliases_and_what_each_version_is(page: "Page", address: str) -> None:
     ui.show_model(page, address, "fashion_mnist")
     shown = page.inner_text("body")
-    for words in ("champion", "cnn-aug", "accuracy 0."):
+    for words in ("champion", "cnn-aug", "val_accuracy 0."):
         assert words in shown
 
 
-def test_the_pictures_for_readme_are_taken(finished: Finished, tmp_path: Path) -> None:
-    said = start("tests.pipelines.ui", str(tmp_path), folder=finished.folder)
+def test_the_pictures_for_readme_are_taken(tmp_path: Path, page: "Page") -> None:
+    short = ("--epochs", "2", "--limit", "1000")
+    for more in ((), ("--augment", "true")):
+        assert start("pipelines.fashion", *short, *more, folder=tmp_path).returncode == 0
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    said = start("tests.pipelines.ui", str(pictures), folder=tmp_path)
     assert said.returncode == 0, said.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"ui_curves.png", "ui_registry.png"}
+    for name in ("ui_curves.png", "ui_registry.png"):
+        with Image.open(pictures / name) as picture:
+            assert picture.width >= 1000
+            assert len(picture.convert("RGB").getcolors(maxcolors=2**24) or []) > 100  # not blank
+
+
+def test_pictures_of_other_runs_are_refused_in_one_line(finished: Finished, tmp_path: Path) -> None:
+    said = start("tests.pipelines.ui", str(tmp_path), folder=finished.folder)
+    assert said.returncode == 1
+    assert said.stderr.count("\n") == 1
+    assert "start both directly" in said.stderr
