@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tests.conftest import ROOT, Finished, entry_points, read, runs, start
 from tests.pipelines.expected import canvases
@@ -52,6 +53,22 @@ def test_the_example_of_add_a_pipeline_runs_as_the_page_says(project: Path) -> N
     result = start("load", folder=project, **alone)
     assert "Tensor('uint8', (-1, 8, 8))" in result.stdout
     assert "Tensor('float32', (-1, 10))" in result.stdout
+
+
+def test_the_entry_point_of_add_a_pipeline_has_all_its_parameters(project: Path) -> None:
+    (entry,) = blocks("docs/add-a-pipeline.md", "yaml")
+    (project / "MLproject").write_text((ROOT / "MLproject").read_text() + entry)
+    (project / "python_env.yaml").touch()
+    (project / "src").symlink_to(ROOT / "src")
+    local = ["--env-manager", "local", "-P", "epochs=2"]
+    result = start("mlflow", "run", ".", "-e", "digits", *local, folder=project)
+    assert result.returncode == 0, result.stderr
+    (logged,) = runs(project)
+    declared = yaml.safe_load(entry)["digits"]["parameters"]
+    defaults = {name: str(each["default"]) for name, each in declared.items()}
+    counted = {f"{split}_samples" for split in ("train", "validation", "test")}
+    assert set(logged.data.params) - counted - {"model_parameters"} == set(defaults)
+    assert {name: logged.data.params[name] for name in defaults} == defaults | {"epochs": "2"}
 
 
 def test_readmes_lines_load_a_model_in_other_code(finished: Finished) -> None:
@@ -101,10 +118,26 @@ def test_readmes_tree_has_every_folder() -> None:
         assert f"{package}/" in tree
 
 
+# Where each is run: here, or in tests/test_examples.py, pipelines/test_serving.py and so on.
+RUN = {
+    "README.md": {"bash", "python"},
+    "docs/add-a-pipeline.md": {"bash", "python", "yaml"},
+    "docs/backpropagation.md": {"python"},
+    "docs/serving.md": {"bash", "python"},
+    "docs/team-server.md": {"bash", "ini", "python", "sh"},
+}
 PAGES = [
     *(page for folder in (".", "benchmarks") for page in (ROOT / folder).glob("*.md")),
     *(ROOT / "docs").rglob("*.md"),
 ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_has_an_example_of_which_no_test_knows(page: Path) -> None:
+    """Of a language that they know, a page's tests take all blocks."""
+    name = page.relative_to(ROOT).as_posix()
+    languages = set(re.findall(r"^```(\w+)$", page.read_text(), flags=re.MULTILINE))
+    assert languages - {"text", "math"} <= RUN.get(name, set())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

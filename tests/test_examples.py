@@ -1,0 +1,109 @@
+"""README's commands: all are understood, and `make examples` runs them as a newcomer does."""
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.conftest import ROOT, entry_points, runs, user_environment
+from tests.pipelines.servers import free_port, started
+
+COMMAND = re.compile(r"(make|mlflow run|conda|(PYTHONPATH=src )?python -m) .+")
+PAGES = ("README.md", "docs/team-server.md")
+
+
+def commands(page: str) -> list[str]:
+    """Those of the page's blocks and of its sentences, from top to bottom."""
+    text = (ROOT / page).read_text().replace("\\\n", "")
+    found: list[str] = []
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```|`([^`\n]+)`", text, re.DOTALL | re.MULTILINE):
+        language, block, words = match.groups()
+        if language == "bash":
+            found += block.splitlines()
+        elif words and COMMAND.fullmatch(words):
+            found.append(words)
+    return list(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command for page in PAGES for command in commands(page) if command.startswith("mlflow run")],
+)
+def test_an_entry_point_takes_what_an_example_gives_it(command: str) -> None:
+    mlflow, run, folder, *options = shlex.split(command)
+    assert (mlflow, run, folder) == ("mlflow", "run", ".")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-e", default="main")
+    parser.add_argument("-P", action="append", default=[])
+    parser.add_argument("--env-manager", choices=["local"])
+    given = parser.parse_args(options)
+    (module,) = re.findall(r"-m (pipelines\.\w+)", entry_points()[given.e]["command"])
+    values = dict(value.split("=", 1) for value in given.P)
+    import_module(module).Params.parse(values)  # else it raises
+
+
+@pytest.fixture(scope="module")
+def clone() -> Iterator[Path]:
+    """A fresh clone of what is committed; 16 GB are gone from the disk when it has run."""
+    with TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", ROOT, f"{folder}/trackml"], check=True)
+        yield Path(folder, "trackml")
+
+
+def newcomer(clone: Path) -> dict[str, str]:
+    """The shell of a person who has no environment but the clone's."""
+    ours = Path(sys.executable).parent
+    folders = os.environ["PATH"].split(os.pathsep)
+    elsewhere = [folder for folder in folders if Path(folder) != ours]
+    of_make = dict.fromkeys(("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ARGS", "PYTHONPATH"), "")
+    return (
+        user_environment()
+        | of_make
+        | {
+            "PATH": os.pathsep.join([str(clone / ".venv" / "bin"), *elsewhere]),
+            "PYTHON": f"{sys.base_prefix}/bin/python3",
+            "MLFLOW_ENV_ROOT": str(clone.parent / "environments"),
+        }
+    )
+
+
+@pytest.mark.examples
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("command", commands("README.md"))
+def test_readmes_commands_run_in_a_fresh_clone(command: str, clone: Path) -> None:
+    """From top to bottom in one folder, so that later ones find the runs of those before."""
+    if command == "make test":
+        pytest.skip("it is what runs the other tests")
+    shell = newcomer(clone)
+    builds = command.startswith("mlflow run") and "--env-manager local" not in command
+    needed = "pyenv" if builds else "conda" if command.startswith("conda") else "bash"
+    if not shutil.which(needed):
+        pytest.skip(f"{needed} is not installed here")
+    if command == "make ui":
+        port = free_port()
+        with started(
+            ["make", "ui"], f"http://127.0.0.1:{port}/health", clone, MLFLOW_PORT=str(port), **shell
+        ):
+            return
+    command = command.replace("RUN_ID", run_of_mnist(clone))
+    done = subprocess.run(
+        ["bash", "-ec", command], cwd=clone, env=shell, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def run_of_mnist(clone: Path) -> str:
+    """The id of a run whose model may become champion."""
+    found = runs(clone) if (clone / "mlflow.db").exists() else []
+    scored = [run for run in found if "test_accuracy" in run.data.metrics]
+    of_mnist = [run for run in scored if run.data.tags["trackml.task"] == "mnist"]
+    return str(of_mnist[-1].info.run_id) if of_mnist else "none"
