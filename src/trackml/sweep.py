@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trackml.evaluation.sweep import Findings
 
 _MANY_EPOCHS = 1_000_000  # more than any trial has: it ends by itself
+_STOP_SECONDS = 30.0  # for Tune to end its trials, which takes it one or two
 
 
 @dataclass(frozen=True)
@@ -222,11 +223,14 @@ def _execute(
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[watch]),
         )
-        _in_thread(tuner.fit)
+        _in_thread(tuner.fit, watch.stop)
 
 
-def _in_thread(work: Callable[[], object]) -> None:
-    """Do `work` so that a request to stop ends the wait for it: Ray's own code would garble it."""
+def _in_thread(work: Callable[[], object], stop: Callable[[], None]) -> None:
+    """Do `work` so that a request to stop does not meet Ray's own code, which would garble it.
+
+    It calls `stop` instead, and waits: a thread that used Ray after its end would end the process.
+    """
     errors: list[BaseException] = []
 
     def guarded() -> None:
@@ -237,8 +241,14 @@ def _in_thread(work: Callable[[], object]) -> None:
 
     thread = Thread(target=guarded, daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(0.2)
+    try:
+        while thread.is_alive():
+            thread.join(0.2)
+    except BaseException:
+        with deferred_signals():
+            stop()
+            thread.join(_STOP_SECONDS)
+        raise
     if errors:
         raise errors[0]
 
@@ -264,11 +274,23 @@ def _mark_pruned(client: MlflowClient, parent: MlflowRun, outcomes: Sequence[Out
 
 
 class _Watch(tune.Callback):
-    """Collects outcomes as Tune learns of them, and tells the hook."""
+    """Collects outcomes as Tune learns of them, and tells the hook. May be asked to stop it all."""
 
     def __init__(self, total: int, hook: TrialHook | None) -> None:
         self.outcomes: list[Outcome] = []
         self._total, self._hook = total, hook
+        self._stops = False
+
+    def stop(self) -> None:
+        """Let Tune end at its next step, by an error."""
+        self._stops = True
+
+    def on_step_begin(self, *, trials: Sequence[Any], **_: Any) -> None:  # type: ignore[override]
+        if self._stops:
+            for trial in trials:
+                if actor := trial.temporary_state.ray_actor:
+                    ray.kill(actor)  # Tune itself would give each seconds to end
+            raise TrackmlError("stopped")
 
     def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         told = trial.last_result
