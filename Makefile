@@ -42,8 +42,8 @@ benchmarks: .venv/ready  ## about an hour; let nothing else run meanwhile
 	PYTHONPATH=src python -m benchmarks.scratch_mnist
 	PYTHONPATH=src python -m benchmarks.compare
 	PYTHONPATH=src python -m benchmarks.sweep
-	PYTHONPATH=src python -m benchmarks.tracking
 	PYTHONPATH=src python -m benchmarks.serving
+	PYTHONPATH=src python -m benchmarks.tracking
 
 ui: .venv/ready
 	mlflow ui --backend-store-uri sqlite:///mlflow.db

@@ -19,7 +19,7 @@ import mlflow
 
 from benchmarks.side_by_side import in_turns, show
 from pipelines.cnn import Params, main
-from tests.pipelines.servers import postgres_server
+from tests.pipelines.servers import as_program, postgres_server
 from trackml.tracking.delivery import Delivery
 from trackml.tracking.journal import Journal
 
@@ -109,4 +109,4 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=10)
     given = parser.parse_args()
-    compare(given.rounds, given.epochs)
+    as_program(partial(compare, given.rounds, given.epochs))

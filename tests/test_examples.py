@@ -72,6 +72,8 @@ def newcomer(clone: Path) -> dict[str, str]:
             "PATH": os.pathsep.join([str(clone / ".venv" / "bin"), *elsewhere]),
             "PYTHON": f"{sys.base_prefix}/bin/python3",
             "MLFLOW_ENV_ROOT": str(clone.parent / "environments"),
+            "CONDA_ENVS_DIRS": str(clone.parent / "conda"),
+            "TRACKML_RUNS_DIR": str(clone / ".trackml" / "runs"),
         }
     )
 

@@ -16,6 +16,9 @@ __all__ = ["__version__", "load"]
 def load(task: str, alias: str = "champion") -> "PyFuncModel":
     """The registered model of a task, ready to `predict` raw inputs.
 
+    Models of Keras and PyTorch may share a program, in any order; once TensorFlow is in it, PyTorch
+    cannot compile models of its own there (`torch.compile`).
+
     Args:
         task: a registered name, such as "fashion_mnist".
         alias: "champion" (best validation metric), or an architecture for its latest version.

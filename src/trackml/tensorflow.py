@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from trackml.triton import keep_triton_out
+
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
@@ -39,9 +41,6 @@ else:
         tf.config.list_physical_devices()  # looks for GPUs, and complains when there is none
     del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # read by now; other processes choose for themselves
 
-# Triton, which PyTorch imports where it finds it, has LLVM in it, and so has TensorFlow: the second
-# of them in this order ends the process (TensorFlow 2.21, Triton 3.9). PyTorch needs Triton to
-# compile models only, and does without it when it cannot be imported.
-sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+keep_triton_out()
 
 __all__ = ["keras", "tf"]

@@ -13,8 +13,9 @@ from trackml.tracking import family
 from trackml.tracking.run import Result
 
 Main = Callable[[Any, EpochHook | None], Result]
+"""A pipeline's `main`: called with its parameters, and what is to happen after each epoch."""
 
-SCORE, EPOCH = "score", "epoch"  # of what trials tell Tune
+SCORE, EPOCH = "score", "epoch"  # keys of what trials report to Tune
 
 
 @dataclass(frozen=True)

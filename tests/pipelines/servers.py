@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -18,8 +18,15 @@ from tests.conftest import user_environment
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that differ: each is held until all are found."""
+    with ExitStack() as held:
+        servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(server.getsockname()[1]) for server in servers]
 
 
 @contextmanager
@@ -39,6 +46,7 @@ def started(
         )
     try:
         until = time.monotonic() + 120
+        # A stranger may answer, on a port that this process could then not take.
         while not is_up(answers) or process.poll() is not None:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
@@ -94,11 +102,11 @@ def sqlite_server(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[dict[str, str]]:
+def postgres_cluster(folder: Path) -> Iterator[dict[str, str]]:
     """PostgreSQL as Debian has it: its administrator comes by a socket, all others by password.
 
-    What the administrator's programs need in their environment; the test is skipped where there
-    is no PostgreSQL.
+    Gives the environment that the administrator's programs need. The test is skipped where there is
+    no PostgreSQL.
     """
     programs = _programs()
     pytest.importorskip("psycopg", reason="MLflow's driver of PostgreSQL is not installed here")
@@ -124,13 +132,14 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
             "PATH": f"{programs}:{os.environ['PATH']}",
         }
     finally:
-        _run(*control, "-m", "immediate", "stop")
+        with suppress(subprocess.CalledProcessError):  # it may not have started
+            _run(*control, "-m", "immediate", "stop")
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """The address of a database of PostgreSQL's."""
-    with cluster(folder) as administrator:
+    with postgres_cluster(folder) as administrator:
         role = "CREATE ROLE mlflow LOGIN PASSWORD 'mlflow'"
         _run("psql", "-c", role, **administrator)
         _run("createdb", "--owner", "mlflow", "mlflow", **administrator)
@@ -167,3 +176,11 @@ def postgres_server(folder: Path) -> Iterator[Server]:
             yield server
         finally:
             server.kill()
+
+
+def as_program(main: Callable[[], object]) -> None:
+    """Run what tests also run; what they would be skipped for is one line here, and exit code 1."""
+    try:
+        main()
+    except pytest.skip.Exception as missing:
+        raise SystemExit(str(missing)) from None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tests.conftest import ROOT, Finished, start, user_environment
 from tests.pipelines.expected import canvases
-from tests.pipelines.servers import free_port, is_up, started
+from tests.pipelines.servers import free_port, free_ports, is_up, started
 from tests.test_docs import blocks
 from trackml.data import load
 
@@ -210,6 +210,7 @@ def test_what_is_found_on_canvases_is_found_when_served(finished: Finished, tmp_
     images = canvases().test.images[:5]
     np.save(tmp_path / "canvases.npy", images)
     expected = in_process(finished.folder, "mnist_detector", "champion", tmp_path / "canvases.npy")
+    assert expected
     with served(finished.folder, "mnist_detector", "champion") as address:
         answers = ask(address, {"inputs": images.tolist()}).json()["predictions"]
         # Sums of pixels in float32: 1e-4 of a pixel is 1e-6 of the canvas's width.
@@ -227,8 +228,9 @@ def test_what_is_found_on_canvases_is_found_when_served(finished: Finished, tmp_
 def test_the_page_runs_from_top_to_bottom(finished: Finished) -> None:
     """With ports of the test's own: those of the page may be taken."""
     page = (ROOT / PAGE).read_text()
-    for port in set(re.findall(r"--port (\d+)", page)):
-        page = page.replace(port, str(free_port()))
+    theirs = sorted(set(re.findall(r"--port (\d+)", page)))
+    ours = dict(zip(theirs, free_ports(len(theirs)), strict=True))
+    page = re.sub(rf"\b({'|'.join(theirs)})\b", lambda port: str(ours[port[0]]), page)
     said = []
     with ExitStack() as servers:
         for language, example in re.findall(r"```(\w+)\n(.*?)```", page, flags=re.DOTALL):
@@ -253,5 +255,6 @@ def test_the_page_runs_from_top_to_bottom(finished: Finished) -> None:
     one, two = houses.replace("}{", "}\n{").splitlines()
     assert len(json.loads(one)["predictions"]) == 1
     assert len(json.loads(two)["predictions"]) == 2
+    assert found
     for line in found.splitlines():
         assert re.fullmatch(r"[01] \d+ [01]\.\d+", line)

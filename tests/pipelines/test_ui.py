@@ -73,7 +73,7 @@ def test_a_run_has_its_curves(
 ) -> None:
     run = finished.run("fashion")
     losses = "^(train|val)_loss$"
-    ui.show_metrics(page, address, experiment, run.info.run_id, losses, lines=2)
+    ui.show_metrics(page, address, experiment, run.info.run_id, losses, charts=2, lines=2)
     for name in ("train_loss", "val_loss"):
         page.get_by_text(name, exact=True).first.wait_for()
     points = page.locator(f"{ui.LINE} .points path")
@@ -92,7 +92,7 @@ def test_the_confusion_matrix_is_an_image(
 def test_curves_of_plain_and_augmented_lie_over_each_other_in_colors_of_their_own(
     page: "Page", address: str, experiment: str, finished: Finished
 ) -> None:
-    ui.show_charts(page, address, experiment, "^val_accuracy$", lines=2)
+    ui.show_charts(page, address, experiment, "^val_accuracy$", charts=1, lines=2)
     lines = page.locator(f"{ui.LINE} .js-line").all()
     logged = [finished.run(name).data.tags[COLOR_TAG] for name in ("fashion", "fashion_aug")]
     colors = {tuple(int(color[start : start + 2], 16) for start in (1, 3, 5)) for color in logged}
@@ -116,7 +116,7 @@ def test_the_comparison_shows_what_differs(
 def test_the_registry_shows_aliases_and_what_each_version_is(page: "Page", address: str) -> None:
     ui.show_model(page, address, "fashion_mnist")
     shown = page.inner_text("body")
-    for words in ("champion", "cnn-aug", "val_accuracy 0."):
+    for words in ("champion", "cnn-aug", "best_val_accuracy: cnn"):
         assert words in shown
 
 

@@ -2,7 +2,6 @@
 
 import io
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from trackml.errors import TrackmlError
 from trackml.history import HIGHER_IS_BETTER, Metric
 from trackml.signals import deferred_signals
 from trackml.tracking import reach, store
+from trackml.triton import keep_triton_out
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -71,7 +71,7 @@ class Candidate:
 
     @property
     def in_words(self) -> str:
-        return f"val_{self.metric} {self.value:.4f}: {self.architecture}, {self.framework}"
+        return f"{self.value:.4f} best_val_{self.metric}: {self.architecture}, {self.framework}"
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
             f"{uri} has no model {task!r} with alias {alias!r}; run a pipeline that registers one, "
             "or set MLFLOW_TRACKING_URI to the store that has it"
         )
-    if "tensorflow" in sys.modules:  # then Triton would end the process: see trackml.tensorflow
-        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+    keep_triton_out()  # else PyTorch would import it to load its models
     model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
+    keep_triton_out()  # this model may have been the one that needs TensorFlow
     return model

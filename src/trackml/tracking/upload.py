@@ -19,10 +19,11 @@ _ROWS_AT_ONCE = 900  # of metrics: MLflow takes 1,000 in a request
 
 
 class Upload:
-    """The steps of a delivery, each of which may be done again.
+    """The steps of a delivery.
 
-    By this process, which leaves out what it knows to be there; by one that resumes the run; or by
-    `sync`. So nothing is noted on disk of what has been uploaded but what the run is called.
+    Each may be done again: by this process, which leaves out what it knows to be there, by one
+    that resumes the run, or by `sync`. So nothing is noted on disk of what has been uploaded but
+    what the run is called.
 
     Attributes:
         registration: what became of the model in the registry, once it is there.
@@ -42,7 +43,10 @@ class Upload:
         self._sent: set[tuple[object, ...]] = set()
 
     def steps(self) -> Iterator[None]:
-        """All that there is to do, in an order that lets each step build on those before."""
+        """All that there is to do, in an order that lets each step build on those before.
+
+        Each iteration does one; whoever iterates may stop between two.
+        """
         steps = (self._begin, self._describe, self._succeed, self._log_dataset, self._log_epochs)
         for step in steps:
             step()
