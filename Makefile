@@ -19,7 +19,7 @@ slow: .venv/ready  ## what `make test` leaves out, some minutes
 services: .venv/ready  ## models served, a team's server, the UI in a browser; says what is missing
 	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 python -m pytest -m services $(ARGS)
 
-examples: .venv/ready  ## README's commands, word for word, in a fresh clone: 20 minutes, 16 GB
+examples: .venv/ready  ## README's commands, word for word, in a fresh clone: half an hour, 16 GB
 	python -m pytest -n 0 -m examples $(ARGS)
 
 screenshots: .venv/ready  ## of README, of the runs in ./mlflow.db: first run fashion and fashion_aug here, directly

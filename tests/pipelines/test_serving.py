@@ -107,6 +107,8 @@ def check_answers(folder: Path, task: str, alias: str, tmp_path: Path) -> None:
         scaled = ask(address, {"inputs": (images / 255).tolist()})
         cut = ask(address, {"inputs": (images // 255).tolist()})
         assert scaled.json() == cut.json()
+        dark = ask(address, {"inputs": (images > 100).tolist()})
+        assert dark.json() == ask(address, {"inputs": (images > 100).astype(int).tolist()}).json()
         again = ask(address, {"inputs": images.tolist()}).json()["predictions"]
         assert again == batch
 
