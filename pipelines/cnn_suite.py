@@ -23,7 +23,8 @@ from trackml.fields import (
 )
 
 if TYPE_CHECKING:
-    from trackml.sweep import SuiteResult, TrialHook
+    from trackml.sweep import SuiteResult
+    from trackml.tuning import TrialHook
 
 FACTORS = ("variant", "optimizer")
 

@@ -22,7 +22,8 @@ from trackml.params import RunParams, TrainingParams
 from trackml.space import Space, as_text, grid, name_of, sample, shown, size
 
 if TYPE_CHECKING:
-    from trackml.sweep import SweepResult, TrialHook
+    from trackml.sweep import SweepResult
+    from trackml.tuning import TrialHook
 
 SPACES = Path(__file__).parent / "spaces"
 USUAL_TRIALS, MOST_TRIALS = 20, 10_000
@@ -190,11 +191,12 @@ def main(params: Params, on_trial: "TrialHook | None" = None) -> "SweepResult":
     # Loaded now, not on top: --help, and a mistake, must not wait for Ray.
     from trackml.cluster import cluster, share_out
     from trackml.evaluation.sweep import Findings, best_point, curves_of, report_sweep, tabulate
-    from trackml.sweep import Search, SweepResult, run_trials
+    from trackml.sweep import SweepResult, run_trials
     from trackml.tracking.registry import register_run
     from trackml.tracking.run import tracked_run
     from trackml.tracking.store import check_reach
     from trackml.trial import Trial
+    from trackml.tuning import Search
 
     trials: Search | list[Trial]
     if params.search == "tpe":

@@ -13,8 +13,9 @@ from trackml.params import Params, RunParams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trackml.sweep import SuiteResult, TrialHook
+    from trackml.sweep import SuiteResult
     from trackml.trial import Outcome
+    from trackml.tuning import TrialHook
 
 
 @contextmanager
