@@ -34,7 +34,7 @@ format: .venv/ready
 	ruff check --fix .
 	ruff format .
 
-benchmarks: .venv/ready  ## about an hour; let nothing else run meanwhile
+benchmarks: .venv/ready  ## more than an hour, the last with PostgreSQL; let nothing else run meanwhile
 	PYTHONPATH=src python -m benchmarks.dense_mnist
 	PYTHONPATH=src python -m benchmarks.housing
 	PYTHONPATH=src python -m benchmarks.cnn

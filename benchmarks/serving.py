@@ -8,9 +8,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.side_by_side import ROOT, machine
-from tests.pipelines.servers import free_port, started
+from tests.pipelines.servers import served
 from trackml.data import load
 
 # PyTorch's before Keras's, as both are called in this process: see decision 7.
@@ -46,7 +46,7 @@ def main(requests_each: int, at_once: int) -> None:
             train = [sys.executable, "-m", f"pipelines.{pipeline}", *flags]
             subprocess.run(train, cwd=folder, env=environment, check=True, capture_output=True)
             model = mlflow.pyfunc.load_model(f"models:/mnist@{alias}")
-            with _served(alias, folder) as address, requests.Session() as session:
+            with served(folder, "mnist", alias) as address, requests.Session() as session:
                 for count in (1, 100):
                     images = load("mnist").test.images[:count]
                     body = json.dumps({"inputs": images.tolist()})
@@ -86,17 +86,6 @@ def _ask(session: requests.Session, address: str, body: str) -> None:
     headers = {"Content-Type": "application/json"}
     answer = session.post(f"{address}/invocations", data=body, headers=headers, timeout=60)
     answer.raise_for_status()
-
-
-@contextmanager
-def _served(alias: str, folder: Path) -> Iterator[str]:
-    """The address of a model behind MLflow's server."""
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    model = ["-m", f"models:/mnist@{alias}", "--env-manager", "local", "--port", str(port)]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", *model]
-    store = f"sqlite:///{folder}/mlflow.db"
-    with started(command, f"{address}/ping", folder, MLFLOW_TRACKING_URI=store):
-        yield address
 
 
 if __name__ == "__main__":

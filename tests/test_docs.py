@@ -12,12 +12,9 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Finished, entry_points, read, runs, start
+from tests.pages import blocks
 from tests.pipelines.expected import canvases
 from trackml.data import load
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ import pytest
 import requests
 
 from tests.conftest import user_environment
+from tests.pages import blocks, with_ours
+
+SERVING = "docs/serving.md"
 
 
 def free_port() -> int:
@@ -62,6 +65,17 @@ def is_up(address: str) -> bool:
     with suppress(requests.RequestException):
         return requests.get(address, timeout=2).ok
     return False
+
+
+@contextmanager
+def served(folder: Path, task: str, alias: str) -> Iterator[str]:
+    """The address of a model behind the page's own command, with another name and port in it."""
+    port = str(free_port())
+    first, *_ = blocks(SERVING, "bash")
+    command = with_ours(first, {"mnist@champion": f"{task}@{alias}", "5001": port})
+    address = f"http://127.0.0.1:{port}"
+    with started(["bash", "-ec", command], f"{address}/ping", folder):
+        yield address
 
 
 class Server:
@@ -153,7 +167,7 @@ def _programs() -> Path:
         folders.append(Path(on_path).resolve().parent)
     folders = [folder for folder in folders if (folder / "initdb").exists()]
     if not folders:
-        pytest.skip("PostgreSQL is not installed here")
+        pytest.skip("PostgreSQL is not installed here")  # no Python package: a person installs it
     return folders[-1]
 
 

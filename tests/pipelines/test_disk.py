@@ -27,7 +27,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     try:
         mount("size=2250k", folder)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this user may not mount a tmpfs")
+        pytest.skip("this user may not mount a tmpfs")  # a full disk needs one of its own
     yield folder
     subprocess.run(["umount", folder], check=True)
 

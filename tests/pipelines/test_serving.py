@@ -5,8 +5,7 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,10 @@ from numpy.typing import NDArray
 
 from tests.conftest import ROOT, Finished, start, user_environment
 from tests.pipelines.expected import canvases
-from tests.pipelines.servers import free_port, free_ports, is_up, started
-from tests.test_docs import blocks
+from tests.pipelines.servers import SERVING, free_ports, is_up, served, started
 from trackml.data import load
 
 Array = NDArray[Any]
-PAGE = "docs/serving.md"
-
-
-@contextmanager
-def served(folder: Path, task: str, alias: str) -> Iterator[str]:
-    """The address of a model behind the page's own command, with another name and port in it."""
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    command, *_ = blocks(PAGE, "bash")
-    for theirs, ours in (("mnist@champion", f"{task}@{alias}"), ("5001", str(port))):
-        assert theirs in command
-        command = command.replace(theirs, ours)
-    with started(["bash", "-ec", command], f"{address}/ping", folder):
-        yield address
 
 
 def ask(address: str, body: Any) -> requests.Response:
@@ -215,7 +200,7 @@ def test_what_is_found_on_canvases_is_found_when_served(finished: Finished, tmp_
     assert expected
     with served(finished.folder, "mnist_detector", "champion") as address:
         answers = ask(address, {"inputs": images.tolist()}).json()["predictions"]
-        # Sums of pixels in float32: 1e-4 of a pixel is 1e-6 of the canvas's width.
+        # Sums of pixels in float32: 1e-4 of a pixel is 2e-6 of the canvas's width.
         exact = dict.fromkeys(("image", "label"), 0.0) | {"score": 1e-5}
         for name, most in (exact | dict.fromkeys(("x1", "y1", "x2", "y2"), 1e-4)).items():
             np.testing.assert_allclose(
@@ -229,7 +214,7 @@ def test_what_is_found_on_canvases_is_found_when_served(finished: Finished, tmp_
 @pytest.mark.services
 def test_the_page_runs_from_top_to_bottom(finished: Finished) -> None:
     """With ports of the test's own: those of the page may be taken."""
-    page = (ROOT / PAGE).read_text()
+    page = (ROOT / SERVING).read_text()
     theirs = sorted(set(re.findall(r"--port (\d+)", page)))
     ours = dict(zip(theirs, free_ports(len(theirs)), strict=True))
     page = re.sub(rf"\b({'|'.join(theirs)})\b", lambda port: str(ours[port[0]]), page)

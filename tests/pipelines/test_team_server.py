@@ -13,9 +13,9 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from tests.conftest import ROOT, start, user_environment
+from tests.pages import blocks, with_ours
 from tests.pipelines.families import begun, wait_until
 from tests.pipelines.servers import free_port, postgres_cluster, started
-from tests.test_docs import blocks
 
 pytestmark = pytest.mark.services
 PAGE = "docs/team-server.md"
@@ -53,14 +53,6 @@ class Team:
         address, body = f"{self.address}/{path}", {"experiment_ids": ["0"]}
         who = ("ada", PASSWORDS["ada"])
         return requests.post(address, json=body, headers=headers, auth=who, timeout=10)
-
-
-def with_ours(text: str, ours: Mapping[str, str]) -> str:
-    """A text of the page with the test's own words for those that stand there."""
-    for theirs, our in ours.items():
-        assert theirs in text
-        text = text.replace(theirs, our)
-    return text
 
 
 @pytest.fixture(scope="module")

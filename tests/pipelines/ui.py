@@ -5,6 +5,7 @@
 photographs two pages of the store in the current folder, for README.
 """
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def browser() -> Iterator["Page"]:
     pytest.importorskip("playwright", reason="playwright is not installed here")
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if not program:
-        pytest.skip("Chromium is not installed here")
+        pytest.skip("Chromium is not installed here")  # no Python package: a person installs it
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -100,11 +101,10 @@ def show_artifact(page: "Page", address: str, experiment: str, run_id: str, path
 
 def show_comparison(page: "Page", address: str, experiment: str, run_ids: list[str]) -> None:
     """The page that opens for ticked runs behind the button Compare."""
-    names = ",".join(f'"{run_id}"' for run_id in run_ids)
-    query = f"runs={quote(f'[{names}]')}&experiments={quote(f'[{chr(34)}{experiment}{chr(34)}]')}"
+    query = f"runs={quote(json.dumps(run_ids))}&experiments={quote(json.dumps([experiment]))}"
     page.goto(f"{address}/#/compare-runs?{query}")
     page.get_by_text(f"Comparing {len(run_ids)} Runs").wait_for()
-    page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    page.locator(f"{CHART} .main-svg").first.wait_for()
 
 
 def show_model(page: "Page", address: str, name: str) -> None:

@@ -1,0 +1,19 @@
+"""The examples of README and of the pages, as tests take them from there."""
+
+import re
+from collections.abc import Mapping
+
+from tests.conftest import ROOT
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """All examples of a page in a language, from top to bottom."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+def with_ours(text: str, ours: Mapping[str, str]) -> str:
+    """A text of a page with a test's own words for those that stand there."""
+    for theirs, our in ours.items():
+        assert theirs in text
+        text = text.replace(theirs, our)
+    return text
