@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from filelock import FileLock, Timeout
+from hypothesis import HealthCheck, settings
 
 from tests.pipelines.expected import EXPECTED
 from trackml.data import ImageData
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 ROOT = Path(__file__).parents[1]
 MLFLOW_VARIABLES = (
     "MLFLOW_TRACKING_URI",

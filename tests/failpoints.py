@@ -1,8 +1,10 @@
-"""A pipeline that is killed at a step of its own choosing.
+"""A program that sends itself a signal at a step that is named.
 
     python -m tests.failpoints before:register pipelines.cnn --limit 1000
+    python -m tests.failpoints SIGINT@after:epoch:2 pipelines.cnn --limit 1000
 
-SIGKILL before or after the first call of the function that stands for the step.
+SIGKILL, unless another is named, before or after the first call of the function that stands for the
+step, or the call of that number; of `epoch` it is the number of the epoch.
 """
 
 import os
@@ -10,11 +12,15 @@ import runpy
 import signal
 import sys
 from importlib import import_module
+from itertools import count
 from typing import Any
 
 STEPS = {
     "data": "trackml.data:load",
+    "migration": "alembic.op:add_column",
+    "schema": "mlflow.store.db.utils:_initialize_tables",
     "create_run": "mlflow.tracking:MlflowClient.create_run",
+    "batch": "trackml.training.loop:_rate",
     "epoch": "trackml.tracking.run:Run.log_epoch",
     "checkpoint": "trackml.tracking.journal:write",
     "push": "trackml.tracking.delivery:Delivery.push",
@@ -26,6 +32,11 @@ STEPS = {
     "alias": "mlflow.tracking:MlflowClient.set_registered_model_alias",
     "finish": "mlflow.tracking:MlflowClient.set_terminated",
 }
+STEPS_OF_MANY_RUNS = {
+    "ray": "trackml.cluster:_connect",
+    "ray_processes": "trackml.cluster:ray._private.node.Node.start_ray_processes",
+    "trial": "trackml.tuning:Watch._note",
+}
 POINTS = [f"{when}:{step}" for step in STEPS for when in ("before", "after")]
 MOST_DELICATE = [
     *("after:create_run", "after:checkpoint", "before:upload_model"),
@@ -34,20 +45,26 @@ MOST_DELICATE = [
 
 
 def arm(point: str) -> None:
-    when, step = point.split(":")
-    module, path = STEPS[step].split(":")
-    *owners, name = path.split(".")
+    name, _, place = point.rpartition("@")
+    when, step, *nth = place.split(":")
+    number, wanted = signal.Signals[name or "SIGKILL"], int(nth[0]) if nth else 1
+    module, path = (STEPS | STEPS_OF_MANY_RUNS)[step].split(":")
+    *owners, function = path.split(".")
     holder: Any = import_module(module)
     for owner in owners:
         holder = getattr(holder, owner)
-    usual = getattr(holder, name)
+    usual, calls = getattr(holder, function), count(1)
 
-    def killing(*args: Any, **options: Any) -> None:
-        if when == "after":
-            usual(*args, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
+    def signaling(*args: Any, **options: Any) -> Any:
+        is_there = wanted == (args[1] if nth and step == "epoch" else next(calls))
+        if is_there and when == "before":
+            os.kill(os.getpid(), number)
+        result = usual(*args, **options)
+        if is_there and when == "after":
+            os.kill(os.getpid(), number)
+        return result
 
-    setattr(holder, name, killing)
+    setattr(holder, function, signaling)
 
 
 if __name__ == "__main__":

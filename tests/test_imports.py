@@ -31,6 +31,7 @@ def test_only_tracking_talks_to_mlflow(file: Path) -> None:
     assert not forbidden
 
 
+FRAMEWORKS = {"tensorflow", "keras", "torch", "ray", "mlflow", "sklearn", "seaborn"}
 PIPELINES = [f"pipelines.{file.stem}" for file in (ROOT / "pipelines").glob("[!_]*.py")]
 
 
@@ -41,4 +42,4 @@ def test_no_framework_is_loaded_before_a_run(module: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     loaded = {name.partition(".")[0] for name in result.stdout.split()}
-    assert not loaded & {"tensorflow", "keras", "torch", "ray", "mlflow", "sklearn", "seaborn"}
+    assert not loaded & FRAMEWORKS

@@ -105,7 +105,7 @@ def test_no_runs_have_no_best() -> None:
     assert best_configurations(comparable(nothing), min_runs=1).empty
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_means_and_spreads_are_those_of_statistics(values: list[float]) -> None:
     runs = pd.DataFrame([run("cnn", "a", seed, value) for seed, value in enumerate(values)])

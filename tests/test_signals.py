@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
@@ -48,14 +47,17 @@ def test_it_waits_for_the_end_where_no_call_comes() -> None:
 def test_an_echo_does_not_end_the_wait_and_a_second_request_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(signals, "ECHO_SECONDS", 0.1)
+    now = 0.0
+    monkeypatch.setattr(signals, "monotonic", lambda: now)
 
     def program(done: list[str]) -> None:
+        nonlocal now
         with at_next_call():
             ask()
+            now += 0.9 * signals.ECHO_SECONDS
             ask()
             done.append("echo")
-            time.sleep(0.2)
+            now += 0.2 * signals.ECHO_SECONDS
             ask()
             done.append("second request")
 

@@ -46,7 +46,7 @@ def test_it_learns_where_it_is_good() -> None:
     assert sum(second) < 0.5 * sum(first)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 def test_it_suggests_every_point_of_a_small_space_once_and_then_ends(seed: int) -> None:
     search = suggestions(SMALL, seed=seed)

@@ -41,7 +41,7 @@ def splits(data: DetectionData) -> dict[str, Canvases]:
     return {"train": data.train, "validation": data.validation, "test": data.test}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(SMALLEST_CANVAS, 90), st.integers(1, 5), st.integers(0, 99))
 def test_boxes_are_tight_and_do_not_overlap_and_nothing_is_outside(
     size: int, most: int, seed: int

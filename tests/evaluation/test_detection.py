@@ -89,7 +89,7 @@ def test_the_class_of_the_best_box_is_that_of_the_image() -> None:
     assert best_labels(found, 3).tolist() == [0, NO_CLASS, 1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 15)] * 2), min_size=1, max_size=4

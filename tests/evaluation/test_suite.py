@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trackml.evaluation.suite import report_suite, summarise, winners
@@ -70,7 +70,6 @@ def test_among_equals_the_lower_validation_loss_wins() -> None:
     assert list(table["optimizer"]) == ["adam", "sgd"]
 
 
-@settings(deadline=None)  # the first call of pandas is slow
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.integers(0, 100)), min_size=1

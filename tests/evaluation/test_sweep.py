@@ -168,7 +168,7 @@ def test_where_all_are_equal_nothing_is_important_and_all_is_drawn(count: int) -
         figure.savefig(io.BytesIO())
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.lists(
         st.tuples(st.floats(1e-4, 1e-1), st.sampled_from((16, 32, 64)), st.floats(0, 1)),

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,11 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from requests.adapters import HTTPAdapter
 from torch import Tensor
 
+from tests.waits import noting
+from trackml.data import sources
 from trackml.data.cache import DataUnavailable
 from trackml.errors import TrackmlError, UsageError
 from trackml.models import pretrained
@@ -178,11 +180,15 @@ def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("backbone", "file"),
     [("alexnet", "alexnet-owt-7be5be79.pth"), ("vgg16", "vgg16-397923af.pth")],
 )
-def test_without_a_network_it_says_soon_what_to_do(backbone: Any, file: str, closed: Path) -> None:
-    started = time.monotonic()
+def test_without_a_network_it_waits_for_seconds_and_says_what_to_do(
+    backbone: Any, file: str, closed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(HTTPAdapter, "send", noting(waits.append))
     with pytest.raises(DataUnavailable) as error:
         load_weights(backbone, "imagenet")
-    assert time.monotonic() - started < 10
+    assert waits == [sources.ANSWER_SECONDS]
+    assert sources.ANSWER_SECONDS < 10
     assert f"Put into {closed / f'{backbone}_imagenet'}: {file}" in str(error.value)
     assert "--weights none" in str(error.value)
     assert error.value.exit_code == 1

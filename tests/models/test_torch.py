@@ -38,7 +38,7 @@ def test_pixels_are_standardised_inside() -> None:
     np.testing.assert_allclose(answer.numpy().ravel(), expected, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 9), st.integers(2, 3), st.sampled_from(VARIANTS))
 def test_answers_are_probabilities_of_each_class(
     images: int, conv_layers: int, variant: Variant

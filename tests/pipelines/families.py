@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -35,10 +35,12 @@ def artifact(run: Run, path: str) -> str:
     return mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{path}")
 
 
-def begun(folder: Path, pipeline: str, *flags: str, **environment: str) -> "subprocess.Popen[str]":
-    """A pipeline that was started in a folder, and that runs on."""
+def begun(
+    folder: Path, pipeline: str, *flags: str, by: Sequence[str] = (), **environment: str
+) -> "subprocess.Popen[str]":
+    """A pipeline that was started in a folder, and that runs on; `by` may name what starts it."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"pipelines.{pipeline}", *flags],
+        [sys.executable, "-m", *by, f"pipelines.{pipeline}", *flags],
         cwd=folder,
         env=user_environment() | {MARK: str(folder)} | environment,
         stdout=subprocess.PIPE,
@@ -58,18 +60,25 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    until = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
         time.sleep(0.2)
+
+
+def begun_and_stopped(
+    point: str, folder: Path, pipeline: str, *flags: str, by: Sequence[str] = (), **environment: str
+) -> "subprocess.Popen[str]":
+    """A pipeline that has stopped itself at a point of `failpoints`; SIGCONT lets it go on."""
+    by = ("tests.failpoints", f"SIGSTOP@{point}", *by)
+    process = begun(folder, pipeline, *flags, by=by, **environment)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), process.communicate()
+    return process
 
 
 def wait_for_the_end(folder: Path, *, but: str = "nobody") -> None:
     """Wait until no process is left of a suite that was begun in a folder, but for some."""
-    until = time.monotonic() + 60
-    while left := [process for process in processes_of(folder) if but not in process]:
-        assert time.monotonic() < until, left
+    while any(but not in process for process in processes_of(folder)):
         time.sleep(0.5)
 
 

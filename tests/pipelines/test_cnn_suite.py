@@ -2,7 +2,6 @@
 
 import io
 import signal
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -138,33 +137,31 @@ def test_where_all_trials_fail_so_does_the_suite(tmp_path: Path) -> None:
 def test_a_signal_ends_the_suite_and_all_its_processes_with_true_states(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    process = begun(tmp_path, "cnn_suite", *TWO, "--epochs", "500")
+    process = begun(tmp_path, "cnn_suite", *TWO, "--epochs", "100000")
     wait_until(lambda: in_states(tmp_path, RUNNING=2), process)
     if Path("/proc/self/environ").exists():
         assert len(processes_of(tmp_path)) > 3
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == code, errors
     assert errors.count("\n") == 1
     assert {run.info.status for run in runs(tmp_path)} == {"KILLED"}
     wait_for_the_end(tmp_path)
 
 
-@pytest.mark.parametrize("seconds", [3, 5])
-def test_sigterm_while_ray_starts_is_told_from_a_failure(seconds: float, tmp_path: Path) -> None:
-    process = begun(tmp_path, "cnn_suite", *TWO)
-    time.sleep(seconds)
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (143, "error: terminated\n")
+@pytest.mark.parametrize("point", ["before:ray", "before:ray_processes", "after:ray"])
+def test_sigterm_while_ray_starts_is_told_from_a_failure(point: str, tmp_path: Path) -> None:
+    command = (f"SIGTERM@{point}", "pipelines.cnn_suite", *TWO)
+    said = start("tests.failpoints", *command, folder=tmp_path)
+    assert (said.returncode, said.stderr) == (143, "error: terminated\n")
 
 
 @pytest.mark.slow
 def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path) -> None:
-    process = begun(tmp_path, "cnn_suite", *TWO, "--concurrency", "1")
-    wait_until(lambda: in_states(tmp_path, FINISHED=1), process)
-    process.kill()
-    process.communicate()
+    command = ("after:trial", "pipelines.cnn_suite", *TWO, "--concurrency", "1")
+    said = start("tests.failpoints", *command, folder=tmp_path)
+    assert said.returncode == -signal.SIGKILL, said.stderr
+    assert in_states(tmp_path, FINISHED=1)
     old, _ = family(tmp_path)
     said = start(
         *("mlflow", "run", str(ROOT), "-e", "cnn_suite", "--env-manager", "local"),
@@ -201,20 +198,16 @@ def test_a_cluster_of_two_machines_runs_the_suite(two_nodes: str, tmp_path: Path
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(
     pipeline: str, tmp_path: Path
 ) -> None:
-    started = time.monotonic()
     hidden = {"CUDA_VISIBLE_DEVICES": ""}  # those that this machine may have
     said = start(f"pipelines.{pipeline}", "--device", "cuda", folder=tmp_path, **hidden)
-    assert time.monotonic() - started < 20
     assert said.returncode == 2
     assert said.stderr.startswith("error: --device cuda: ")
     assert said.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unreachable_cluster_is_refused_at_once_and_leaves_nothing(tmp_path: Path) -> None:
-    started = time.monotonic()
+def test_an_unreachable_cluster_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     said = start("pipelines.cnn_suite", *TWO, "--ray_address", "127.0.0.1:9", folder=tmp_path)
-    assert time.monotonic() - started < 15
     assert said.returncode == 1
     assert said.stderr.startswith("error: --ray_address 127.0.0.1:9: no Ray cluster answers there")
     assert said.stderr.count("\n") == 1

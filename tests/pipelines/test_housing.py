@@ -37,7 +37,7 @@ def predict(model: PyFuncModel, table: pd.DataFrame) -> NDArray[np.float32]:
 
 
 @given(order=st.permutations(HOUSING_FEATURES), extra=st.booleans(), dtype=st.sampled_from("fd"))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_columns_may_have_any_order_company_and_precision(
     model: PyFuncModel, homes: pd.DataFrame, order: list[str], extra: bool, dtype: Any
 ) -> None:

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from tests.conftest import ROOT, read, runs, start
 from tests.failpoints import MOST_DELICATE, POINTS
-from tests.pipelines.families import begun
+from tests.pipelines.families import begun, wait_until
 from trackml.data import load
 
 BRIEF = ("--limit", "3000", "--epochs", "6", "--validation_split", "0.02", "--seed", "7")
@@ -50,15 +50,11 @@ def epochs_of(folder: Path) -> int:
 
 
 def killed(folder: Path, pipeline: str, flags: tuple[str, ...], after: int) -> None:
-    """Begin or resume a pipeline, and kill it once MLflow knows of that many epochs."""
-    process = begun(folder, pipeline, *flags)
-    until = time.monotonic() + 120
-    while epochs_of(folder) < after:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    """Begin or resume a pipeline, which is killed once MLflow knows of that many epochs."""
+    command = (f"after:epoch:{after}", f"pipelines.{pipeline}", *flags)
+    said = start("tests.failpoints", *command, folder=folder)
+    assert said.returncode == -signal.SIGKILL, said.stderr
+    assert epochs_of(folder) == after
 
 
 def undisturbed(folder: Path, pipeline: str, flags: tuple[str, ...]) -> Run:
@@ -146,6 +142,7 @@ def test_killed_before_and_after_each_step_it_ends_as_if_it_had_not_been(
 
 @pytest.mark.slow
 def test_killed_twenty_times_at_random_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """The moments are random; on a machine of any speed it stops and waits for its kill."""
     flags = (
         *(*BRIEF[:2], "--epochs", "600", "--patience", "0", "--model", "mlp"),
         *("--hidden_units", "256,256", "--learning_rate", "0.01"),
@@ -155,8 +152,12 @@ def test_killed_twenty_times_at_random_it_ends_as_if_it_had_not_been(tmp_path: P
     broken.mkdir()
     random = np.random.default_rng(8)
     for number in range(20):
-        process = begun(broken, "scratch_mnist", *flags, "--resume", "true")
-        time.sleep(random.uniform(0.1, 8.0))
+        by = ("tests.failpoints", f"SIGSTOP@after:epoch:{29 * (number + 1)}")
+        process = begun(broken, "scratch_mnist", *flags, "--resume", "true", by=by)
+        if random.random() < 0.7:  # else it may be killed before it trains
+            assert process.stdout
+            assert process.stdout.readline().startswith("epoch")
+        time.sleep(random.uniform(0.0, 4.0))
         assert process.poll() is None, (number, process.communicate())
         process.kill()
         process.communicate()
@@ -168,9 +169,7 @@ def test_killed_twenty_times_at_random_it_ends_as_if_it_had_not_been(tmp_path: P
 def test_a_run_that_another_process_is_at_work_on_is_not_continued(tmp_path: Path) -> None:
     flags = (*BRIEF[:2], "--epochs", "100000", "--patience", "0", "--model", "mlp")
     process = begun(tmp_path, "scratch_mnist", *flags)
-    while epochs_of(tmp_path) < 1:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
+    wait_until(lambda: epochs_of(tmp_path) > 0, process)
     said = start("pipelines.scratch_mnist", *flags, "--resume", "true", folder=tmp_path)
     assert said.returncode == 75
     assert f"another process ({process.pid}) is at work on run" in said.stderr

@@ -2,6 +2,7 @@
 
 import io
 import shlex
+import signal
 from pathlib import Path
 from typing import get_args
 
@@ -13,13 +14,12 @@ from pipelines import sweep
 from pipelines.searchable import PIPELINES
 from tests.conftest import ROOT, read, runs, start
 from tests.pipelines.families import (
+    MARK,
     PARENT,
     artifact,
-    begun,
     family,
     names,
     wait_for_the_end,
-    wait_until,
 )
 from trackml.errors import UsageError
 
@@ -181,11 +181,10 @@ def test_a_trial_that_fails_is_marked_and_the_best_of_the_others_is_found(tmp_pa
 
 
 def kill_in_the_middle(folder: Path, *flags: str) -> set[str]:
-    """Begin a sweep, kill it after two trials; the ids of those that had ended."""
-    process = begun(folder, "sweep", *flags)
-    wait_until(lambda: ended(folder) >= 2, process)
-    process.kill()
-    process.communicate()
+    """Begin a sweep that is killed after two trials; the ids of those that had ended."""
+    command = ("after:trial:2", "pipelines.sweep", *flags)
+    said = start("tests.failpoints", *command, folder=folder, **{MARK: str(folder)})
+    assert said.returncode == -signal.SIGKILL, said.stderr
     wait_for_the_end(folder, but="Agent")
     children = [run for run in runs(folder) if PARENT in run.data.tags]
     return {child.info.run_id for child in children if has_ended(child)}
@@ -193,13 +192,6 @@ def kill_in_the_middle(folder: Path, *flags: str) -> set[str]:
 
 def has_ended(child: Run) -> bool:
     return child.info.status == "FINISHED" or "trackml.pruned" in child.data.tags
-
-
-def ended(folder: Path) -> int:
-    """How many trials of a sweep have come to their end."""
-    if not (folder / "mlflow.db").exists():
-        return 0
-    return sum(has_ended(run) for run in runs(folder) if PARENT in run.data.tags)
 
 
 def resumed(folder: Path, done: set[str], *flags: str) -> None:

@@ -1,20 +1,22 @@
 """The database: made once, by whoever comes first, and never half."""
 
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.store.db import utils as mlflow_db
 from mlflow.tracking import MlflowClient
+from requests.adapters import HTTPAdapter
 
-from tests.conftest import user_environment
+from tests.conftest import start, user_environment
+from tests.waits import noting
 from trackml.errors import TrackmlError, UsageError
-from trackml.tracking import store
+from trackml.tracking import reach, store
 
 
 def test_a_missing_database_is_made_with_its_artifacts_beside_it(empty_folder: Path) -> None:
@@ -48,19 +50,10 @@ def test_processes_that_start_at_once_make_one_good_database(empty_folder: Path)
 
 
 def test_a_kill_while_the_schema_is_made_leaves_nothing_broken(empty_folder: Path) -> None:
-    code = "from trackml.tracking import store; print(flush=True); store.connect()"
-    for delay in (0.2, 0.6, 1.0):
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=empty_folder,
-            env=user_environment(),
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout
-        process.stdout.readline()
-        time.sleep(delay)
-        process.kill()
-        process.communicate()
+    for point in ("before:migration", "after:migration", "after:schema"):
+        said = start("tests.failpoints", point, "trackml", "runs", folder=empty_folder)
+        assert said.returncode == -signal.SIGKILL, said.stderr
+        assert not (empty_folder / "mlflow.db").exists()
     assert store.connect().get_experiment("0").name == "Default"
 
 
@@ -192,15 +185,16 @@ def test_an_empty_file_is_no_obstacle(empty_folder: Path) -> None:
     assert store.connect().get_experiment("0").name == "Default"
 
 
-def test_a_server_that_does_not_answer_is_named_quickly_without_its_password(
+def test_a_server_that_does_not_answer_is_asked_once_and_named_without_its_password(
     empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
-    started = time.monotonic()
+    waits: list[float] = []
+    monkeypatch.setattr(HTTPAdapter, "send", noting(waits.append))
     with pytest.raises(TrackmlError, match=r"answers at http://127\.0\.0\.1:9 ") as failure:
         store.connect()
     assert "secret" not in str(failure.value)
-    assert time.monotonic() - started < 8
+    assert waits == [reach.ANSWER_SECONDS]
     assert not any(empty_folder.iterdir())
 
 

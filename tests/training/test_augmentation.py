@@ -52,7 +52,7 @@ def test_what_comes_in_from_outside_is_black() -> None:
     assert shifted.max() == pytest.approx(255, abs=1e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
 def test_a_seed_gives_the_same_images_and_each_image_its_own_change(a: int, b: int) -> None:
     images = np.repeat(SQUARE, 4, axis=0)

@@ -123,19 +123,19 @@ def of_torch(case: Case) -> list[Array]:
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_gradients_equal_finite_differences(case: Case) -> None:
     assert relative_error(case.gradients, finite_differences(case, 1e-6), least=1e-3) < 1e-6
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_gradients_equal_those_of_torch(case: Case) -> None:
     assert relative_error(case.gradients, of_torch(case), least=1e-6) < 1e-9
 
 
 @given(cases(dtype="float32"))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_gradients_in_float32_equal_those_of_torch(case: Case) -> None:
     assert {gradient.dtype for gradient in case.gradients} == {np.dtype("float32")}
     assert relative_error(case.gradients, of_torch(case), least=0.5) < 1e-5
@@ -143,7 +143,7 @@ def test_gradients_in_float32_equal_those_of_torch(case: Case) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_saturated_scores_give_gradients_that_are_right_too(
     dtype: str, data: st.DataObject
 ) -> None:
@@ -170,7 +170,7 @@ def test_scores_of_10000_overflow_nowhere() -> None:
 
 
 @given(cases(scale=1e4, penalties=(0.0,)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_saturated_gradients_equal_finite_differences(case: Case) -> None:
     # The loss is linear there, so that steps may be long; and must be: what rounding leaves of a
     # loss of 10,000 is 1e-12.

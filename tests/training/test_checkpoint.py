@@ -160,7 +160,7 @@ arrays = hnp.arrays(
 rows = st.dictionaries(st.text(), st.floats(allow_nan=False), max_size=4)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.dictionaries(st.from_regex(r"[a-z0-9 ]+", fullmatch=True), arrays, max_size=4),
     st.lists(arrays, max_size=12),
