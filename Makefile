@@ -5,7 +5,7 @@ ARGS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test slow services examples screenshots lint format benchmarks ui requirements clean
+.PHONY: run test slow services examples generated screenshots lint format benchmarks ui requirements clean
 
 run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
 	mlflow run . -e $(ENTRY) --env-manager local $(ARGS)
@@ -21,6 +21,9 @@ services: .venv/ready  ## models served, a team's server, the UI in a browser; s
 
 examples: .venv/ready  ## README's commands, word for word, in a fresh clone: half an hour, 16 GB
 	python -m pytest -n 0 -m examples $(ARGS)
+
+generated: .venv/ready  ## MLproject and docs/reference.md, from the parameters of pipelines/
+	PYTHONPATH=.:src python -m docs.generate
 
 screenshots: .venv/ready  ## of README, of the runs in ./mlflow.db: first run fashion and fashion_aug here, directly
 	python -m tests.pipelines.ui docs/images

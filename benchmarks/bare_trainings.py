@@ -9,9 +9,10 @@ from itertools import product
 import torch
 from torch.nn.functional import cross_entropy
 
+from pipelines.cnn import VARIANTS
 from trackml.data import load
-from trackml.fields import OPTIMIZER_NAMES, VARIANTS
 from trackml.models.torch import mnist_cnn
+from trackml.params import OPTIMIZER_NAMES
 from trackml.training.precision import cpu_computes_in_bfloat16
 from trackml.training.torch import OPTIMIZERS
 
@@ -23,7 +24,9 @@ def main(epochs: int) -> None:
     images, labels = (torch.tensor(array) for array in load("mnist").train.arrays)
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=cpu_computes_in_bfloat16())
     for variant, name in product(VARIANTS, OPTIMIZER_NAMES):
-        network = mnist_cnn(10, variant).to(memory_format=torch.channels_last)
+        dropout = 0.3 if "dropout" in variant else 0.0
+        network = mnist_cnn(10, dropout=dropout, batch_norm="batchnorm" in variant)
+        network.to(memory_format=torch.channels_last)
         optimizer = OPTIMIZERS[name](network.parameters())
         network.train()
         for _ in range(epochs):

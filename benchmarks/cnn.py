@@ -20,10 +20,10 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 
 from benchmarks.side_by_side import in_turns, show
 from pipelines.cnn import Params
-from trackml.data import ImageData, catalog, load
+from trackml.data import ImageData, datasets, load
 from trackml.data.cache import fetch
-from trackml.fields import Precision
 from trackml.models.torch import MNIST_MEAN, MNIST_STD, mnist_cnn
+from trackml.params import Precision
 from trackml.training.precision import cpu_computes_in_bfloat16
 from trackml.training.torch import OPTIMIZERS, fit
 
@@ -65,8 +65,8 @@ def _pipeline(data: ImageData, precision: Precision, number: int) -> float:
 
 
 def _usual(loader: Iterable[tuple[Tensor, Tensor]], _round: int) -> float:
-    """As tutorials do it: float32, images decoded and normalised one by one as they are needed."""
-    network = nn.Sequential(*list(mnist_cnn(10))[1:])  # the loader standardises
+    """As tutorials do it: float32, images decoded and normalized one by one, when needed."""
+    network = nn.Sequential(*list(mnist_cnn(10))[1:])  # the loader standardizes
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
     network.train()
 
@@ -109,7 +109,7 @@ def _timed(step: Callable[..., None], batches: Iterable[Any]) -> float:
 def _usual_loader(folder: Path, samples: int) -> Iterable[tuple[Tensor, Tensor]]:
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    dataset = catalog.find("mnist")
+    dataset = datasets.find("mnist")
     for file, content in zip(dataset.files, fetch(dataset)[0], strict=True):
         (raw / file.name).write_bytes(content)
     transform = Compose([ToTensor(), Normalize((MNIST_MEAN,), (MNIST_STD,))])

@@ -12,14 +12,12 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.side_by_side import in_turns, show
 from pipelines.housing import Params
+from trackml.backends import keras, seed_everything
 from trackml.data import load
-from trackml.evaluation.metrics import regression_metrics
-from trackml.fields import parse_widths
+from trackml.metrics import regression_metrics
 from trackml.models.keras import dense_regressor
-from trackml.seeding import seed_everything
-from trackml.tensorflow import keras
-from trackml.training.keras import fit, predictor
-from trackml.training.objectives import REGRESSION
+from trackml.params import parse_widths
+from trackml.training.keras import REGRESSION, fit, predictor
 
 
 def main(rounds: int, epochs: int) -> None:

@@ -15,9 +15,9 @@ from torch.nn.functional import cross_entropy
 from benchmarks.side_by_side import in_turns, show
 from pipelines.scratch_mnist import Params
 from trackml.data import ImageData, load
-from trackml.fields import parse_widths
 from trackml.models.mlp import scaled
 from trackml.models.numpy import dense_network
+from trackml.params import parse_widths
 from trackml.training.numpy import SGD, fit
 
 OF_TORCH = 1.3  # times its seconds

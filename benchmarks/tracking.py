@@ -1,4 +1,4 @@
-"""What tracking costs `cnn` in a minute: its journal on disk, and a server instead of a database.
+"""What tracking costs `cnn` in a minute: its outbox on disk, and a server instead of a database.
 
 python -m benchmarks.tracking --rounds 5
 """
@@ -6,7 +6,7 @@ python -m benchmarks.tracking --rounds 5
 import argparse
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -20,30 +20,30 @@ import mlflow
 from benchmarks.side_by_side import in_turns, show
 from pipelines.cnn import Params, main
 from tests.pipelines.servers import as_program, postgres_server
-from trackml.tracking.delivery import Delivery
-from trackml.tracking.journal import Journal
+from trackml.tracking.outbox import Outbox
+from trackml.tracking.uploader import Uploader
 
-OF_JOURNAL, OF_SERVER = 1.02, 1.03  # times what it takes without, and into a database here
+OF_OUTBOX, OF_SERVER = 1.02, 1.03  # times what it takes without, and into a database here
 
 
 def compare(rounds: int, epochs: int) -> None:
     """Whole runs in one process, from loading the data to the registered model."""
     params = Params.parse({"epochs": epochs})
-    within: dict[str, list[float]] = {"the journal": [], "deliveries to a server": []}
+    within: dict[str, list[float]] = {"the outbox": [], "uploads to a server": []}
     with TemporaryDirectory() as folder, postgres_server(Path(folder)) as server:
         seconds = in_turns(
             {
-                "with journal": partial(
+                "with outbox": partial(
                     _run,
                     params,
-                    lambda: _timed(Journal, ("save", "keep"), within["the journal"]),
+                    lambda: _timed(Outbox, ("add_epoch", "replace_state"), within["the outbox"]),
                     None,
                 ),
-                "without journal": partial(_run, params, _without_journal, None),
+                "without outbox": partial(_run, params, _without_outbox, None),
                 "over HTTP": partial(
                     _run,
                     params,
-                    lambda: _timed(Delivery, ("push",), within["deliveries to a server"]),
+                    lambda: _timed(Uploader, ("push",), within["uploads to a server"]),
                     server.uri,
                 ),
             },
@@ -51,7 +51,7 @@ def compare(rounds: int, epochs: int) -> None:
         )
     own, bare, http = seconds.values()
     title = f"cnn, {epochs} epochs"
-    show(title, {"with journal": own, "without journal": bare}, {"without journal": OF_JOURNAL})
+    show(title, {"with outbox": own, "without outbox": bare}, {"without outbox": OF_OUTBOX})
     show(title, {"over HTTP": http, "database in a file": own}, {"database in a file": OF_SERVER})
     for (what, spent), whole in zip(within.items(), (own, http), strict=True):
         shares = [mine / all_of_it for mine, all_of_it in zip(spent, whole, strict=True)]
@@ -72,14 +72,9 @@ def _run(params: Params, way: Callable[[], Any], address: str | None, _round: in
             os.chdir(before)
 
 
-@contextmanager
-def _without_journal() -> Iterator[None]:
-    """No checkpoints, and no facts on disk."""
-    with (
-        patch("trackml.tracking.run.keeping", lambda _journal: nullcontext()),
-        patch.object(Journal, "keep", lambda _journal: None),
-    ):
-        yield
+def _without_outbox() -> Any:
+    """No checkpoints, and no state on disk."""
+    return patch("trackml.tracking.resume.Outbox", partial(Outbox, is_kept=False))
 
 
 @contextmanager

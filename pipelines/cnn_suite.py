@@ -1,32 +1,35 @@
-"""All variants of `cnn` with all optimisers, side by side: which is best, how soon, how sure.
+"""All variants of `cnn` with all optimizers, side by side: which is best, how soon, how sure.
 
 mlflow run . -e cnn_suite -P epochs=3      # 3 min 5 s on 2 cores
 """
 
-from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from pipelines import cnn
 from trackml.cli import command_line
-from trackml.data import load
-from trackml.fields import (
+from trackml.params import (
     OPTIMIZER_NAMES,
-    VARIANTS,
     Concurrency,
-    Optimizers,
     RayAddress,
-    Variants,
     parse_names,
+    some_of,
 )
 
 if TYPE_CHECKING:
-    from trackml.sweep import SuiteResult
-    from trackml.tuning import TrialHook
+    from collections.abc import Sequence
+
+    from trackml.sweeps.plan import Trial
+    from trackml.sweeps.runner import SweepResult
+    from trackml.sweeps.tuner import TrialCallback
 
 FACTORS = ("variant", "optimizer")
+Variants = Annotated[
+    str, some_of(cnn.VARIANTS), Field(description="variants of the network to compare")
+]
+Optimizers = Annotated[str, some_of(OPTIMIZER_NAMES), Field(description="update rules to compare")]
 
 
 class Params(cnn.CommonParams):
@@ -39,59 +42,48 @@ class Params(cnn.CommonParams):
     ray_address: RayAddress = "local"
     tracking: Literal["direct"] = Field("direct", description="a suite's memory is its store")
 
-    def trials(self) -> Sequence[tuple[str, dict[str, Any]]]:
-        """The name of each trial, and its parameters of `cnn` by flag."""
+    @property
+    def trials(self) -> "list[Trial]":
+        """A run of `cnn` for each variant, optimizer and seed."""
+        from trackml.sweeps.plan import Trial  # not on top: it loads Optuna
+
         common = self.model_dump(by_alias=True, include=set(cnn.CommonParams.model_fields))
-        variants = parse_names(self.variants, VARIANTS)
+        common |= {"register": False, "resume": False}
+        variants = parse_names(self.variants, cnn.VARIANTS)
         optimizers = parse_names(self.optimizers, OPTIMIZER_NAMES)
         seeds = range(self.seed, self.seed + self.seeds)
         return [
-            (
+            Trial(
                 f"{variant} {optimizer} seed {seed}",
-                common
-                | {"variant": variant, "optimizer": optimizer, "seed": seed}
-                | {"register": False, "resume": False},
+                common | {"variant": variant, "optimizer": optimizer, "seed": seed},
             )
             for variant, optimizer, seed in product(variants, optimizers, seeds)
         ]
 
 
-def main(params: Params, on_trial: "TrialHook | None" = None) -> "SuiteResult":
-    """Compare the variants and optimisers of `cnn`, each run a child of one run in MLflow."""
-    for _, values in params.trials():
-        cnn.Params.parse(values)  # what a trial would refuse is refused before anything is made
-    data = load("mnist", params.validation_split, params.limit)
+def main(params: Params, callbacks: "Sequence[TrialCallback]" = ()) -> "SweepResult":
+    """Compare the variants and optimizers of `cnn`, each run a child of one run in MLflow."""
+    trials = params.trials
+    for trial in trials:
+        cnn.Params.parse(trial.values)  # what a trial would refuse is refused here
+    data = cnn.TASK.load(params)
 
     # Loaded now, not on top: --help, and a mistake, must not wait for Ray.
-    from trackml.cluster import cluster, share_out
-    from trackml.evaluation.suite import METRICS, report_suite, summarise, winners
-    from trackml.sweep import SuiteResult, run_trials
-    from trackml.tracking.registry import register_run
+    from trackml.sweeps.report import SUITE_CURVES, SUITE_METRICS, report_suite
+    from trackml.sweeps.runner import Sweep, allotted
     from trackml.tracking.run import tracked_run
-    from trackml.tracking.store import check_reach
-    from trackml.trial import Trial
 
-    trials = [Trial(name, values) for name, values in params.trials()]
-    with cluster(params.ray_address, packages=["trackml", "pipelines"]) as resources:
-        share = share_out(resources, len(trials), params.concurrency, params.device)
-        check_reach(resources.hosts)
-        with tracked_run(params, data, framework="torch", architecture="cnn_suite") as run:
-            failed = run_trials(cnn.main, cnn.Params, trials, run, share, on_trial)
-            children = run.trials(
-                params=FACTORS, metrics=METRICS, curves=["val_accuracy", "epoch_seconds"]
-            )
-            finished = children[children["state"] == "finished"].reset_index(drop=True)
-            finished["seconds"] = finished["epoch_seconds"].map(sum)
-            failures = [f"{outcome.name}: {outcome.failure}" for outcome in failed]
-            run.log_report(report_suite(finished, FACTORS, failures))
-            chosen = list(winners(finished, FACTORS)["run_id"]) if params.register_model else []
-            registrations = [register_run(run.client, run_id) for run_id in chosen]
-    table = summarise(finished, FACTORS)
-    kept = run.journal.folder
-    return SuiteResult(run.run_id, "cnn_suite", FACTORS, table, failed, registrations, folder=kept)
+    with (
+        allotted(params.ray_address, params.concurrency, len(trials), params.device) as allotment,
+        tracked_run(cnn.TASK, params, data, "cnn_suite") as run,
+    ):
+        sweep = Sweep(run, cnn.main, cnn.Params, allotment, callbacks)
+        failed = sweep.run_trials(trials)
+        children = run.child_table(params=FACTORS, metrics=SUITE_METRICS, curves=SUITE_CURVES)
+        return sweep.finish(report_suite("cnn_suite", children, FACTORS, failed))
 
 
 if __name__ == "__main__":
-    from trackml.console import trials
+    from trackml.console import SWEEP
 
-    command_line(main, Params, trials)
+    command_line(main, Params, SWEEP)

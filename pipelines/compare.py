@@ -5,16 +5,17 @@ mlflow run . -e compare -P task=fashion_mnist -P min_runs=3
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from trackml import params as base
 from trackml.cli import command_line
-from trackml.fields import TaskName
+from trackml.params import TaskName
 
 if TYPE_CHECKING:
-    from trackml.evaluation.leaderboard import Leaderboard
+    from trackml.evaluation.report import Table
 
 MODELS: Mapping[str, tuple[str, str]] = {  # architecture → name, entry point that trains it
     "cnn": ("CNN", "cnn"),
@@ -22,7 +23,7 @@ MODELS: Mapping[str, tuple[str, str]] = {  # architecture → name, entry point 
     "vgg16": ("VGG16", "transfer -P backbone=vgg16"),
     "alexnet": ("AlexNet", "transfer -P backbone=alexnet"),
 }
-"""Of MNIST's digits, whole or on canvases: these are also compared side by side."""
+"""For MNIST, digits alone or on canvases: these are also shown side by side."""
 
 
 class Params(base.Params):
@@ -37,47 +38,44 @@ class Params(base.Params):
     )
 
 
-def main(params: Params, _hook: None = None) -> "Leaderboard":
+def main(params: Params, _callbacks: object = ()) -> "list[Table]":
     """Rank all configurations of a task by their finished runs in MLflow, of any framework."""
-    # Loaded now, not on top: --help, and a mistake, must not wait for MLflow.
+    # Imported here: --help, and a mistake, must not wait for MLflow.
+    from trackml.comparison.leaderboard import MAX_CURVES, leaderboard, report_leaderboard
+    from trackml.comparison.runs import run_table
+    from trackml.comparison.side_by_side import compare_models, report_models, with_best_epoch
+    from trackml.comparison.statistics import main_metric
     from trackml.errors import TrackmlError
-    from trackml.evaluation.leaderboard import CURVES, Leaderboard, report_leaderboard
-    from trackml.evaluation.models import compare_models, report_comparison
-    from trackml.leaderboard import left_out, main_score, on_the_same_rows, rank, scored
-    from trackml.tracking import store
-    from trackml.tracking.past import finished_runs, known_tasks, with_best_epoch
-    from trackml.tracking.record import recorded
-    from trackml.tracking.search import series
+    from trackml.metrics import METRICS
+    from trackml.tracking import server
+    from trackml.tracking.queries import finished_runs, tasks_with_runs, values_by_epoch
+    from trackml.tracking.run import log_reports
 
-    client = store.connect()
-    runs = finished_runs(client, params.task)
-    score = main_score(runs) if params.metric == "auto" else params.metric
-    chosen = on_the_same_rows(scored(runs, score))
-    table = rank(chosen, score, params.min_runs)
-    reasons = left_out(runs, chosen, score, params.min_runs)
-    if table.empty:
-        tasks = ", ".join(known_tasks(client)) or "none"
-        why = "; ".join(reasons) or f"there are no finished runs of {params.task}"
+    client = server.connect()
+    runs = run_table(finished_runs(client, params.task))
+    metric = METRICS.get(params.metric) or main_metric(runs)
+    board = leaderboard(params.task, runs, metric, params.min_runs)
+    if board.data.empty:
+        tasks = ", ".join(tasks_with_runs(client)) or "none"
+        why = "; ".join(board.notes) or f"there are no finished runs of {params.task}"
         raise TrackmlError(f"nothing to compare: {why}; tasks that have runs: {tasks}")
-    models = None
-    if params.task == "mnist":
-        canvases = finished_runs(client, "mnist_detector")
-        models = compare_models(
-            runs, canvases, MODELS, params.min_runs, lambda best: with_best_epoch(client, best)
-        )
-    board = Leaderboard(params.task, score, table, reasons, models)
+    best = zip(board.data["rank"], board.data["run_id"], strict=True)
     curves = {
-        int(row["rank"]): series(client, row["run_id"], f"val_{score}")
-        for _, row in table.head(CURVES).iterrows()
+        rank: values_by_epoch(client, run_id, f"val_{metric}")
+        for rank, run_id in list(best)[:MAX_CURVES]
     }
-    with recorded(params, experiment=params.task, name="compare") as run:
-        run.log_report(report_leaderboard(board, curves))
+    report, tables = report_leaderboard(board, metric, curves), [board]
+    if params.task == "mnist":
+        both = [runs, run_table(finished_runs(client, "mnist_detector"))]
+        best_epochs = partial(with_best_epoch, partial(values_by_epoch, client))
+        models = compare_models(both, MODELS, params.min_runs, best_epochs)
         if models:
-            run.log_report(report_comparison(models))
-    return board
+            report, tables = report | report_models(models), [board, models]
+    log_reports(params, [report], experiment=params.task, name="compare")
+    return tables
 
 
 if __name__ == "__main__":
-    from trackml.console import comparison
+    from trackml.console import LEADERBOARD
 
-    command_line(main, Params, comparison)
+    command_line(main, Params, LEADERBOARD)

@@ -3,79 +3,67 @@
 mlflow run . -e detector       # 8 min on 2 cores; test mAP 0.9138 ± 0.0009 over 2 seeds
 """
 
+from __future__ import annotations
+
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from trackml import params as base
 from trackml.cli import command_line
 from trackml.data import load
-from trackml.data.canvases import SMALLEST_CANVAS, DetectionData, on_canvases
-from trackml.fields import BatchSize, Epochs, LearningRate, Precision, ScheduleName
-from trackml.params import TorchParams
-
-if TYPE_CHECKING:
-    from trackml.history import EpochHook
-    from trackml.tracking.run import Result
+from trackml.data.canvases import MIN_CANVAS_SIZE, DetectionData, on_canvases
+from trackml.frameworks import torch as tk
+from trackml.metrics import MAP
+from trackml.tasks import Task
 
 
-class Params(TorchParams):
+class Params(base.TorchParams):
     """Parameters of `detector`."""
 
     canvas_size: int = Field(
-        64, ge=SMALLEST_CANVAS, le=256, description="side of the square canvases, pixels"
+        64, ge=MIN_CANVAS_SIZE, le=256, description="side of the square canvases, pixels"
     )
     digits: int = Field(3, ge=1, le=5, description="most digits on a canvas; each has 1 or more")
-    epochs: Epochs = 2
-    batch_size: BatchSize = 32
-    learning_rate: LearningRate = Field(0.002, description="largest step size of AdamW")
-    schedule: ScheduleName = "one_cycle"
-    precision: Precision = Field(
+    epochs: base.Epochs = 2
+    batch_size: base.BatchSize = 32
+    learning_rate: base.LearningRate = Field(0.002, description="largest step size of AdamW")
+    schedule: base.ScheduleName = "one_cycle"
+    precision: base.Precision = Field(
         "float32",
         description="arithmetic of the training steps; bfloat16 is hardly faster on a CPU",
     )
 
 
-def read_canvases(params: Params) -> DetectionData:
-    """The digits of MNIST on canvases, as the parameters say."""
+def load_canvases(params: Params) -> DetectionData:
+    """The digits of MNIST on canvases."""
     digits = load("mnist", params.validation_split, params.limit)
-    return on_canvases(
-        "mnist_detector", digits, size=params.canvas_size, most=params.digits, seed=params.seed
-    )
+    size, seed = params.canvas_size, params.seed
+    return on_canvases("mnist_detector", digits, size=size, max_digits=params.digits, seed=seed)
 
 
-def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
+TASK = Task(load_canvases, framework="torch", metric=MAP)
+
+
+def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None) -> tk.Result:
     """Train Faster R-CNN on canvases with digits, with every result tracked in MLflow."""
-    # Loaded now, not on top: --help, and a mistake, must not wait for PyTorch.
-    import torch
-
-    from trackml.evaluation.detection import evaluate_detector
-    from trackml.models.faster_rcnn import faster_rcnn
-    from trackml.models.torch import describe
-    from trackml.seeding import seed_everything
-    from trackml.tracking.run import tracked_run
-    from trackml.training.detection import find_objects, fit_detector
-    from trackml.training.schedules import SCHEDULES
-    from trackml.training.torch import resolve_device
-
-    resolve_device(params.device)  # one that is not there is refused before a run is made
-    data = read_canvases(params)
-    with tracked_run(params, data, framework="torch", architecture="faster-rcnn") as run:
-        seed_everything(params.seed)
-        network = faster_rcnn(len(data.classes))
-        size = params.canvas_size
-        example = torch.zeros((2, size, size), dtype=torch.uint8)
-        run.log_architecture(*describe(network, example))
-        history = fit_detector(
+    tk.resolve_device(params.device)  # one that is not there is refused before a run is made
+    data = TASK.load(params)
+    with tk.tracked_run(TASK, params, data, "faster-rcnn", callbacks, parent) as run:
+        tk.seed_everything(params.seed)
+        network = tk.faster_rcnn(len(data.classes))
+        example = tk.torch.zeros((2, *data.train.images.shape[1:]), dtype=tk.torch.uint8)
+        run.log_architecture(*tk.describe(network, example))
+        history = tk.fit_detector(
             network,
             data,
             params,
-            optimizer=torch.optim.AdamW(network.parameters(), fused=True),
-            schedule=SCHEDULES[params.schedule],
-            hooks=[run.log_epoch, on_epoch],
+            optimizer=tk.torch.optim.AdamW(network.parameters(), fused=True),
+            schedule=tk.SCHEDULES[params.schedule],
+            run=run,
         )
-        report = run.evaluate(evaluate_detector, partial(find_objects, network), data, history)
-        return run.log_result(network, history, report)
+        find = partial(tk.find_objects, network)
+        return run.finish(network, history, tk.evaluate_detector, find)
 
 
 if __name__ == "__main__":

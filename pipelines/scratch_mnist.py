@@ -6,33 +6,34 @@ mlflow run . -e scratch_mnist -P model=mlp   # 12 s; test accuracy 0.9799 ± 0.0
 docs/backpropagation.md derives what it computes.
 """
 
+from __future__ import annotations
+
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
+from trackml import params as base
 from trackml.cli import command_line
-from trackml.data import load
-from trackml.fields import BatchSize, Epochs, LearningRate, Patience, Widths, parse_widths
-from trackml.params import TrainingParams
+from trackml.data import dataset
+from trackml.frameworks import numpy as tk
+from trackml.tasks import Task
 
-if TYPE_CHECKING:
-    from trackml.history import EpochHook
-    from trackml.tracking.run import Result
+TASK = Task(dataset("mnist"), framework="numpy")
 
 
-class Params(TrainingParams):
+class Params(base.TrainingParams):
     """Parameters of `scratch_mnist`."""
 
     model: Literal["softmax", "mlp"] = Field(
         "softmax", description="softmax regression, or an MLP: hidden layers with ReLU before it"
     )
-    hidden_units: Widths = Field(
+    hidden_units: base.Widths = Field(
         "128", description="units of each hidden layer of mlp; softmax has none"
     )
-    epochs: Epochs = 20
-    batch_size: BatchSize = 128
-    learning_rate: LearningRate = 0.5
+    epochs: base.Epochs = 20
+    batch_size: base.BatchSize = 128
+    learning_rate: base.LearningRate = 0.5
     momentum: float = Field(
         0.0, ge=0, lt=1, description="of SGD; 0.9 wants a learning rate a tenth as large"
     )
@@ -42,49 +43,37 @@ class Params(TrainingParams):
     target_loss: float = Field(
         0.0, ge=0, description="stop when the training loss is below it; 0 = never"
     )
-    patience: Patience = 5
+    patience: base.Patience = 5
 
 
-def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
+def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None) -> tk.Result:
     """Train softmax regression or an MLP on MNIST in NumPy, with every result tracked in MLflow."""
-    data = load("mnist", params.validation_split, params.limit)
-
-    # Loaded now, not on top: --help, and a mistake, must not wait for MLflow.
-    import numpy as np
-
-    from trackml.evaluation.classification import evaluate_classifier
-    from trackml.evaluation.weights import draw_weights
-    from trackml.models.mlp import predict
-    from trackml.models.numpy import dense_network, describe
-    from trackml.tracking.run import tracked_run
-    from trackml.training.numpy import SGD, fit
-
+    data = TASK.load(params)
     architecture = f"scratch-{params.model}"
-    with tracked_run(params, data, framework="numpy", architecture=architecture) as run:
+    with tk.tracked_run(TASK, params, data, architecture, callbacks, parent) as run:
         height, width = data.train.images.shape[1:]
-        network = dense_network(
+        network = tk.dense_network(
             height * width,
-            parse_widths(params.hidden_units) if params.model == "mlp" else (),
+            base.parse_widths(params.hidden_units) if params.model == "mlp" else (),
             classes=len(data.classes),
             # The epochs draw from (seed, 1), (seed, 2), ...
-            random=np.random.default_rng((params.seed, 0)),
+            random=tk.numpy.random.default_rng((params.seed, 0)),
         )
         untrained = [layer.W.copy() for layer in network]
-        run.log_architecture(*describe(network))
-        history = fit(
+        run.log_architecture(*tk.describe(network))
+        history = tk.fit(
             network,
             data,
             params,
-            optimizer=SGD(network, params.momentum),
+            optimizer=tk.SGD(network, params.momentum),
             weight_decay=params.weight_decay,
             patience=params.patience,
             target_loss=params.target_loss,
-            hooks=[run.log_epoch, on_epoch],
+            run=run,
         )
         trained = [layer.W for layer in network]
-        run.log_report(draw_weights(untrained, trained, (height, width), data.classes))
-        report = run.evaluate(evaluate_classifier, partial(predict, network), data, history)
-        return run.log_result(network, history, report)
+        run.log_report(tk.draw_weights(untrained, trained, (height, width), data.classes))
+        return run.finish(network, history, tk.evaluate_classifier, partial(tk.predict, network))
 
 
 if __name__ == "__main__":

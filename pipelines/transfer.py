@@ -4,28 +4,29 @@ mlflow run . -e transfer -P weights=none       # 1 min 57 s on 2 cores; test acc
     … -P backbone=vgg16                        # 11 min;                test accuracy 0.9931, n = 1
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from trackml import params as base
 from trackml.cli import command_line
-from trackml.data import load
-from trackml.fields import Backbone, BatchSize, Dropout, Epochs, ScheduleName, Trained
-from trackml.params import TorchParams
+from trackml.data import dataset
+from trackml.frameworks import torch as tk
+from trackml.tasks import Task
 
-if TYPE_CHECKING:
-    from trackml.history import EpochHook
-    from trackml.tracking.run import Result
+TASK = Task(dataset("mnist"), framework="torch")
+Backbone = Literal["alexnet", "vgg16"]
+Trained = Literal["head", "last_block", "all"]
+SIZES = {"alexnet": 64, "vgg16": 32}
+MIN_SIZES = {"alexnet": 63, "vgg16": 32}  # smaller ones are pooled away
+LEARNING_RATES = {"head": 0.001, "last_block": 0.0003, "all": 0.0003}
 
-SIZES: Mapping[Backbone, int] = {"alexnet": 64, "vgg16": 32}
-SMALLEST: Mapping[Backbone, int] = {"alexnet": 63, "vgg16": 32}  # of which poolings leave something
-LEARNING_RATES: Mapping[Trained, float] = {"head": 0.001, "last_block": 0.0003, "all": 0.0003}
 
-
-class Params(TorchParams):
+class Params(base.TorchParams):
     """Parameters of `transfer`."""
 
     backbone: Backbone = Field("alexnet", description="network of torchvision to start from")
@@ -43,28 +44,28 @@ class Params(TorchParams):
         description="side to which images are resized, pixels; 0 = what suits the backbone: "
         + ", ".join(f"{size} for {name}" for name, size in SIZES.items()),
     )
-    epochs: Epochs = 2
-    batch_size: BatchSize = 64
+    epochs: base.Epochs = 2
+    batch_size: base.BatchSize = 64
     learning_rate: float = Field(
         0.0,
         ge=0,
         description="largest step size of Adam; 0 = what suits: "
         + ", ".join(f"{rate} for {part}" for part, rate in LEARNING_RATES.items()),
     )
-    dropout: Dropout = Field(0.3, description="rate after the head's hidden layer")
-    schedule: ScheduleName = "one_cycle"
+    dropout: base.Dropout = Field(0.3, description="rate after the head's hidden layer")
+    schedule: base.ScheduleName = "one_cycle"
 
     @model_validator(mode="after")
     def _images_are_large_enough(self) -> Self:
-        if 0 < self.image_size < SMALLEST[self.backbone]:
+        if 0 < self.image_size < MIN_SIZES[self.backbone]:
             raise ValueError(
                 f"--image_size {self.image_size}: {self.backbone} needs at least "
-                f"{SMALLEST[self.backbone]} pixels"
+                f"{MIN_SIZES[self.backbone]} pixels"
             )
         return self
 
     def resolved(self) -> Self:
-        """The same parameters, with numbers for "what suits"."""
+        """The same parameters, with the image size and the learning rate that suit."""
         return self.model_copy(
             update={
                 "image_size": self.image_size or SIZES[self.backbone],
@@ -73,30 +74,16 @@ class Params(TorchParams):
         )
 
 
-def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
+def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None) -> tk.Result:
     """Fine-tune a network of torchvision on MNIST, with every result tracked in MLflow."""
-    # Loaded now, not on top: --help, and a mistake, must not wait for PyTorch.
-    import torch
-
-    from trackml.evaluation.classification import evaluate_classifier
-    from trackml.evaluation.graph import draw_graph
-    from trackml.models.pretrained import load_weights
-    from trackml.models.torch import describe, with_probabilities
-    from trackml.models.transfer import freeze, transfer_network
-    from trackml.seeding import seed_everything
-    from trackml.tracking.run import tracked_run
-    from trackml.training.features import skip_frozen
-    from trackml.training.schedules import SCHEDULES
-    from trackml.training.torch import OPTIMIZERS, fit, predict, resolve_device
-
     params = params.resolved()
-    # What is not there is refused before a run is made.
-    device = resolve_device(params.device)
-    weights = load_weights(params.backbone, params.weights)
-    data = load("mnist", params.validation_split, params.limit)
-    with tracked_run(params, data, framework="torch", architecture=params.backbone) as run:
-        seed_everything(params.seed)
-        network = transfer_network(
+    # A device or weights that are not there are refused before a run is made.
+    device = tk.resolve_device(params.device)
+    weights = tk.load_weights(params.backbone, params.weights)
+    data = TASK.load(params)
+    with tk.tracked_run(TASK, params, data, params.backbone, callbacks, parent) as run:
+        tk.seed_everything(params.seed)
+        network = tk.transfer_network(
             params.backbone,
             len(data.classes),
             image_size=params.image_size,
@@ -104,23 +91,23 @@ def main(params: Params, on_epoch: "EpochHook | None" = None) -> "Result":
             weights=weights.tensors if weights else None,
         )
         run.log_params({"weights_sha256": weights.sha256 if weights else "none"})
-        frozen, trained = freeze(network, params.train)
-        example = torch.zeros((2, 28, 28), dtype=torch.uint8)
-        run.log_architecture(*describe(network, example))
-        run.log_report(draw_graph(network, example))
+        frozen, trained = tk.freeze(network, params.train)
+        example = tk.torch.zeros((2, 28, 28), dtype=tk.torch.uint8)
+        run.log_architecture(*tk.describe(network, example))
+        run.log_report(tk.draw_graph(network, example))
         started = perf_counter()
-        trainee, inputs = skip_frozen(frozen, trained, data, device)
+        trainee, inputs = tk.precompute(frozen, trained, data, device)
         run.log_metrics({"frozen_seconds": perf_counter() - started})
-        history = fit(
+        history = tk.fit(
             trainee,
             inputs,
             params,
-            optimizer=OPTIMIZERS["adam"](trained.parameters()),
-            schedule=SCHEDULES[params.schedule],
-            hooks=[run.log_epoch, on_epoch],
+            optimizer=tk.OPTIMIZERS["adam"](trained.parameters()),
+            schedule=tk.SCHEDULES[params.schedule],
+            run=run,
         )
-        report = run.evaluate(evaluate_classifier, partial(predict, network), data, history)
-        return run.log_result(with_probabilities(network), history, report)
+        predict = partial(tk.predict, network)
+        return run.finish(tk.with_probabilities(network), history, tk.evaluate_classifier, predict)
 
 
 if __name__ == "__main__":

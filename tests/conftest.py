@@ -43,8 +43,13 @@ MLFLOW_VARIABLES = (
 
 def start(*command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a module of the project in a folder, as a user would, and return what it said."""
+    return execute(sys.executable, "-m", *command, folder=folder, **environment)
+
+
+def execute(*words: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run any program in a folder, in a user's environment, and return what it said."""
     return subprocess.run(
-        [sys.executable, "-m", *command],
+        words,
         cwd=folder,
         env=user_environment() | environment,
         capture_output=True,
@@ -80,18 +85,28 @@ sys.meta_path[:] = [Present()]
 """
 
 
-def read(folder: Path) -> "MlflowClient":
-    """A client of the database in a folder, that leaves the rest of the process alone."""
+def read(store: Path | str) -> "MlflowClient":
+    """A client of a folder's database, or of a server, that leaves the process as it is."""
     from mlflow.tracking import MlflowClient
 
-    return MlflowClient(f"sqlite:///{folder}/mlflow.db", f"sqlite:///{folder}/mlflow.db")
+    uri = store if isinstance(store, str) else f"sqlite:///{store}/mlflow.db"
+    return MlflowClient(uri, uri)
 
 
-def runs(folder: Path) -> "list[Run]":
-    """All runs of a folder's database, oldest first."""
-    client = read(folder)
+def runs(store: Path | str) -> "list[Run]":
+    """All runs of a folder's database, or of a server, oldest first."""
+    client = read(store)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
+
+
+def files(client: "MlflowClient", run_id: str, path: str | None = None) -> Iterator[str]:
+    """The paths of all files among a run's artifacts."""
+    for entry in client.list_artifacts(run_id, path):
+        if entry.is_dir:
+            yield from files(client, run_id, entry.path)
+        else:
+            yield entry.path
 
 
 @dataclass(frozen=True)
@@ -120,13 +135,8 @@ class Finished:
         (file,) = self.folder.rglob(f"{str(version.source).split('/')[-1]}/artifacts/MLmodel")
         return file.parent
 
-    def artifacts(self, name: str, path: str | None = None) -> Iterator[str]:
-        """The paths of all files among a run's artifacts."""
-        for entry in self.client.list_artifacts(self.run(name).info.run_id, path):
-            if entry.is_dir:
-                yield from self.artifacts(name, entry.path)
-            else:
-                yield entry.path
+    def artifacts(self, name: str) -> set[str]:
+        return set(files(self.client, self.run(name).info.run_id))
 
 
 @pytest.fixture(scope="session")
@@ -158,10 +168,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.fixture(scope="session")
 def blank_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's schema and no run, made once: its migrations take seconds."""
-    from trackml.tracking import store
+    from trackml.tracking import server
 
     folder = tmp_path_factory.mktemp("blank")
-    store.create_database(folder / "mlflow.db")
+    server.create_database(folder / "mlflow.db")
     return folder / "mlflow.db"
 
 
@@ -181,10 +191,10 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 @pytest.fixture
 def client(empty_folder: Path, blank_database: Path) -> "MlflowClient":
     """A client of an empty store in the current folder."""
-    from trackml.tracking import store
+    from trackml.tracking import server
 
     shutil.copy(blank_database, empty_folder / "mlflow.db")
-    return store.connect()
+    return server.connect()
 
 
 @pytest.fixture
@@ -209,7 +219,7 @@ def blobs() -> ImageData:
 
 def small_model(dropout: float = 0.0) -> "Model":
     """A dense network for the images of `blobs`."""
-    from trackml.tensorflow import keras
+    from trackml.backends import keras
 
     pixels = keras.Input((9, 9), dtype="uint8")
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))

@@ -22,20 +22,20 @@ STEPS = {
     "create_run": "mlflow.tracking:MlflowClient.create_run",
     "batch": "trackml.training.loop:_rate",
     "epoch": "trackml.tracking.run:Run.log_epoch",
-    "checkpoint": "trackml.tracking.journal:write",
-    "push": "trackml.tracking.delivery:Delivery.push",
+    "checkpoint": "trackml.training.checkpoint:write",
+    "push": "trackml.tracking.uploader:Uploader.push",
     "save_model": "trackml.tracking.run:save_model",
     "create_model": "mlflow.tracking:MlflowClient.create_logged_model",
     "upload_model": "mlflow.tracking:MlflowClient.log_model_artifacts",
-    "log_model": "trackml.tracking.upload:log_model",
+    "log_model": "trackml.tracking.uploader:log_model",
     "register": "mlflow:register_model",
     "alias": "mlflow.tracking:MlflowClient.set_registered_model_alias",
     "finish": "mlflow.tracking:MlflowClient.set_terminated",
 }
 STEPS_OF_MANY_RUNS = {
-    "ray": "trackml.cluster:_connect",
-    "ray_processes": "trackml.cluster:ray._private.node.Node.start_ray_processes",
-    "trial": "trackml.tuning:Watch._note",
+    "ray": "trackml.sweeps.cluster:_connect",
+    "ray_processes": "trackml.sweeps.cluster:ray._private.node.Node.start_ray_processes",
+    "trial": "trackml.sweeps.tuner:Watch._note",
 }
 POINTS = [f"{when}:{step}" for step in STEPS for when in ("before", "after")]
 MOST_DELICATE = [

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from trackml.cli import exit_code, parse_flags
 from trackml.errors import TrackmlError, UsageError
-from trackml.fields import BatchSize, Epochs, LearningRate
-from trackml.params import TrainingParams
+from trackml.params import BatchSize, Epochs, LearningRate, TrainingParams
 
 
 class Example(TrainingParams):

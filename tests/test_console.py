@@ -4,15 +4,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from trackml.console import epochs, trials
+from trackml.console import LEADERBOARD, SWEEP, TRAINING
 from trackml.errors import TrackingIncomplete
-from trackml.evaluation.report import Report
+from trackml.evaluation.report import Report, Table, number_of, text_of
 from trackml.history import History
+from trackml.metrics import MAE
 from trackml.params import TrainingParams
-from trackml.sweep import SuiteResult
+from trackml.sweeps.report import SweepReport
+from trackml.sweeps.runner import SweepResult
+from trackml.sweeps.worker import Outcome
 from trackml.tracking.registry import Registration
 from trackml.tracking.run import Result
-from trackml.trial import Outcome
 
 ROW = {
     "train_loss": 0.5,
@@ -28,7 +30,7 @@ RESULT = Result(
     run_id="1",
     task="homes",
     architecture="dense",
-    history=History("mae", "float32").extended(ROW).extended(ROW),
+    history=History(MAE, "float32").extended(ROW).extended(ROW),
     report=Report({"test_rmse": 0.5, "test_f1_class_3": 0.75}),
     registration=Registration("homes", "7", ("dense", "champion"), "beats version 6"),
 )
@@ -40,7 +42,7 @@ def asked(count: int, **values: object) -> TrainingParams:
 
 
 def test_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with epochs.progress(asked(10)) as show:
+    with TRAINING.progress(asked(10)) as show:
         show(3, ROW)
     assert capsys.readouterr().out == f"epoch  3/10  {LINE}\n"
 
@@ -49,7 +51,7 @@ def test_on_a_terminal_a_bar_stands_below_the_lines_and_goes_away(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes its output for a terminal
-    with epochs.progress(asked(2)) as show:
+    with TRAINING.progress(asked(2)) as show:
         show(1, ROW)
         show(2, ROW)
     shown = capsys.readouterr().out
@@ -61,7 +63,7 @@ def test_on_a_terminal_a_bar_stands_below_the_lines_and_goes_away(
 def test_the_result_names_scores_and_what_became_of_the_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    epochs.show_result(RESULT, asked(2))
+    TRAINING.show_result(RESULT, asked(2))
     shown = capsys.readouterr().out
     for words in (
         "homes: dense",
@@ -76,7 +78,7 @@ def test_the_result_names_scores_and_what_became_of_the_model(
 
 
 def test_a_result_that_is_not_registered_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    epochs.show_result(replace(RESULT, registration=None), asked(2, register=False))
+    TRAINING.show_result(replace(RESULT, registration=None), asked(2, register=False))
     assert "not registered (--register false)" in capsys.readouterr().out
 
 
@@ -85,22 +87,31 @@ def test_what_is_owed_is_an_error_after_all_else(
 ) -> None:
     owing = replace(RESULT, registration=None, folder=tmp_path)
     with pytest.raises(TrackingIncomplete, match=f"kept in {tmp_path}; .* trackml sync"):
-        epochs.show_result(owing, asked(2))
+        TRAINING.show_result(owing, asked(2))
     shown = capsys.readouterr().out
     assert "to compare runs" in shown
     assert "registered" not in shown
-    epochs.show_result(replace(RESULT, folder=tmp_path / "removed"), asked(2))
+    TRAINING.show_result(replace(RESULT, folder=tmp_path / "removed"), asked(2))
 
 
 def test_an_early_stop_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     stopped = replace(RESULT.history, stopped="none better since epoch 1 (--patience)")
-    epochs.show_result(replace(RESULT, history=stopped), asked(9))
+    TRAINING.show_result(replace(RESULT, history=stopped), asked(9))
     said = "stopped after epoch 2 of 9: none better since epoch 1 (--patience)"
     assert said in capsys.readouterr().out
 
 
+def test_leaderboards_are_shown_with_their_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    data = pd.DataFrame({"loss": [0.5, 0.25]})
+    table = Table("homes", data, {"loss": number_of("loss", ".2f")}, notes=["1 run left out"])
+    LEADERBOARD.show_result([table, replace(table, title="side by side")], asked(1))
+    shown = capsys.readouterr().out
+    for text in ("homes", "side by side", "0.25", "1 run left out", "mlflow ui"):
+        assert text in shown
+
+
 def test_a_trial_is_a_line_whether_it_finished_or_not(capsys: pytest.CaptureFixture[str]) -> None:
-    with trials.progress(asked(1)) as show:
+    with SWEEP.progress(asked(1)) as show:
         show(Outcome("plain adam seed 0", 1.25, {"best_epoch": 2, "best_val_mae": 0.5}), 3, 12)
         show(Outcome("plain sgd seed 0", failure="val_loss is nan"), 4, 12)
     assert capsys.readouterr().out == (
@@ -109,32 +120,27 @@ def test_a_trial_is_a_line_whether_it_finished_or_not(capsys: pytest.CaptureFixt
     )
 
 
-def test_the_result_of_a_suite_names_the_winner_and_what_failed(
+def test_the_result_of_a_sweep_names_the_best_and_what_failed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    table = pd.DataFrame(
-        {
-            "variant": ["dropout", "plain"],
-            "optimizer": ["sgd", "adam"],
-            "n": [2, 1],
-            "best_val_accuracy_mean": [0.99, 0.98],
-            "best_val_accuracy_std": [0.001, float("nan")],
-            "test_accuracy_mean": [0.985, 0.975],
-            "test_accuracy_std": [0.002, float("nan")],
-            "convergence_epoch": [5.5, 4.0],
-            "seconds": [10.0, 9.0],
-        }
+    data = pd.DataFrame({"n": [1, 2]})
+    report = SweepReport(
+        table=Table("sweep of homes", data, {"n": text_of("n")}, notes=["failed: plain sgd"]),
+        summary="best on validation: sgd",
+        command="mlflow run . -e homes",
+        best_runs=[],
+        failed=[],
     )
-    failed = [Outcome("plain sgd seed 0", failure="val_loss is nan")]
-    result = SuiteResult("1", "cnn_suite", ("variant", "optimizer"), table, failed, [])
-    trials.show_result(result, asked(1, register=False))
+    result = SweepResult("1", report, registrations=[])
+    SWEEP.show_result(result, asked(1, register=False))
     shown = capsys.readouterr().out
     for words in (
-        "0.9900 ± 0.0010",
-        " 0.9750 ",
-        "best on validation: dropout with sgd, accuracy 0.9900 ± 0.0010 (n = 2)",
-        "failed: plain sgd seed 0: val_loss is nan",
-        "--resume true",
+        "sweep of homes",
+        "best on validation: sgd\n",
+        "to run it again: mlflow run . -e homes",
+        "failed: plain sgd\n",
         "not registered (--register false)",
     ):
         assert words in shown
+    SWEEP.show_result(replace(result, report=replace(report, command=None)), asked(1))
+    assert "to run it again" not in capsys.readouterr().out

@@ -1,8 +1,7 @@
 """What the documents promise is run here, word for word."""
 
 import re
-import shlex
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,61 +10,97 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Finished, entry_points, read, runs, start
-from tests.pages import blocks
+from tests.conftest import ROOT, Finished, execute, read, runs
+from tests.pages import blocks, rows, with_ours
 from tests.pipelines.expected import canvases
 from trackml.data import load
+from trackml.tasks import find_entry_points
+
+NEW = "docs/add-a-pipeline.md"
+(EXAMPLE,) = blocks(NEW, "python")
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A folder with the page's example saved where the page says."""
-    (example,) = blocks("docs/add-a-pipeline.md", "python")
-    assert example.count("\n") < 60
-    (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines" / "digits.py").write_text(example)
-    style = ["ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(tmp_path)]
-    subprocess.run([sys.executable, "-m", *style], check=True)
+def checkout(tmp_path: Path) -> Path:
+    """What a checkout has that a new pipeline needs."""
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs/generate.py", tmp_path / "docs")
+    for name in ("src", "Makefile", "python_env.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 
 
-def test_the_example_of_add_a_pipeline_runs_as_the_page_says(project: Path) -> None:
-    (commands,) = blocks("docs/add-a-pipeline.md", "bash")
-    run, mistyped, load = (shlex.split(line, comments=True)[1:] for line in commands.splitlines())
-    alone = {"PYTHONPATH": f"{project}:{ROOT / 'src'}"}
-
-    result = start(*run[1:], folder=project, **alone)
-    assert result.returncode == 0, result.stderr
-    assert "registered digits version 1, aliases: dense, champion" in result.stdout
-    (logged,) = runs(project)
-    assert logged.data.metrics["test_accuracy"] > 0.85
-    assert read(project).get_experiment(logged.info.experiment_id).name == "digits"
-
-    result = start(*mistyped[1:], folder=project, **alone)
-    assert result.returncode == 2
-    assert "did you mean --epochs?" in result.stderr
-
-    assert load[0] == "-c"
-    (project / "load.py").write_text(load[1])
-    result = start("load", folder=project, **alone)
-    assert "Tensor('uint8', (-1, 8, 8))" in result.stdout
-    assert "Tensor('float32', (-1, 10))" in result.stdout
+def typed(checkout: Path, command: str, *, code: int = 0) -> str:
+    """What a command prints that somebody types in a checkout, whose environment is active."""
+    command = command.replace("make ", "make --old-file .venv/ready ")
+    ours = {"PYTHONPATH": f"{checkout}:{checkout}/src"}
+    done = execute("bash", "-ec", command, folder=checkout, **ours)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
 
 
-def test_the_entry_point_of_add_a_pipeline_has_all_its_parameters(project: Path) -> None:
-    (entry,) = blocks("docs/add-a-pipeline.md", "yaml")
-    (project / "MLproject").write_text((ROOT / "MLproject").read_text() + entry)
-    (project / "python_env.yaml").touch()
-    (project / "src").symlink_to(ROOT / "src")
-    local = ["--env-manager", "local", "-P", "epochs=2"]
-    result = start("mlflow", "run", ".", "-e", "digits", *local, folder=project)
-    assert result.returncode == 0, result.stderr
-    (logged,) = runs(project)
-    declared = yaml.safe_load(entry)["digits"]["parameters"]
-    defaults = {name: str(each["default"]) for name, each in declared.items()}
+def test_a_pipeline_is_added_as_the_page_says(checkout: Path) -> None:
+    assert EXAMPLE.count("\n") < 60
+    (checkout / "pipelines/digits.py").write_text(EXAMPLE)
+    typed(checkout, f"python -m ruff check --config {ROOT}/pyproject.toml pipelines/digits.py")
+    (commands,) = blocks(NEW, "bash")
+    run, mistyped, use, generate, by_mlflow = commands.splitlines()
+    assert "registered digits version 1, aliases: dense, champion" in typed(checkout, run)
+    assert "did you mean --epochs?" in typed(checkout, mistyped, code=2)
+    assert "Tensor('uint8', (-1, 8, 8))" in typed(checkout, use)
+    typed(checkout, generate)
+    typed(checkout, by_mlflow)
+    direct, other = runs(checkout)
+    assert direct.data.metrics["test_accuracy"] > 0.85
+    assert read(checkout).get_experiment(direct.info.experiment_id).name == "digits"
+    entry = yaml.safe_load((checkout / "MLproject").read_text())["entry_points"]["digits"]
+    defaults = {name: str(each["default"]) for name, each in entry["parameters"].items()}
     counted = {f"{split}_samples" for split in ("train", "validation", "test")}
-    assert set(logged.data.params) - counted - {"model_parameters"} == set(defaults)
-    assert {name: logged.data.params[name] for name in defaults} == defaults | {"epochs": "2"}
+    assert set(other.data.params) - counted - {"model_parameters"} == set(defaults)
+    assert {name: other.data.params[name] for name in defaults} == defaults | {"epochs": "2"}
+    assert "\n## digits\n" in (checkout / "docs/reference.md").read_text()
+    search = "python -m pipelines.sweep --pipeline digits --space batch_size=0"
+    assert "--batch_size 0: expected an integer >= 1" in typed(checkout, search, code=2)
+
+
+# What the page leaves to its reader: the model, and the form of the arrays.
+OWN = {
+    "A table instead of images": {
+        '(digits.images * 255 / 16).astype("uint8")': "digits.data",
+        '(8, 8), dtype="uint8"': "(64,)",
+        "layers.Flatten()(layers.Rescaling(1 / 255)(pixels))": "pixels",
+        '10, activation="softmax"': "1",
+    },
+    "PyTorch instead of Keras": {
+        'layers, pixels = tk.keras.layers, tk.keras.Input((8, 8), dtype="uint8")': """\
+class Network(tk.torch.nn.Linear):
+            def forward(self, pixels):
+                return super().forward(pixels.flatten(1) / 255)
+""",
+        "        x = layers.Flatten()(layers.Rescaling(1 / 255)(pixels))\n": "",
+        '        x = layers.Dense(64, activation="relu")(x)\n': "",
+        'tk.keras.Model(pixels, layers.Dense(10, activation="softmax")(x))': "Network(64, 10)",
+    },
+}
+
+
+@pytest.mark.parametrize("heading", OWN)
+def test_the_pages_tables_make_another_pipeline_of_its_example(
+    heading: str, checkout: Path
+) -> None:
+    pipeline = with_ours(EXAMPLE, OWN[heading])
+    for cells in rows(NEW, heading):
+        old, new = (re.findall("`(.*?)`", cell)[0].replace(", …)", "") for cell in cells)
+        pipeline = with_ours(pipeline, {old: new})
+        for name, module in re.findall(r"`(\w+)` from `([\w.]+)`", cells[1]):
+            line = f"from {module} import {name}\n"
+            pipeline = pipeline.replace("from trackml", f"{line}from trackml", 1)
+        for name in re.findall(r"\btk\.\w+", cells[1]):  # also those that are only named
+            pipeline = pipeline.replace("        tk.seed", f"        {name}\n        tk.seed")
+    (checkout / "pipelines/digits.py").write_text(pipeline)
+    said = typed(checkout, "python -m pipelines.digits --epochs 2")
+    assert "registered digits version 1, aliases: dense, champion" in said
 
 
 def test_readmes_lines_load_a_model_in_other_code(finished: Finished) -> None:
@@ -74,51 +109,49 @@ def test_readmes_lines_load_a_model_in_other_code(finished: Finished) -> None:
     table = pd.DataFrame(homes.test.features[:3], columns=homes.columns)
     table.to_csv(finished.folder / "homes.csv", index=False)
     np.save(finished.folder / "canvases.npy", canvases().test.images[:20])
-    said = []
-    for example in blocks("README.md", "python"):
-        assert example.count("\n") <= 5
-        (finished.folder / "elsewhere.py").write_text(example)
-        result = start("elsewhere", folder=finished.folder, PYTHONPATH=str(finished.folder))
+    keras, housing, torch = blocks("README.md", "python")
+    assert max(example.count("\n") for example in (keras, housing, torch)) <= 5
+    said = ""
+    for program in (keras + housing, torch):
+        command = (sys.executable, "-c", program)
+        result = execute(*command, folder=finished.folder, PYTHONPATH="")
         assert result.returncode == 0, result.stderr
-        said.append(result.stdout)
-    assert re.search(r"\[\d \d \d\]\n$", said[0])  # behind Keras's progress bar
-    assert len(re.findall(r"\[\d\.\d+ *\]", said[1])) == 3
-    assert re.search(r"image +x1 +y1 +x2 +y2 +label +score\n0 +0 ", said[2])
+        said += result.stdout
+    assert re.search(r"\[\d \d \d\]\n", said)
+    assert len(re.findall(r"\[\d\.\d+ *\]", said)) == 3
+    assert re.search(r"image +x1 +y1 +x2 +y2 +label +score\n0 +0 ", said)
 
 
 def test_the_derivative_of_backpropagation_is_what_the_page_says(tmp_path: Path) -> None:
     (example,) = blocks("docs/backpropagation.md", "python")
-    (tmp_path / "example.py").write_text(example)
-    result = start("example", folder=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT / 'src'}")
+    result = execute(sys.executable, "-c", example, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     ours, theirs = map(float, result.stdout.split())
     assert ours == pytest.approx(theirs, rel=1e-5)
     assert ours != 0
 
 
-def test_readme_lists_every_entry_point_with_its_parameters_and_defaults() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for name, entry in entry_points().items():
-        if name == "main":  # that of dense_mnist, as another test holds
-            continue
-        (row,) = re.findall(rf"^\| `{name}` \|.*$", readme, flags=re.MULTILINE)
-        cell = row.split("|")[3]
-        listed = dict(re.findall(r"`(\w+)` (\S+?)(?:, | $)", cell))
-        assert listed == {key: str(p["default"]) for key, p in entry["parameters"].items()}
+def test_readme_lists_every_entry_point_once() -> None:
+    names, _ = zip(*rows("README.md", "Entry points"), strict=True)
+    listed = re.findall(r"\[`(\w+)`\]\(docs/reference.md#\1\)", " ".join(names))
+    assert sorted(listed) == sorted(find_entry_points())
 
 
-def test_readmes_tree_has_every_folder() -> None:
+def test_readmes_tree_has_every_folder_and_module() -> None:
+    """Each folder, and of the two rooms that a reader enters first, each module."""
     (tree,) = blocks("README.md", "text")
-    for folder in ("pipelines", "src/trackml", "tests", "benchmarks", "docs", "decisions"):
-        assert f"{folder}/" in tree
-    for package in (path.parent.name for path in (ROOT / "src/trackml").glob("*/__init__.py")):
-        assert f"{package}/" in tree
+    folders = [path.parent for path in (ROOT / "src/trackml").glob("*/__init__.py")]
+    for folder in [*map(ROOT.joinpath, ("pipelines", "tests", "benchmarks", "docs")), *folders]:
+        assert f"{folder.name}/ " in tree
+    for room in (ROOT / "src/trackml", ROOT / "src/trackml/tracking"):
+        for module in room.glob("*.py"):
+            assert module.name in tree or module.name == "__init__.py"
 
 
 # Where each is run: here, or in tests/test_examples.py, pipelines/test_serving.py and so on.
 RUN = {
     "README.md": {"bash", "python"},
-    "docs/add-a-pipeline.md": {"bash", "python", "yaml"},
+    "docs/add-a-pipeline.md": {"bash", "python"},
     "docs/backpropagation.md": {"python"},
     "docs/serving.md": {"bash", "python"},
     "docs/team-server.md": {"bash", "ini", "python", "sh"},
@@ -134,7 +167,7 @@ def test_no_page_has_an_example_of_which_no_test_knows(page: Path) -> None:
     """Of the languages in RUN, a page's tests run every block."""
     fences = re.findall(r"^\s*```(.*)$", page.read_text(), flags=re.MULTILINE)
     known = RUN.get(page.relative_to(ROOT).as_posix(), set())
-    assert set(fences[::2]) <= known | {"text", "math"}
+    assert set(fences[::2]) <= known | {"text", "math", "mermaid"}
     assert set(fences[1::2]) <= {""}
 
 

@@ -25,10 +25,22 @@ def test_data_fetches_and_shows_what_is_there_and_where_it_came_from(tmp_path: P
     assert (tmp_path / "california_housing" / "california_housing.f4").stat().st_size == 743_040
 
 
-def test_list_fetches_nothing(tmp_path: Path) -> None:
-    result = start("trackml", "data", "--list", folder=tmp_path, TRACKML_DATA_DIR=str(tmp_path))
-    assert result.returncode == 0
-    assert result.stdout.count("missing") == 9
+@pytest.mark.parametrize(
+    ("arguments", "folder", "missing"),
+    [
+        (["--list"], "data", 9),
+        (["--list", "--debug", "mnist"], "data", 4),  # options may stand before the dataset
+        (["--list"], "d[/old]", 9),  # which looks like markup
+    ],
+)
+def test_list_fetches_nothing(
+    arguments: list[str], folder: str, missing: int, tmp_path: Path
+) -> None:
+    place = {"TRACKML_DATA_DIR": str(tmp_path / folder)}
+    result = start("trackml", "data", *arguments, folder=tmp_path, **place)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("missing") == missing
+    assert folder in result.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -46,20 +58,6 @@ def test_a_mistake_is_one_line(arguments: list[str], line: str, tmp_path: Path) 
     assert result.returncode == 2
     assert result.stderr.startswith(line)
     assert result.stderr.count("\n") == 1
-
-
-def test_options_may_stand_before_the_dataset(tmp_path: Path) -> None:
-    arguments = ("trackml", "data", "--list", "--debug", "mnist")
-    result = start(*arguments, folder=tmp_path, TRACKML_DATA_DIR=str(tmp_path))
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("missing") == 4
-
-
-def test_a_folder_that_looks_like_markup_is_shown_as_it_is(tmp_path: Path) -> None:
-    odd = tmp_path / "d[/old]"
-    result = start("trackml", "data", "--list", folder=tmp_path, TRACKML_DATA_DIR=str(odd))
-    assert result.returncode == 0, result.stderr
-    assert "d[/old]" in result.stdout
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -1,25 +1,27 @@
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import Field
 
 from trackml.errors import UsageError
-from trackml.fields import (
-    OPTIMIZER_NAMES,
+from trackml.params import (
     BatchSize,
     Concurrency,
     Dropout,
     Epochs,
     LearningRate,
-    Optimizers,
+    OptimizerName,
     RayAddress,
+    TrainingParams,
     Widths,
+    allowed,
     parse_names,
     parse_widths,
+    some_of,
 )
-from trackml.params import TrainingParams, allowed
+
+RULES: tuple[str, ...] = get_args(OptimizerName)
 
 
 class Example(TrainingParams):
@@ -28,7 +30,7 @@ class Example(TrainingParams):
     learning_rate: LearningRate = 0.1
     dropout: Dropout = 0.2
     layers: Widths = "8,4"
-    rules: Optimizers = "all"
+    rules: Annotated[str, some_of(RULES)] = Field("all", description="to compare")
     at_once: Concurrency = "auto"
     address: RayAddress = "local"
     mode: Literal["slow", "fast"] = Field("slow", description="how")
@@ -39,20 +41,40 @@ def test_texts_become_values_of_the_declared_types() -> None:
     assert (params.epochs, params.learning_rate, params.register_model) == (7, 0.001, False)
 
 
+WIDTHS = "at most 20 integers from 1 to 10000 with commas between, such as 64,32"
+NAMES = "all, or some of adam, sgd, rmsprop with commas between"
+TRIALS = "an integer >= 1 or auto"
+ADDRESS = "local, auto, host:port or ray://host:port"
+REFUSED: dict[tuple[str, str], list[Any]] = {
+    ("epochs", "an integer >= 1"): [0, "many"],
+    ("batch_size", "an integer >= 1"): [-1],
+    ("dropout", "a number >= 0 and < 1"): [1.5],
+    ("learning_rate", "a number > 0"): ["nan", "inf"],
+    ("validation_split", "a number > 0 and < 1"): [1],
+    ("seed", "an integer >= 0 and < 4294967296"): [2**32],
+    ("mode", "slow or fast"): ["medium"],
+    ("register", "true or false"): ["perhaps"],
+    ("layers", WIDTHS): [
+        *("", ",", "64,", "64,x", "64;32", "64.5", "0", "-8", "+8", "10001", "1_000", "\u0663"),
+        "8," * 20 + "8",
+    ],
+    ("rules", NAMES): ["", ",", "adam,", "adam,all", "Adam", "adam;sgd"],
+    ("at_once", TRIALS): ["0", "-1", "many", "1.5", ""],
+    ("address", ADDRESS): [
+        "",
+        "head",
+        "head:",
+        ":6379",
+        "http://head:1",
+        "head:port",
+        "head:65536",
+    ],
+}
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "expected"),
-    [
-        ("epochs", 0, "an integer >= 1"),
-        ("epochs", "many", "an integer >= 1"),
-        ("batch_size", -1, "an integer >= 1"),
-        ("dropout", 1.5, "a number >= 0 and < 1"),
-        ("learning_rate", "nan", "a number > 0"),
-        ("learning_rate", "inf", "a number > 0"),
-        ("validation_split", 1, "a number > 0 and < 1"),
-        ("seed", 2**32, "an integer >= 0 and < 4294967296"),
-        ("mode", "medium", "slow or fast"),
-        ("register", "perhaps", "true or false"),
-    ],
+    [(flag, value, words) for (flag, words), values in REFUSED.items() for value in values],
 )
 def test_a_wrong_value_is_refused_in_one_line_with_what_is_allowed(
     flag: str, value: Any, expected: str
@@ -60,6 +82,23 @@ def test_a_wrong_value_is_refused_in_one_line_with_what_is_allowed(
     with pytest.raises(UsageError) as refusal:
         Example.parse({flag: value})
     assert str(refusal.value) == f"--{flag} {value}: expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "value"),
+    [
+        *(("at_once", text, value) for text, value in (("auto", "auto"), ("64", 64), (3, 3))),
+        *(
+            ("address", text, text)
+            for text in ("local", "auto", "127.0.0.1:6379", "head-node:6379", "ray://head.ex:10001")
+        ),
+        ("rules", "all", "all"),
+    ],
+)
+def test_a_value_with_a_form_of_its_own_is_accepted(flag: str, text: Any, value: Any) -> None:
+    params = Example.parse({flag: text})
+    assert getattr(params, flag) == value
+    assert params.as_text()[flag] == str(text)
 
 
 def test_all_wrong_values_are_named_at_once() -> None:
@@ -84,7 +123,7 @@ def test_what_is_logged_can_be_typed_again(epochs: int, rate: float, register: b
 
 
 def test_what_a_text_must_be_is_said_in_words() -> None:
-    assert allowed(Example.flags()["layers"]).startswith("at most 20 integers from 1 to 10000")
+    assert allowed(Example.flags()["layers"]) == WIDTHS
 
 
 @given(st.floats())
@@ -104,76 +143,10 @@ def test_widths_are_read_with_or_without_spaces(numbers: list[int]) -> None:
         assert params.as_text()["layers"] == ",".join(map(str, numbers))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        ",",
-        "64,",
-        "64,x",
-        "64;32",
-        "64.5",
-        "0",
-        "-8",
-        "+8",
-        "10001",
-        "1_000",
-        "\u0663",
-        "8," * 20 + "8",
-    ],
-)
-def test_other_widths_are_refused_in_one_line(text: str) -> None:
-    with pytest.raises(UsageError) as refusal:
-        Example.parse({"layers": text})
-    assert str(refusal.value) == (
-        f"--layers {text}: expected at most 20 integers from 1 to 10000 with commas between, "
-        "such as 64,32"
-    )
-
-
-@given(st.lists(st.sampled_from(OPTIMIZER_NAMES), min_size=1))
+@given(st.lists(st.sampled_from(RULES), min_size=1))
 def test_names_are_read_with_or_without_spaces_in_any_order(names: list[str]) -> None:
     for comma in (",", ", ", " ,"):
         params = Example.parse({"rules": comma.join(names)})
-        assert set(parse_names(params.rules, OPTIMIZER_NAMES)) == set(names)
-        assert (params.rules == "all") is (len(set(names)) == len(OPTIMIZER_NAMES))
-
-
-def test_all_names_stay_all_in_what_is_logged() -> None:
-    assert Example.parse({"rules": "all"}).as_text()["rules"] == "all"
-    assert parse_names("all", OPTIMIZER_NAMES) == ("adam", "sgd", "rmsprop")
-
-
-@pytest.mark.parametrize("text", ["", ",", "adam,", "adam,all", "Adam", "adam;sgd"])
-def test_other_names_are_refused(text: str) -> None:
-    with pytest.raises(UsageError) as refusal:
-        Example.parse({"rules": text})
-    expected = "all, or some of adam, sgd, rmsprop with commas between"
-    assert str(refusal.value) == f"--rules {text}: expected {expected}"
-
-
-@pytest.mark.parametrize(("text", "value"), [("auto", "auto"), ("1", 1), ("64", 64), (3, 3)])
-def test_concurrency_is_a_number_or_auto(text: object, value: object) -> None:
-    assert Example.parse({"at_once": text}).at_once == value
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", ""])
-def test_another_concurrency_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(UsageError) as refusal:
-        Example.parse({"at_once": text})
-    assert str(refusal.value) == f"--at_once {text}: expected an integer >= 1 or auto"
-
-
-@pytest.mark.parametrize(
-    "text", ["local", "auto", "127.0.0.1:6379", "head-node:6379", "ray://head.example:10001"]
-)
-def test_addresses_of_clusters(text: str) -> None:
-    assert Example.parse({"address": text}).address == text
-
-
-@pytest.mark.parametrize(
-    "text", ["", "head", "head:", ":6379", "http://head:1", "head:port", "head:65536"]
-)
-def test_other_addresses_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"expected local, auto, host:port or ray://host:port"):
-        Example.parse({"address": text})
+        assert set(parse_names(params.rules, RULES)) == set(names)
+        assert (params.rules == "all") is (len(set(names)) == len(RULES))
+    assert parse_names("all", RULES) == RULES == ("adam", "sgd", "rmsprop")

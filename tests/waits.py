@@ -36,7 +36,8 @@ def waits(said: str) -> list[float]:
 
 if __name__ == "__main__":
     HTTPAdapter.send = noting(  # type: ignore[method-assign]
-        lambda seconds: print(f"a request waits for {seconds} s", flush=True)
+        # In one piece: several threads may print at once.
+        lambda seconds: print(f"a request waits for {seconds} s\n", end="", flush=True)
     )
     _, program, *flags = sys.argv
     sys.argv = [program, *flags]

@@ -2,16 +2,21 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 
 from trackml.cli import DEBUG_HELP, Parser, exit_code
-from trackml.data.catalog import CATALOG
-from trackml.data.listing import show_data
+from trackml.data.datasets import CATALOG
 
 
 def main() -> None:
     """Run the command that the flags of this process name."""
     flags = sys.argv[1:]
-    raise SystemExit(exit_code(lambda: _run(_parse(flags)), flags))
+
+    def program() -> None:
+        given = _parse(flags)
+        given.run_command(given)
+
+    raise SystemExit(exit_code(program, flags))
 
 
 def _parse(flags: list[str]) -> Namespace:
@@ -20,49 +25,35 @@ def _parse(flags: list[str]) -> Namespace:
     parser = Parser(prog="python -m trackml", description="Tools around the pipelines.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
 
-    about = "fetch the datasets, and show what the cache holds"
-    data = commands.add_parser("data", help=about, description=about, parents=[common])
+    def add(name: str, run_command: Callable[[Namespace], None], about: str) -> Parser:
+        command: Parser = commands.add_parser(name, help=about, description=about, parents=[common])
+        command.set_defaults(run_command=run_command)
+        return command
+
+    data = add("data", _data, "fetch the datasets, and show what the cache holds")
     data.add_argument("dataset", nargs="*", help=f"any of {', '.join(CATALOG)}; default: all")
     data.add_argument("--list", action="store_true", help="show only, fetch nothing")
-    data.set_defaults(run_command=lambda given: show_data(given.dataset, fetch=not given.list))
 
-    about = "make the model of a run the champion of its task"
-    promotion = commands.add_parser("promote", help=about, description=about, parents=[common])
+    promotion = add("promote", _promote, "make the model of a run the champion of its task")
     promotion.add_argument("task", help="the registered model, such as mnist")
     promotion.add_argument("--run", required=True, metavar="RUN_ID", help="whose model it is")
-    promotion.add_argument(
-        "--alias",
-        action="append",
-        default=[],
-        help="an alias to give instead of champion; may be repeated",
-    )
-    promotion.set_defaults(run_command=_promote)
+    alias = "an alias to give instead of champion; may be repeated"
+    promotion.add_argument("--alias", action="append", default=[], help=alias)
 
-    about = "list the runs that have not finished; those whose process was killed are marked KILLED"
-    unfinished = commands.add_parser("runs", help=about, description=about, parents=[common])
-    unfinished.set_defaults(run_command=lambda _given: _show_runs())
-
-    about = "deliver what runs owe to a tracking server that was away"
-    owed = commands.add_parser("sync", help=about, description=about, parents=[common])
-    owed.set_defaults(run_command=lambda _given: _sync())
-
+    killed = "those whose process was killed are marked KILLED"
+    add("runs", _runs, f"list the runs that have not finished; {killed}")
+    add("sync", _sync, "upload runs that a tracking server did not accept yet")
     return parser.parse_args(flags)
 
 
-def _sync() -> None:
-    from trackml.console.runs import show_sync
+def _data(given: Namespace) -> None:
+    from trackml.data.listing import show_data
 
-    show_sync()
-
-
-def _show_runs() -> None:
-    from trackml.console.runs import show_runs
-
-    show_runs()
+    show_data(given.dataset, fetch=not given.list)
 
 
 def _promote(given: Namespace) -> None:
-    from trackml.tracking.promotion import promote
+    from trackml.tracking.registry import promote
 
     promotion = promote(given.task, given.run, given.alias)
     for alias, before in promotion.before.items():
@@ -70,8 +61,16 @@ def _promote(given: Namespace) -> None:
         print(f"{promotion.task}@{alias} is version {promotion.version} ({was})")
 
 
-def _run(given: Namespace) -> None:
-    given.run_command(given)
+def _runs(_given: Namespace) -> None:
+    from trackml.console import show_runs
+
+    show_runs()
+
+
+def _sync(_given: Namespace) -> None:
+    from trackml.console import show_sync
+
+    show_sync()
 
 
 if __name__ == "__main__":

@@ -9,17 +9,18 @@ import sys
 import traceback
 from argparse import Action, ArgumentParser
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic_settings import BaseSettings, CliSettingsSource
 
 from trackml.errors import Terminated, TrackmlError, UsageError
-from trackml.launcher import end_with_launcher
 from trackml.params import Params, allowed
-from trackml.signals import stop_requests
+from trackml.process import stop_requests, stop_with_parent
+
+if TYPE_CHECKING:
+    from trackml.console import View
 
 P = TypeVar("P", bound=Params)
 
@@ -27,43 +28,33 @@ GARBAGE_THRESHOLD = 10_000  # allocations between two looks for garbage; Python 
 DEBUG_HELP = "show the traceback of an error"
 
 
-class View(Protocol):
-    """What a person sees of a program: a module of `trackml.console`."""
-
-    def progress(self, params: Any, /) -> AbstractContextManager[Any]:
-        """A hook for `main`, for as long as it runs."""
-
-    def show_result(self, result: Any, params: Any, /) -> None:
-        """Print what `main` gave back."""
-
-
 def command_line(
-    main: Callable[[P, Any], Any], params: type[P], view: View | None = None
+    main: Callable[[P, Any], Any], params: type[P], view: "View | None" = None
 ) -> NoReturn:
     """Run a pipeline's `main` on this process's flags; exit with a code of the contract.
 
     Called as a function, a pipeline prints nothing: progress and result are shown here.
 
     Args:
-        main: takes the parameters, and the hook of the view.
-        view: `trackml.console.epochs` unless given.
+        main: takes the parameters, and the callbacks of the view.
+        view: of `trackml.console`; TRAINING unless given.
     """
     flags = sys.argv[1:]
 
     def program() -> None:
         given = parse_flags(params, flags, main.__doc__)
-        from trackml.console import epochs
+        from trackml.console import TRAINING
 
-        shown = view or epochs
-        with shown.progress(given) as hook:
-            result = main(given, hook)
+        shown = view or TRAINING
+        with shown.progress(given) as callback:
+            result = main(given, [callback] if callback else [])
         shown.show_result(result, given)
 
     # Frameworks leave 600,000 objects behind that are no garbage. To look through them as often as
     # Python does, and once more at exit, takes 2 s: as long as two epochs of `dense_mnist`.
     gc.set_threshold(GARBAGE_THRESHOLD)
     if "MLFLOW_RUN_ID" in os.environ:
-        end_with_launcher()
+        stop_with_parent()
     code = exit_code(program, flags)
     if "triton" not in sys.modules:  # which takes objects that it finds at exit for leaks
         gc.freeze()

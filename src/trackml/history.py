@@ -1,37 +1,40 @@
-"""What training leaves behind: a row of metrics per epoch, and which epoch was the best."""
+"""The result of training: a row of metrics per epoch, and the best epoch."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from trackml.errors import TrackmlError
+from trackml.metrics import ACCURACY, Metric
 
-Metric = Literal["accuracy", "mae", "map"]
-EpochHook = Callable[[int, Mapping[str, float]], None]
-"""Called after each epoch with its number, from 1, and its metrics by the names of the contract;
-before them with 0 and the untrained model's scores, by pipelines that take those.
+Callback = Callable[[int, Mapping[str, float]], str | None]
+"""Called after each epoch with its number, from 1, and its metrics by the names of the contract.
+
+Pipelines that score the untrained model call it with 0 first. If it returns a text, training stops
+there, and the text becomes `History.stopped`; after epoch 0 and the last epoch it has no effect.
 """
+Callbacks = Sequence[Callback]
 
-CONVERGED_WITHIN = 0.001
-
-HIGHER_IS_BETTER: Mapping[Metric, bool] = {"accuracy": True, "mae": False, "map": True}
+CONVERGED_WITHIN = 0.001  # of the best validation accuracy
 
 
 class NonFiniteLoss(TrackmlError):
-    """The loss, or a weight, became nan or infinite; the message names the epoch."""
+    """The loss or a weight became NaN or infinite; the message names the epoch."""
 
 
 @dataclass(frozen=True)
 class History:
-    """The metrics of each epoch, in order; the metric that ranks them; in what they were computed.
+    """The metrics of each epoch, in order, and how they were computed.
 
-    Each row has train_loss, val_loss, val_METRIC, of most models train_METRIC, and of some more
-    scores, all means over samples; learning_rate, as asked for at that epoch's first step;
-    epoch_seconds, validation included; and samples_per_second of the training alone.
-
-    `initial` has the scores before training, if they were taken; `stopped` says why training ended
-    before its last epoch, if it did.
+    Attributes:
+        metric: ranks the epochs.
+        precision, device: of the training steps.
+        rows: per epoch train_loss, val_loss, val_METRIC, for most models train_METRIC, for some
+            more metrics, all means over samples; learning_rate, of the epoch's first step;
+            epoch_seconds, including validation; samples_per_second, of training alone.
+        initial: the metrics before training, if they were computed.
+        stopped: why training stopped before its last epoch; "" if it did not.
     """
 
     metric: Metric
@@ -45,23 +48,23 @@ class History:
         """This history and one more epoch.
 
         Raises:
-            NonFiniteLoss: a loss in `row` is nan or infinite.
+            NonFiniteLoss: a loss in `row` is NaN or infinite.
         """
-        epoch = len(self.rows) + 1
         for name in ("train_loss", "val_loss"):
             if not math.isfinite(row[name]):
                 raise NonFiniteLoss(
-                    f"{name} is {row[name]} in epoch {epoch}: training stopped; "
+                    f"{name} is {row[name]} in epoch {len(self.rows) + 1}: training stopped; "
                     "try a smaller --learning_rate"
                 )
         return replace(self, rows=(*self.rows, row))
 
     @property
     def best_epoch(self) -> int:
-        """The epoch, from 1, with the best validation metric; among equals, the lowest loss."""
-        sign = -1 if HIGHER_IS_BETTER[self.metric] else 1
-        keys = [(sign * row[f"val_{self.metric}"], row["val_loss"]) for row in self.rows]
-        return 1 + keys.index(min(keys))
+        """The epoch, from 1, with the best validation metric; on a tie, with the lowest loss."""
+        keys = [
+            (self.metric.signed(row[f"val_{self.metric}"]), -row["val_loss"]) for row in self.rows
+        ]
+        return 1 + keys.index(max(keys))
 
     @property
     def best(self) -> Mapping[str, float]:
@@ -70,31 +73,29 @@ class History:
 
     @property
     def summary(self) -> dict[str, float]:
-        """best_epoch, and the validation loss and metric of that epoch, whose weights are kept.
+        """best_epoch, and its validation loss and metric: those of the weights that are kept.
 
-        Of classifiers also convergence_epoch: the first epoch whose validation accuracy is within
+        For classifiers also convergence_epoch: the first epoch whose validation accuracy is within
         0.1 percentage points of the best.
         """
+        best = self.best
         summary = {
             "best_epoch": self.best_epoch,
-            "best_val_loss": self.best["val_loss"],
-            f"best_val_{self.metric}": self.best[f"val_{self.metric}"],
+            "best_val_loss": best["val_loss"],
+            f"best_val_{self.metric}": best[f"val_{self.metric}"],
         }
-        if self.metric == "accuracy":
-            summary["convergence_epoch"] = self._convergence_epoch
+        if self.metric == ACCURACY:
+            # Less a rounding error: accuracies that differ by exactly 0.1 points count.
+            enough = best["val_accuracy"] - CONVERGED_WITHIN - 1e-9
+            converged = [row["val_accuracy"] >= enough for row in self.rows]
+            summary["convergence_epoch"] = 1 + converged.index(True)
         return summary
 
     def as_dict(self) -> dict[str, Any]:
-        """For a file: best_epoch, epochs, and what else is known of `initial` and `stopped`."""
-        known = {"initial": dict(self.initial), "stopped": self.stopped}
+        """For a file: best_epoch, epochs, and `initial` and `stopped` unless they are empty."""
+        optional = {"initial": dict(self.initial), "stopped": self.stopped}
         return {
             "best_epoch": self.best_epoch,
-            **{name: value for name, value in known.items() if value},
+            **{name: value for name, value in optional.items() if value},
             "epochs": [dict(row) for row in self.rows],
         }
-
-    @property
-    def _convergence_epoch(self) -> int:
-        # Accuracies are shares of a count: what is exactly 0.1 points away must not be missed.
-        enough = self.best["val_accuracy"] - CONVERGED_WITHIN - 1e-9
-        return 1 + next(i for i, row in enumerate(self.rows) if row["val_accuracy"] >= enough)

@@ -1,25 +1,154 @@
 """The base of all parameters: one frozen model is validation, command line, help and log."""
 
+import re
 import types
-from collections.abc import Mapping
-from typing import Any, Literal, Self, Union, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from trackml.errors import UsageError
-from trackml.fields import (
-    BatchSize,
-    DeviceName,
-    Epochs,
-    Expected,
-    HeldOut,
-    LearningRate,
-    Limit,
-    Precision,
-    Seed,
-)
+
+Precision = Literal["auto", "float32", "bfloat16"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+OptimizerName = Literal["adam", "sgd", "rmsprop"]
+OPTIMIZER_NAMES: tuple[OptimizerName, ...] = get_args(OptimizerName)
+
+MAX_WIDTH, MAX_DEPTH = 10_000, 20  # of hidden layers: what is beyond is a typing error
+
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="seed of everything that is random")]
+Epochs = Annotated[int, Field(ge=1, description="passes over the training data")]
+BatchSize = Annotated[int, Field(ge=1, description="examples per optimizer step")]
+LearningRate = Annotated[float, Field(gt=0, description="step size of the optimizer")]
+HeldOut = Annotated[
+    float, Field(gt=0, lt=1, description="fraction of the training data held out, from its end")
+]
+Limit = Annotated[
+    int, Field(ge=0, description="train on the first N examples only; 0 = all of them")
+]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="rate after each hidden layer")]
+Activation = Annotated[
+    Literal["relu", "leaky_relu", "elu", "gelu"],
+    Field(description="activation of the hidden layers"),
+]
+Patience = Annotated[
+    int, Field(ge=0, description="stop after so many epochs without a better one; 0 = never")
+]
+ScheduleName = Annotated[
+    Literal["constant", "plateau", "cosine", "one_cycle"],
+    Field(
+        description="how the learning rate changes: plateau halves it when val_loss stalls, "
+        "cosine takes it towards 0, one_cycle first up to it and then towards 0"
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Accepts(GroupedMetadata):
+    """What a text field accepts, in words, and how a text is checked.
+
+    `normalize` returns the text as it is kept, and raises ValueError for any other.
+    """
+
+    words: str
+    normalize: Callable[[str], str] = str
+
+    def __iter__(self) -> Iterator[BeforeValidator]:
+        yield BeforeValidator(self._check)
+
+    def _check(self, value: object) -> str:
+        try:
+            return self.normalize(str(value))
+        except ValueError:
+            raise ValueError(f"expected {self.words}") from None
+
+
+def matching(pattern: str) -> Callable[[str], str]:
+    """A `normalize` for the texts that match a pattern as a whole."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(text)
+        return text
+
+    return check
+
+
+def one_of(names: Sequence[str]) -> Accepts:
+    """A field that accepts one of the names."""
+    return Accepts(" or ".join(names), matching("|".join(map(re.escape, names))))
+
+
+def some_of(names: Sequence[str]) -> Accepts:
+    """A field that accepts a text for `parse_names`."""
+
+    def normalize(text: str) -> str:
+        chosen = parse_names(text, names)
+        return "all" if chosen == tuple(names) else ",".join(chosen)
+
+    return Accepts(f"all, or some of {', '.join(names)} with commas between", normalize)
+
+
+def parse_names(text: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The names in a text such as "adam,sgd", in the order of `names`; all of them for "all".
+
+    Raises:
+        ValueError: one of them is not among `names`.
+    """
+    chosen = set(names) if text == "all" else {part.strip() for part in text.split(",")}
+    if not chosen <= set(names):
+        raise ValueError(text)
+    return tuple(name for name in names if name in chosen)
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """The units of each layer in a text such as "64,32".
+
+    Raises:
+        ValueError: it is not such a text.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    # Digits alone, and no more than a width can have: int() would also take +8, 1_000 and others.
+    widths = tuple(int(part) if re.fullmatch("[0-9]{1,5}", part) else 0 for part in parts)
+    if len(widths) > MAX_DEPTH or not all(1 <= width <= MAX_WIDTH for width in widths):
+        raise ValueError(text)
+    return widths
+
+
+Widths = Annotated[
+    str,
+    Accepts(
+        f"at most {MAX_DEPTH} integers from 1 to {MAX_WIDTH} with commas between, such as 64,32",
+        lambda text: ",".join(map(str, parse_widths(text))),
+    ),
+    Field(description="units of each hidden layer"),
+]
+"""A text that `parse_widths` reads."""
+
+Concurrency = Annotated[
+    Annotated[int, Field(ge=1)] | Literal["auto"],
+    Field(description="trials at a time; auto is one per processor core, or per GPU"),
+]
+TaskName = Annotated[
+    str,
+    Accepts("the name of a task, without / : . and quotes", matching(r"[^/:.'\"]+")),
+    Field(description="the dataset that models were trained for, such as mnist"),
+]
+_PORT = r"(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
+RayAddress = Annotated[
+    str,
+    Accepts(
+        "local, auto, host:port or ray://host:port",
+        matching(rf"local|auto|(ray://)?[\w.-]+:0*{_PORT}"),
+    ),
+    Field(
+        description="the Ray cluster to use: local starts one on this machine for as long as it "
+        "takes, auto finds the one that runs here"
+    ),
+]
 
 
 class Params(BaseModel):
@@ -37,9 +166,7 @@ class Params(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            # Each member of a union has an error of its own, of which one is enough.
-            words = dict.fromkeys(_explain(cls, e) for e in error.errors())
-            raise UsageError("; ".join(words)) from None
+            raise _usage_error(cls, error) from None
 
     @classmethod
     def parse_value(cls, name: str, value: Any) -> Any:
@@ -58,12 +185,16 @@ class Params(BaseModel):
                 value = str(value)
             return of_field.validate_python(value)
         except ValidationError as error:
-            words = dict.fromkeys(_explain(cls, e | {"loc": (name,)}) for e in error.errors())
-            raise UsageError("; ".join(words)) from None
+            raise _usage_error(cls, error, name) from None
 
     def as_text(self) -> dict[str, str]:
         """Every field as MLflow shows it, written as a user would type it: `true`, not `True`."""
-        return {name: _text(value) for name, value in self.model_dump(by_alias=True).items()}
+        values = self.model_dump(by_alias=True)
+        return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in values.items()}
+
+    def resolved(self) -> Self:
+        """The same parameters, with a value for each default that means "what suits"."""
+        return self
 
     @classmethod
     def flags(cls) -> dict[str, FieldInfo]:
@@ -85,7 +216,7 @@ class RunParams(Params):
 
     @property
     def waits_for_store(self) -> bool:
-        """Whether nothing is to begin without the store."""
+        """False if the run may begin while the store is unreachable."""
         return True
 
 
@@ -125,7 +256,7 @@ def allowed(field: FieldInfo) -> str:
     bounds = []
     for rule in field.metadata:
         match rule:
-            case Expected(words=words):
+            case Accepts(words=words):
                 return words
             case Ge(ge=bound):
                 bounds.append(f">= {bound}")
@@ -143,15 +274,23 @@ def _kind(annotation: Any) -> str:
         return " or ".join(str(value) for value in get_args(annotation))
     if get_origin(annotation) in (Union, types.UnionType):
         return " or ".join(_kind(member) for member in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        return allowed(FieldInfo.from_annotation(annotation))
     return {bool: "true or false", int: "an integer", float: "a number", str: "text"}.get(
         annotation, str(annotation)
     )
 
 
-def _explain(cls: type[Params], error: Any) -> str:
-    if not error["loc"]:
+def _usage_error(cls: type[Params], error: ValidationError, name: str = "") -> UsageError:
+    # Each member of a union has an error of its own, of which one is enough.
+    words = dict.fromkeys(_explain(cls, each, name) for each in error.errors())
+    return UsageError("; ".join(words))
+
+
+def _explain(cls: type[Params], error: Any, name: str) -> str:
+    if not (name or error["loc"]):
         return str(error["ctx"]["error"])  # of a validator that looks at several fields
-    name = str(error["loc"][0])
+    name = name or str(error["loc"][0])
     match error["type"]:
         case "extra_forbidden":
             return f"--{name}: there is no such flag; --help lists them"
@@ -162,5 +301,32 @@ def _explain(cls: type[Params], error: Any) -> str:
     return f"--{name} {error['input']}: expected {allowed(cls.flags()[name])}"
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+# They change neither the result of a run nor what trials find.
+_WITHOUT_EFFECT = {"resume", "register", "tracking", "concurrency", "ray_address"}
+
+
+def with_effect(params: Mapping[str, str]) -> dict[str, str]:
+    """Of parameters as texts, those that affect the result."""
+    return {name: text for name, text in params.items() if name not in _WITHOUT_EFFECT}
+
+
+def are_same(params: Mapping[str, str], logged: Mapping[str, str]) -> bool:
+    """True if all of `params` were logged, and those that affect the result are equal."""
+    return params.keys() <= logged.keys() and not differences(params, logged)
+
+
+def differences(params: Mapping[str, str], logged: Mapping[str, str]) -> tuple[str, ...]:
+    """The parameters that affect the result and were logged with another value."""
+    return tuple(
+        name
+        for name, text in with_effect(params).items()
+        if name in logged and parse_text(logged[name]) != parse_text(text)
+    )
+
+
+def parse_text(text: str) -> float | str:
+    """A logged parameter: `mlflow run` logs what was typed, so 1e-3 is 0.001, True is true."""
+    try:
+        return float(text)
+    except ValueError:
+        return text.lower()

@@ -1,3 +1,5 @@
+"""Files of every format that a source may have, and damaged ones."""
+
 import gzip
 import hashlib
 import io
@@ -8,26 +10,42 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from trackml.data import cache
-from trackml.data.catalog import CALIFORNIA_HOUSING
+from trackml.data.datasets import CALIFORNIA_HOUSING
 from trackml.data.formats import (
-    HOUSING_FEATURES,
-    HOUSING_TARGET,
+    HOUSING_COLUMNS,
     decode_housing,
     decode_idx,
     parse_housing,
     parse_idx,
 )
 
+NUMBERS = np.arange(1000.0)
+
 
 def idx(array: NDArray[np.uint8]) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
     return header + array.tobytes()
+
+
+def parquet(names: Sequence[str], columns: Sequence[object] = (), **options: object) -> bytes:
+    buffer = io.BytesIO()
+    table = pa.table(columns or [NUMBERS] * len(names), names=list(names))
+    pq.write_table(table, buffer, **options)
+    return buffer.getvalue()
+
+
+def archive(content: bytes, name: str = "CaliforniaHousing/cal_housing.data") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=1, max_dims=3, min_side=0)))
@@ -45,102 +63,54 @@ def test_a_gzip_bomb_is_cut_off_at_the_expected_size() -> None:
     assert len(decode_idx(gzip.compress(bytes(10**7)), 1000)) == 1001
 
 
-def test_a_broken_gzip_stream_is_a_value_error() -> None:
+def test_a_broken_gzip_stream_is_refused() -> None:
     with pytest.raises(ValueError, match="broken gzip"):
         decode_idx(b"\x1f\x8b" + b"nonsense" * 10, 100)
 
 
 def test_scikit_learns_archive_gives_the_canonical_bytes() -> None:
-    """StatLib's integer columns, recovered from the canonical table, must lead back to it."""
+    """StatLib's integer columns, computed from the canonical table, must give it back."""
     (content,), _ = cache.fetch(CALIFORNIA_HOUSING)
     table = parse_housing(content).astype(np.float64)
     income, age, rooms, bedrooms, population, occupancy, latitude, longitude, value = table.T
     households = np.round(population / occupancy)
-    raw = (
-        np.round(longitude, 2),
-        np.round(latitude, 2),
-        age,
-        np.round(rooms * households),
-        np.round(bedrooms * households),
-        population,
-        households,
-        np.round(income, 4),
-        np.round(value * 100_000),
-    )
+    columns = [np.round(longitude, 2), np.round(latitude, 2), age, np.round(rooms * households)]
+    columns += [np.round(bedrooms * households), population, households, np.round(income, 4)]
+    columns += [np.round(value * 100_000)]
     text = io.StringIO()
-    np.savetxt(text, np.stack(raw, axis=1), delimiter=",", fmt="%.6f")
-    archive = archive_of("CaliforniaHousing/cal_housing.data", text.getvalue().encode())
-    decoded = decode_housing(archive, 0)
+    np.savetxt(text, np.stack(columns, axis=1), delimiter=",", fmt="%.6f")
+    decoded = decode_housing(archive(text.getvalue().encode()), 0)
     assert hashlib.sha256(decoded).hexdigest() == CALIFORNIA_HOUSING.files[0].sha256
 
 
-def test_a_parquet_file_that_is_cut_is_a_value_error() -> None:
-    buffer = io.BytesIO()
-    columns = {name: np.arange(1000.0) for name in (*HOUSING_FEATURES, HOUSING_TARGET)}
-    pq.write_table(pa.table(columns), buffer, compression="brotli", use_dictionary=False)
-    whole = buffer.getvalue()
-    assert len(decode_housing(whole, 0)) == 1000 * 9 * 4
-    spoilt = whole[:200] + b"\xff" * 400 + whole[600:]
-    with pytest.raises(ValueError, match="not a Parquet file"):
-        decode_housing(spoilt, 0)
-
-
-def parquet_of(names: Sequence[str]) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(pa.table({name: np.arange(10.0) for name in names}), buffer)
-    return buffer.getvalue()
-
-
-def test_a_column_that_is_missing_is_named() -> None:
-    without = [name for name in (*HOUSING_FEATURES, HOUSING_TARGET) if name != "Population"]
-    with pytest.raises(ValueError, match="not just one column Population"):
-        decode_housing(parquet_of(without), 0)
-
-
-def test_a_column_that_is_there_twice_is_named() -> None:
-    names = [*HOUSING_FEATURES, HOUSING_TARGET, "MedInc"]
-    buffer = io.BytesIO()
-    pq.write_table(pa.table([np.arange(10.0)] * len(names), names=names), buffer)
-    with pytest.raises(ValueError, match="not just one column MedInc"):
-        decode_housing(buffer.getvalue(), 0)
-
-
-def test_a_column_that_has_no_numbers_is_a_value_error() -> None:
-    columns: dict[str, object] = {name: np.arange(3.0) for name in HOUSING_FEATURES}
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns | {HOUSING_TARGET: ["dear", "cheap", "fair"]}), buffer)
-    with pytest.raises(ValueError, match="not a Parquet file of California housing"):
-        decode_housing(buffer.getvalue(), 0)
-
-
-@pytest.mark.parametrize("content", [b"", b"1,2,3,4,5,6,7,8\n", b"1,2\n1,2,3\n", b"a,b\n"])
-def test_an_archive_with_other_columns_is_a_value_error(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"cal_housing\.data|inhomogeneous|convert"):
-        decode_housing(archive_of("CaliforniaHousing/cal_housing.data", content), 0)
-
-
 def test_columns_of_a_parquet_file_may_have_any_order() -> None:
-    names = (*HOUSING_FEATURES, HOUSING_TARGET)
-    assert decode_housing(parquet_of(names[::-1]), 0) == decode_housing(parquet_of(names), 0)
+    decoded = decode_housing(parquet(HOUSING_COLUMNS), 0)
+    assert len(decoded) == 1000 * 9 * 4
+    assert decode_housing(parquet(HOUSING_COLUMNS[::-1]), 0) == decoded
+
+
+WITHOUT_POPULATION = [name for name in HOUSING_COLUMNS if name != "Population"]
+TEXTS = [*[NUMBERS] * 8, ["expensive"] * 1000]
+WHOLE = parquet(HOUSING_COLUMNS, compression="brotli", use_dictionary=False)
 
 
 @pytest.mark.parametrize(
-    "raw", [gzip.compress(b"not a tar"), b"PAR1 and then nothing"], ids=["gzip", "parquet"]
+    ("raw", "message"),
+    [
+        (parquet(WITHOUT_POPULATION), "must have one column Population"),
+        (parquet([*HOUSING_COLUMNS, "MedInc"]), "must have one column MedInc"),
+        (parquet(HOUSING_COLUMNS, TEXTS), "not a Parquet file of California housing"),
+        (WHOLE[:200] + b"\xff" * 400 + WHOLE[600:], "not a Parquet file of California housing"),
+        (b"PAR1 and then nothing", "not a Parquet file of California housing"),
+        (gzip.compress(b"not a tar"), "not scikit-learn's archive"),
+        (archive(b"1,2", "something/else.txt"), r"not scikit-learn's archive: .*cal_housing\.data"),
+        (archive(b""), r"cal_housing\.data must have 9 columns"),
+        (archive(b"1,2,3,4,5,6,7,8\n"), r"cal_housing\.data must have 9 columns"),
+        (archive(b"1,2\n1,2,3\n"), "inhomogeneous"),
+        (archive(b"a,b\n"), "convert"),
+    ],
+    ids=["column", "twice", "text", "damaged", "parquet", "gzip", "name", "0", "8", "rows", "ab"],
 )
-def test_anything_else_than_housing_is_a_value_error(raw: bytes) -> None:
-    with pytest.raises(ValueError, match="not "):
+def test_other_files_than_housing_are_refused(raw: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         decode_housing(raw, 0)
-
-
-def test_an_archive_without_the_data_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match=r"cal_housing\.data"):
-        decode_housing(archive_of("something/else.txt", b"1,2"), 0)
-
-
-def archive_of(name: str, content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()

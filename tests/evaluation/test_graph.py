@@ -11,7 +11,7 @@ EXAMPLE = torch.zeros((2, 28, 28), dtype=torch.uint8)
 
 
 def test_the_graph_names_all_weights_and_leaves_the_network_as_it_was() -> None:
-    network = mnist_cnn(10, "dropout_batchnorm").eval()
+    network = mnist_cnn(10, dropout=0.3, batch_norm=True).eval()
     before = copy.deepcopy(network.state_dict())
     source = draw_graph(network, EXAMPLE).texts["figures/model_graph.gv"]
     for name, _ in network.named_parameters():

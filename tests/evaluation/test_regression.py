@@ -4,24 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
+from tests.evaluation.drawing import drawn, words
 from trackml.data import TableData
 from trackml.evaluation.exploration import explore
-from trackml.evaluation.figures import regression as figures
-from trackml.evaluation.regression import evaluate_regressor
+from trackml.evaluation.regression import evaluate_regressor, plot_errors
+from trackml.evaluation.report import Report
 from trackml.history import History
-
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture
-def history() -> History:
-    row = {"train_loss": 0.5, "val_loss": 0.6, "train_mae": 0.4, "val_mae": 0.5}
-    return History("mae", "float32").extended(row)
+from trackml.metrics import MAE
 
 
-def table(columns: tuple[str, ...] = ("Rooms", "Latitude", "Longitude")) -> TableData:
+def table(*columns: str, limit: int = 0) -> TableData:
     random = np.random.default_rng(0)
     features = random.normal((5, 36, -119), (1, 2, 2), size=(300, 3))
     target = features[:, 0] * 0.5
@@ -29,57 +22,45 @@ def table(columns: tuple[str, ...] = ("Rooms", "Latitude", "Longitude")) -> Tabl
         "homes",
         (features[:200], target[:200]),
         (features[200:], target[200:]),
-        columns=columns,
+        columns=columns or ("Rooms", "Latitude", "Longitude"),
         target_name="Price",
         unit="dollars",
         validation_split=0.25,
+        limit=limit,
     )
 
 
-@pytest.fixture
-def predictions() -> NDArray[np.float32]:
-    """Half a dollar above the truth for all test rows."""
-    return table().test.target[:, np.newaxis] + np.float32(0.5)
+def report(*columns: str) -> Report:
+    """Of a model that predicts half a dollar too much for each test row."""
+    data = table(*columns)
+    predictions = data.test.target[:, np.newaxis] + np.float32(0.5)
+    row = {"train_loss": 0.5, "val_loss": 0.6, "train_mae": 0.4, "val_mae": 0.5}
+    history = History(MAE, "float32", rows=(row,))
+    return evaluate_regressor(lambda rows: predictions[: len(rows)], data, history)
 
 
-def test_a_report_has_everything_the_contract_names(
-    predictions: NDArray[np.float32], history: History
-) -> None:
-    report = evaluate_regressor(lambda rows: predictions[: len(rows)], table(), history)
-    assert set(report.metrics) == {
+def test_a_report_has_all_names_of_the_contract_and_a_map_if_there_are_coordinates() -> None:
+    homes = report()
+    assert set(homes.metrics) == {
         *("test_mse", "test_rmse", "test_mae", "test_r2", "prediction_seconds_per_1000")
     }
-    assert report.metrics["test_rmse"] == pytest.approx(0.5)
-    assert report.metrics["test_mae"] == pytest.approx(0.5)
-    assert set(report.figures) == {
-        f"figures/{name}.png"
-        for name in ("learning_curves", "predicted_vs_true", "residuals", "error_map")
-    }
-    for figure in report.figures.values():
-        picture = io.BytesIO()
-        figure.savefig(picture)
-        assert picture.getvalue().startswith(PNG)
+    assert homes.metrics["test_rmse"] == pytest.approx(0.5)
+    assert homes.metrics["test_mae"] == pytest.approx(0.5)
+    assert drawn(homes) == {"learning_curves", "predicted_vs_true", "residuals", "error_map"}
+    assert "figures/error_map.png" not in report("Rooms", "Age", "Floor").figures
 
 
-def test_axes_say_what_they_show_in_which_unit(
-    predictions: NDArray[np.float32], history: History
-) -> None:
-    drawn = evaluate_regressor(lambda rows: predictions[: len(rows)], table(), history).figures
-    scatter = drawn["figures/predicted_vs_true.png"].axes[0]
+def test_axes_name_their_quantity_and_its_unit() -> None:
+    figures = report().figures
+    scatter = figures["figures/predicted_vs_true.png"].axes[0]
     assert scatter.get_xlabel() == "true Price (dollars)"
     assert scatter.get_ylabel() == "predicted Price (dollars)"
     assert "on 100 test rows" in scatter.get_title()
     true, predicted = np.asarray(scatter.collections[0].get_offsets()).T
     assert (predicted > true).all()
-    over, spread = drawn["figures/residuals.png"].axes[:2]
+    over, spread = figures["figures/residuals.png"].axes[:2]
     assert over.get_xlabel() == "predicted Price (dollars)"
     assert "mean +0.500, median +0.500" in spread.get_title()
-
-
-def test_a_map_needs_a_place(predictions: NDArray[np.float32], history: History) -> None:
-    elsewhere = table(columns=("Rooms", "Age", "Floor"))
-    report = evaluate_regressor(lambda rows: predictions[: len(rows)], elsewhere, history)
-    assert "figures/error_map.png" not in report.figures
 
 
 def cells(axes: Axes) -> dict[float, list[float]]:
@@ -89,51 +70,35 @@ def cells(axes: Axes) -> dict[float, list[float]]:
     return dict(zip(values.tolist(), places.round(1).tolist(), strict=True))
 
 
-def test_the_map_shows_sizes_and_sides_in_their_places() -> None:
-    figure = figures.error_map(
-        np.array([33.0, 41.0]), np.array([-117.0, -123.0]), np.array([-1.0, 0.5]), "price"
-    )
-    sizes, sides = figure.axes[:2]
-    assert cells(sizes) == {1.0: [-117, 33], 0.5: [-123, 41]}
-    assert cells(sides) == {-1.0: [-117, 33], 0.5: [-123, 41]}
-    assert "Fresno" in {text.get_text() for text in sizes.texts}
+@pytest.mark.parametrize(("west", "south", "california"), [(-123, 33, True), (-3, 43, False)])
+def test_the_map_shows_size_and_sign_of_errors_in_their_places_and_the_cities_in_view(
+    west: float, south: float, california: bool
+) -> None:
+    latitude, longitude = np.array([south, south + 8.0]), np.array([west + 6.0, west])
+    size, sign = plot_errors(latitude, longitude, np.array([-1.0, 0.5]), "price").axes[:2]
+    assert cells(size) == {1.0: [west + 6, south], 0.5: [west, south + 8]}
+    assert cells(sign) == {-1.0: [west + 6, south], 0.5: [west, south + 8]}
+    assert ("Fresno" in words(size.texts)) == bool(size.texts) == california
+    assert size.get_xlim()[0] > west - 10
 
 
-def test_a_map_of_another_place_has_none_of_californias_cities() -> None:
-    figure = figures.error_map(
-        np.array([43.0, 51.0]), np.array([-3.0, 3.0]), np.array([-1.0, 0.5]), "price"
-    )
-    assert not figure.axes[0].texts
-    assert figure.axes[0].get_xlim()[0] > -10
-
-
-def test_exploration_looks_at_training_rows_alone() -> None:
+def test_exploration_uses_training_rows_only() -> None:
     data = table()
-    report = explore(data)
-    statistics = pd.read_csv(
-        io.StringIO(report.texts["reports/feature_statistics.csv"]), index_col="column"
-    )
+    homes = explore(data)
+    text = io.StringIO(homes.texts["reports/feature_statistics.csv"])
+    statistics = pd.read_csv(text, index_col="column")
     assert list(statistics.index) == ["Rooms", "Latitude", "Longitude", "Price"]
     assert set(statistics["count"]) == {150}
-    most = data.train.features[:, 0].max()
-    assert statistics.loc["Rooms", "max"] == pytest.approx(most, rel=1e-5)
+    highest = data.train.features[:, 0].max()
+    assert statistics.loc["Rooms", "max"] == pytest.approx(highest, rel=1e-5)
     assert set(statistics.columns) >= {"mean", "std", "min", "25%", "50%", "75%", "max"}
-    heat_map = report.figures["figures/correlations.png"].axes[0]
+    heat_map = homes.figures["figures/correlations.png"].axes[0]
     assert "150 training rows" in heat_map.get_title()
-    values = [text.get_text() for text in heat_map.texts]
+    values = words(heat_map.texts)
     assert (values[6], values[-1]) == ("1.00", "1.00")  # price is half the rooms
 
 
 def test_a_single_row_has_statistics_and_no_correlation() -> None:
-    data = table()
-    one = TableData.from_arrays(
-        "homes",
-        data.train.arrays,
-        data.test.arrays,
-        columns=data.columns,
-        validation_split=0.25,
-        limit=1,
-    )
-    report = explore(one)
-    report.figures["figures/correlations.png"].savefig(io.BytesIO())
-    assert "Rooms,1," in report.texts["reports/feature_statistics.csv"]
+    homes = explore(table(limit=1))
+    assert drawn(homes) == {"correlations"}
+    assert "Rooms,1," in homes.texts["reports/feature_statistics.csv"]

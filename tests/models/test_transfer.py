@@ -7,14 +7,13 @@ import torchvision
 from torch import nn
 from torchvision.transforms import v2
 
-from pipelines.transfer import SIZES, SMALLEST
-from trackml.fields import Backbone, Trained
+from pipelines.transfer import MIN_SIZES, SIZES, Backbone
 from trackml.models.torch import describe
 from trackml.models.transfer import ImageNetInput, freeze, transfer_network
 
 EXAMPLE = torch.zeros((2, 28, 28), dtype=torch.uint8)
 HEAD = {"alexnet": (256 + 1) * 256 + 257 * 10, "vgg16": (512 + 1) * 256 + 257 * 10}
-CONVOLUTIONS = {"alexnet": 2_469_696, "vgg16": 14_714_688}  # as torchvision's own have
+CONVOLUTIONS = {"alexnet": 2_469_696, "vgg16": 14_714_688}  # as in torchvision's own
 
 
 def network(backbone: Backbone, image_size: int = 0) -> nn.Sequential:
@@ -32,9 +31,9 @@ def test_the_parameters_are_those_of_the_backbone_and_of_a_small_head(backbone: 
     assert summary.count("Conv2d") == {"alexnet": 5, "vgg16": 13}[backbone]
 
 
-@pytest.mark.parametrize("backbone", SMALLEST)
+@pytest.mark.parametrize("backbone", MIN_SIZES)
 def test_the_smallest_size_is_the_smallest_that_works(backbone: Backbone) -> None:
-    smallest = SMALLEST[backbone]
+    smallest = MIN_SIZES[backbone]
     with torch.inference_mode():
         assert network(backbone, smallest).eval()(EXAMPLE).shape == (2, 10)
         with pytest.raises(RuntimeError):
@@ -42,7 +41,7 @@ def test_the_smallest_size_is_the_smallest_that_works(backbone: Backbone) -> Non
 
 
 @pytest.mark.parametrize("size", [32, 64, 100])
-def test_pixels_become_what_torchvision_makes_of_them(size: int) -> None:
+def test_the_input_is_prepared_as_by_torchvision(size: int) -> None:
     pixels = torch.randint(256, (3, 28, 28), dtype=torch.uint8)
     theirs = v2.Compose(
         [
@@ -56,16 +55,13 @@ def test_pixels_become_what_torchvision_makes_of_them(size: int) -> None:
     torch.testing.assert_close(ImageNetInput(size)(pixels), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_given_weights_the_convolutions_say_what_torchvisions_say() -> None:
+def test_with_given_weights_the_convolutions_are_those_of_torchvision() -> None:
     features = torchvision.models.vgg16(weights=None, num_classes=2).features.eval()
-    ours = transfer_network(
-        "vgg16", 10, image_size=32, dropout=0.3, weights=features.state_dict()
-    ).eval()
+    weights = features.state_dict()
+    ours = transfer_network("vgg16", 10, image_size=32, dropout=0.3, weights=weights).eval()
     pixels = torch.randint(256, (2, 28, 28), dtype=torch.uint8)
-    blocks = [layer for name, layer in ours.named_children() if name.startswith("block")]
     with torch.inference_mode():
-        images = ours.get_submodule("prepare")(pixels)
-        torch.testing.assert_close(nn.Sequential(*blocks)(images), features(images))
+        torch.testing.assert_close(ours[:6](pixels), features(ours[0](pixels)))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +72,7 @@ def test_given_weights_the_convolutions_say_what_torchvisions_say() -> None:
         ("all", HEAD["vgg16"] + CONVOLUTIONS["vgg16"]),
     ],
 )
-def test_what_is_not_trained_is_frozen(trained: Trained, free: int) -> None:
+def test_the_layers_that_are_not_trained_are_frozen(trained: str, free: int) -> None:
     whole = network("vgg16")
     frozen, rest = freeze(whole, trained)
     assert describe(whole, EXAMPLE)[0] == free
@@ -88,8 +84,8 @@ def test_what_is_not_trained_is_frozen(trained: Trained, free: int) -> None:
         torch.testing.assert_close(rest(frozen(pixels)), whole(pixels))
 
 
-def test_random_weights_keep_the_size_of_what_passes_through() -> None:
-    """Else thirteen layers without normalisation would not learn."""
+def test_random_weights_preserve_the_scale_of_activations() -> None:
+    """Otherwise thirteen layers without normalization would not learn."""
     torch.manual_seed(0)
     whole = network("vgg16").eval()
     pixels = torch.tensor(np.random.default_rng(0).integers(256, size=(8, 28, 28), dtype=np.uint8))

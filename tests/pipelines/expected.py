@@ -1,7 +1,7 @@
 """What each entry point is to leave in MLflow: the names of the contract, and some sizes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
@@ -9,16 +9,26 @@ from typing import Any
 
 from trackml.data import ImageData, TableData, load
 from trackml.data.canvases import DetectionData, on_canvases
-from trackml.history import History, Metric
+from trackml.history import History
+from trackml.metrics import ACCURACY, MAE, MAP, Metric
 from trackml.params import TrainingParams
 
 Data = ImageData | TableData | DetectionData
 
 SHORT = ("--limit", "3000", "--epochs", "2")
 FEW_TO_VALIDATE = 0.02  # as a detector takes a while for each
+CLASS_SCORES = {
+    *("test_accuracy", "test_precision_macro", "test_recall_macro", "test_f1_macro"),
+    *(f"test_f1_class_{c}" for c in range(10)),
+}
+CLASSIFIER_FILES = (
+    "figures/confusion_matrix.png figures/per_class_f1.png figures/mistakes.png "
+    "figures/samples.png reports/classification_report.txt reports/classification_report.json "
+    "reports/confusion_matrix.json"
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Expected:
     """An entry point: how it is started, and what its run has."""
 
@@ -26,18 +36,18 @@ class Expected:
     task: str
     architecture: str
     model_parameters: int
-    metric: Metric
-    outputs: int
-    test_metrics: frozenset[str]
-    artifacts: frozenset[str]
+    framework: str = "keras"
+    metric: Metric = ACCURACY
+    outputs: int = 10
     flags: tuple[str, ...] = ()
     limit: int = 3000
-    framework: str = "keras"
     aliases: tuple[str, ...] = ()
     lines: str = ""  # what it may say on stderr: a pattern
-    parts: frozenset[str] = frozenset()  # of the loss, logged too
-    more_metrics: frozenset[str] = frozenset()
-    more_params: frozenset[str] = frozenset()
+    test_metrics: Set[str] = frozenset({"test_loss", *CLASS_SCORES})
+    files: str = CLASSIFIER_FILES
+    parts: tuple[str, ...] = ()  # of the loss, logged too
+    more_metrics: tuple[str, ...] = ()
+    more_params: tuple[str, ...] = ()
     trains_metric: bool = True  # whether the metric is known of training, epoch by epoch
     scores_untrained: bool = False  # as epoch 0
 
@@ -53,7 +63,12 @@ class Expected:
 
     @property
     def data(self) -> Data:
-        return canvases() if self.pipeline == "detector" else arrays(self)
+        """All of it, and not as much as `limit` says."""
+        if self.task == "mnist_detector":
+            return canvases()
+        share = self.params.parse({}).validation_split
+        data: ImageData | TableData = load(self.task, share)  # type: ignore[call-overload]
+        return data
 
     @property
     def per_epoch(self) -> set[str]:
@@ -68,61 +83,21 @@ class Expected:
     def metrics(self) -> set[str]:
         best = {"best_epoch", "best_val_loss", f"best_val_{self.metric}", *self.more_metrics}
         best |= {"model_size_bytes", "prediction_seconds_per_1000"}
-        if self.metric == "accuracy":
+        if self.metric == ACCURACY:
             best.add("convergence_epoch")
         return self.per_epoch | best | self.test_metrics
 
-
-def arrays(expected: Expected) -> ImageData | TableData:
-    """The data of a pipeline, all of them."""
-    share = expected.params.parse({}).validation_split
-    data: ImageData | TableData = load(expected.task, share)  # type: ignore[call-overload]
-    return data
+    @property
+    def artifacts(self) -> set[str]:
+        always = {"history.json", "model_summary.txt", "figures/learning_curves.png"}
+        return always | set(self.files.split())
 
 
 @cache
 def canvases() -> DetectionData:
     """The canvases of a short run of `detector`."""
     digits = load("mnist", FEW_TO_VALIDATE, limit=EXPECTED["detector"].limit)
-    return on_canvases("mnist_detector", digits, size=64, most=3, seed=0)
-
-
-def _artifacts(figures: list[str], reports: list[str]) -> frozenset[str]:
-    always = {"history.json", "model_summary.txt", "figures/learning_curves.png"}
-    drawn, written = (f"figures/{name}.png" for name in figures), (f"reports/{r}" for r in reports)
-    return frozenset({*always, *drawn, *written})
-
-
-def _classifier(
-    pipeline: str,
-    task: str,
-    architecture: str,
-    parameters: int,
-    *flags: str,
-    more_artifacts: Sequence[str] = (),
-    **more: Any,
-) -> Expected:
-    return Expected(
-        pipeline,
-        task,
-        architecture,
-        parameters,
-        metric="accuracy",
-        outputs=10,
-        test_metrics=frozenset(
-            {
-                *("test_loss", "test_accuracy", "test_precision_macro", "test_recall_macro"),
-                *("test_f1_macro", *(f"test_f1_class_{c}" for c in range(10))),
-            }
-        ),
-        artifacts=_artifacts(
-            ["confusion_matrix", "per_class_f1", "mistakes", "samples"],
-            ["classification_report.txt", "classification_report.json", "confusion_matrix.json"],
-        )
-        | set(more_artifacts),
-        flags=flags,
-        **more,
-    )
+    return on_canvases("mnist_detector", digits, size=64, max_digits=3, seed=0)
 
 
 def model_parameters(conv_layers: int) -> int:
@@ -144,89 +119,77 @@ def detector_parameters() -> int:
     return backbone + proposals + regions
 
 
+FASHION = Expected(
+    pipeline="fashion", task="fashion_mnist", architecture="cnn", model_parameters=421_642
+)
+CNN = Expected(
+    pipeline="cnn",
+    task="mnist",
+    architecture="cnn",
+    model_parameters=model_parameters(2),
+    framework="torch",
+    aliases=("cnn-plain",),
+    lines="|.*`dot` is not installed.*\n",
+)
+SCRATCH = Expected(
+    pipeline="scratch_mnist",
+    task="mnist",
+    architecture="scratch-softmax",
+    model_parameters=785 * 10,
+    framework="numpy",
+    files=f"{CLASSIFIER_FILES} figures/weights.png",
+    scores_untrained=True,
+)
 EXPECTED = {
-    "fashion": _classifier("fashion", "fashion_mnist", "cnn", 421_642),
-    "fashion_aug": _classifier("fashion", "fashion_mnist", "cnn-aug", 421_642, "--augment"),
-    "dense_mnist": _classifier("dense_mnist", "mnist", "dense", 407_050),
-    "cnn": _classifier(
-        "cnn",
-        "mnist",
-        "cnn",
-        model_parameters(2),
-        framework="torch",
-        aliases=("cnn-plain",),
-        lines="|.*`dot` is not installed.*\n",
+    "fashion": FASHION,
+    "fashion_aug": replace(FASHION, architecture="cnn-aug", flags=("--augment",)),
+    "dense_mnist": Expected(
+        pipeline="dense_mnist", task="mnist", architecture="dense", model_parameters=407_050
     ),
-    "scratch_mnist": _classifier(
-        "scratch_mnist",
-        "mnist",
-        "scratch-softmax",
-        785 * 10,
-        framework="numpy",
-        more_artifacts=["figures/weights.png"],
-        scores_untrained=True,
+    "cnn": CNN,
+    "scratch_mnist": SCRATCH,
+    "scratch_mlp": replace(
+        SCRATCH,
+        architecture="scratch-mlp",
+        model_parameters=785 * 128 + 129 * 10,
+        flags=("--model", "mlp"),
     ),
-    "scratch_mlp": _classifier(
-        "scratch_mnist",
-        "mnist",
-        "scratch-mlp",
-        785 * 128 + 129 * 10,
-        *("--model", "mlp"),
-        framework="numpy",
-        more_artifacts=["figures/weights.png"],
-        scores_untrained=True,
-    ),
-    "transfer": _classifier(
-        "transfer",
-        "mnist",
-        "alexnet",
-        2_469_696 + 257 * 256 + 257 * 10,
-        *("--weights", "none"),
+    "transfer": replace(
+        CNN,
+        pipeline="transfer",
+        architecture="alexnet",
+        model_parameters=2_469_696 + 257 * 256 + 257 * 10,
+        aliases=(),
+        flags=("--weights", "none"),
         limit=1000,
-        framework="torch",
-        more_metrics=frozenset({"frozen_seconds"}),
-        more_params=frozenset({"weights_sha256"}),
-        lines="|.*`dot` is not installed.*\n",
+        more_metrics=("frozen_seconds",),
+        more_params=("weights_sha256",),
     ),
     "detector": Expected(
-        "detector",
-        "mnist_detector",
-        "faster-rcnn",
-        detector_parameters(),
-        metric="map",
+        pipeline="detector",
+        task="mnist_detector",
+        architecture="faster-rcnn",
+        model_parameters=detector_parameters(),
+        framework="torch",
+        metric=MAP,
         outputs=7,
-        test_metrics=frozenset(
-            {
-                *("test_map", "test_map_50", "test_mean_iou", "test_accuracy", "train_accuracy"),
-                *("test_precision_macro", "test_recall_macro"),
-                *("test_f1_macro", *(f"test_f1_class_{c}" for c in range(10))),
-            }
-        ),
-        artifacts=_artifacts(
-            [
-                *("losses", "confusion_matrix", "per_class_f1", "detections", "mistakes"),
-                "samples",
-            ],
-            ["classification_report.txt", "classification_report.json", "confusion_matrix.json"],
-        ),
+        test_metrics=CLASS_SCORES | {"test_map", "test_map_50", "test_mean_iou", "train_accuracy"},
+        files=f"{CLASSIFIER_FILES} figures/losses.png figures/detections.png",
         flags=("--validation_split", str(FEW_TO_VALIDATE)),
         limit=1000,
-        framework="torch",
-        parts=frozenset({"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}),
+        parts=("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"),
         trains_metric=False,
     ),
     "housing": Expected(
-        "housing",
-        "california_housing",
-        "dense",
+        pipeline="housing",
+        task="california_housing",
+        architecture="dense",
         model_parameters=8 * 64 + 64 + 64 * 32 + 32 + 32 + 1,
-        metric="mae",
+        metric=MAE,
         outputs=1,
-        test_metrics=frozenset({"test_mse", "test_rmse", "test_mae", "test_r2"}),
-        artifacts=_artifacts(
-            ["predicted_vs_true", "residuals", "error_map", "correlations"],
-            ["feature_statistics.csv"],
-        ),
+        test_metrics={"test_mse", "test_rmse", "test_mae", "test_r2"},
+        files="figures/predicted_vs_true.png figures/residuals.png figures/error_map.png "
+        "figures/correlations.png reports/feature_statistics.csv",
     ),
 }
 

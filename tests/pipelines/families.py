@@ -1,5 +1,6 @@
 """Runs within a run, as tests see them: in the store, as processes, on two machines."""
 
+import io
 import os
 import signal
 import socket
@@ -8,31 +9,68 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 from mlflow.entities import Run
 
-from tests.conftest import runs, user_environment
+from tests.conftest import read, runs, user_environment
 
 PARENT = "mlflow.parentRunId"
 MARK = "TRACKML_TEST_SUITE"
 
 
-def family(folder: Path) -> tuple[Run, list[Run]]:
-    """The one parent in a folder's store, and its children."""
-    parents = [run for run in runs(folder) if PARENT not in run.data.tags]
-    (parent,) = parents
-    children = [run for run in runs(folder) if run.data.tags.get(PARENT) == parent.info.run_id]
-    return parent, children
+@dataclass(frozen=True)
+class Ended:
+    """A sweep or suite that has ended in a folder of its own, and what it printed."""
+
+    folder: Path
+    stdout: str
+
+    @cached_property
+    def parent(self) -> Run:
+        (parent,) = (run for run in runs(self.folder) if PARENT not in run.data.tags)
+        return parent
+
+    @cached_property
+    def children(self) -> list[Run]:
+        parent_id = self.parent.info.run_id
+        return [run for run in runs(self.folder) if run.data.tags.get(PARENT) == parent_id]
+
+    @property
+    def candidates(self) -> list[Run]:
+        return [child for child in self.children if "trackml.candidate" in child.data.tags]
+
+    @property
+    def scored(self) -> list[Run]:
+        return [child for child in self.children if child not in self.candidates]
+
+    def artifact(self, path: str) -> str:
+        return mlflow.artifacts.load_text(f"{self.parent.info.artifact_uri}/{path}")
+
+    def table(self, path: str) -> pd.DataFrame:
+        return pd.read_csv(io.StringIO(self.artifact(path)))
+
+    @property
+    def figures(self) -> set[str]:
+        files = read(self.folder).list_artifacts(self.parent.info.run_id, "figures")
+        return {Path(file.path).stem for file in files}
+
+    def history(self, child: Run, metric: str) -> list[int]:
+        """The epochs of a metric that a child has logged."""
+        return [row.step for row in read(self.folder).get_metric_history(child.info.run_id, metric)]
+
+    @property
+    def registered_run(self) -> Run:
+        (version,) = read(self.folder).search_model_versions("name = 'mnist'")
+        return read(self.folder).get_run(str(version.run_id))
 
 
 def names(children: list[Run]) -> list[str]:
     return sorted(str(child.info.run_name) for child in children)
-
-
-def artifact(run: Run, path: str) -> str:
-    return mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{path}")
 
 
 def begun(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 import requests
@@ -21,8 +22,7 @@ SERVING = "docs/serving.md"
 
 
 def free_port() -> int:
-    (port,) = free_ports(1)
-    return port
+    return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
@@ -61,8 +61,15 @@ def started(
 
 def is_up(address: str) -> bool:
     with suppress(requests.RequestException):
-        return requests.get(address, timeout=2).ok
+        return requests.get(address, timeout=60).ok
     return False
+
+
+@contextmanager
+def silent() -> Iterator[str]:
+    """The address of something that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @contextmanager
@@ -77,11 +84,15 @@ def served(folder: Path, task: str, alias: str) -> Iterator[str]:
 
 
 class Server:
-    """`mlflow server` in a folder, on a database of its own; it can be killed and started again."""
+    """`mlflow server` in a folder, on a database of its own, which runs for a block.
 
-    def __init__(self, folder: Path, database: str) -> None:
+    In the block it can be killed and started again.
+    """
+
+    def __init__(self, folder: Path, database: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.database, self.port = folder, database, free_port()
+        self.folder, self.port = folder, free_port()
+        self.database = database or f"sqlite:///{folder}/server.db"
         self._running = ExitStack()
 
     @property
@@ -102,15 +113,12 @@ class Server:
     def kill(self) -> None:
         self._running.close()
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
-@contextmanager
-def sqlite_server(folder: Path) -> Iterator[Server]:
-    server = Server(folder, f"sqlite:///{folder}/server.db")
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
 
 @contextmanager
@@ -131,63 +139,42 @@ def postgres_cluster(folder: Path) -> Iterator[dict[str, str]]:
         for parent in [folder, *folder.parents]:
             with suppress(PermissionError):
                 parent.chmod(parent.stat().st_mode | 0o001)
-    ways_in = ["--auth-local", "trust", "--auth-host", "scram-sha-256"]
+    ways_in = ("--auth-local", "trust", "--auth-host", "scram-sha-256")
     _run(*user, programs / "initdb", "-D", data, "-U", "postgres", *ways_in)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data}"
     control = [*user, programs / "pg_ctl", "-D", data, "-w", "-l", data / "log.txt"]
     try:
         _run(*control, "-o", options, "start")
-        yield {
-            "PGHOST": str(data),
-            "PGPORT": str(port),
-            "PGUSER": "postgres",
-            "PATH": f"{programs}:{os.environ['PATH']}",
-        }
+        path = f"{programs}:{os.environ['PATH']}"
+        yield {"PGHOST": str(data), "PGPORT": str(port), "PGUSER": "postgres", "PATH": path}
     finally:
         with suppress(subprocess.CalledProcessError):  # it may not have started
             _run(*control, "-m", "immediate", "stop")
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """The address of a database of PostgreSQL's."""
+def postgres_server(folder: Path) -> Iterator[Server]:
     with postgres_cluster(folder) as administrator:
-        role = "CREATE ROLE mlflow LOGIN PASSWORD 'mlflow'"
-        _run("psql", "-c", role, **administrator)
+        _run("psql", "-c", "CREATE ROLE mlflow LOGIN PASSWORD 'mlflow'", **administrator)
         _run("createdb", "--owner", "mlflow", "mlflow", **administrator)
-        yield f"postgresql://mlflow:mlflow@127.0.0.1:{administrator['PGPORT']}/mlflow"
+        database = f"postgresql://mlflow:mlflow@127.0.0.1:{administrator['PGPORT']}/mlflow"
+        with Server(folder / "server", database) as server:
+            yield server
 
 
 def _programs() -> Path:
     """Where PostgreSQL's programs are; Debian has those of a server off the PATH."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if on_path := shutil.which("initdb"):
-        folders.append(Path(on_path).resolve().parent)
-    folders = [folder for folder in folders if (folder / "initdb").exists()]
-    if not folders:
+        found.append(Path(on_path).resolve())
+    if not found:
         pytest.skip("PostgreSQL is not installed here")  # no Python package: a person installs it
-    return folders[-1]
+    return found[-1].parent
 
 
 def _run(*command: object, **environment: str) -> None:
-    subprocess.run(
-        [str(word) for word in command],
-        env=os.environ | environment,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        cwd="/",
-    )
-
-
-@contextmanager
-def postgres_server(folder: Path) -> Iterator[Server]:
-    with postgres(folder) as database:
-        server = Server(folder / "server", database)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.kill()
+    words, env = [str(word) for word in command], os.environ | environment
+    subprocess.run(words, env=env, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
 
 def as_program(main: Callable[[], object]) -> None:

@@ -1,55 +1,85 @@
 """A suite on real data: what it leaves, what survives failures, kills and two machines."""
 
-import io
 import signal
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, strategies as st
 from mlflow.entities import Run
 
+from pipelines.cnn_suite import Params
 from tests.conftest import ROOT, read, runs, start
 from tests.pipelines.families import (
     PARENT,
-    artifact,
+    Ended,
     begun,
-    family,
     in_states,
     names,
     processes_of,
     wait_for_the_end,
     wait_until,
 )
+from trackml.errors import UsageError
+from trackml.params import OPTIMIZER_NAMES, parse_names
 
 BRIEF = ("--limit", "500", "--epochs", "2", "--validation_split", "0.02")
 TWO = (*BRIEF, "--variants", "plain", "--optimizers", "adam,sgd")
+
+
+@given(st.lists(st.sampled_from(OPTIMIZER_NAMES), min_size=1))
+def test_names_are_read_with_or_without_spaces_in_any_order(names: list[str]) -> None:
+    for comma in (",", ", ", " ,"):
+        params = Params.parse({"optimizers": comma.join(names)})
+        assert set(parse_names(params.optimizers, OPTIMIZER_NAMES)) == set(names)
+        assert (params.optimizers == "all") is (len(set(names)) == len(OPTIMIZER_NAMES))
+
+
+def test_all_names_stay_all_in_what_is_logged() -> None:
+    assert Params.parse({"optimizers": "all"}).as_text()["optimizers"] == "all"
+    assert parse_names("all", OPTIMIZER_NAMES) == ("adam", "sgd", "rmsprop")
+
+
+@pytest.mark.parametrize("text", ["", ",", "adam,", "adam,all", "Adam", "adam;sgd"])
+def test_other_names_are_refused(text: str) -> None:
+    expected = "all, or some of adam, sgd, rmsprop with commas between"
+    with pytest.raises(UsageError, match=f"^--optimizers {text}: expected {expected}$"):
+        Params.parse({"optimizers": text})
 
 
 def rank(run: Run) -> tuple[float, float]:
     return run.data.metrics["best_val_accuracy"], -run.data.metrics["best_val_loss"]
 
 
+def of_variant(suite: Ended, variant: str) -> list[Run]:
+    return [child for child in suite.children if child.data.params["variant"] == variant]
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, str]":
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     folder = tmp_path_factory.mktemp("suite")
     two = ("--variants", "plain,batchnorm", "--optimizers", "adam")
     seeds = ("--seeds", "2", "--seed", "5")
     said = start("pipelines.cnn_suite", *BRIEF, *two, *seeds, folder=folder)
     assert said.returncode == 0, said.stderr
     assert said.stderr == ""
-    return folder, said.stdout
+    assert sum(line.startswith("trial ") for line in said.stdout.splitlines()) == 4
+    for words in ("trial 4/4", "best on validation", "(n = 2)", "registered mnist version 2"):
+        assert words in said.stdout
+    return Ended(folder, said.stdout)
 
 
-def test_each_trial_is_a_child_that_keeps_the_contract(finished: tuple[Path, str]) -> None:
-    parent, children = family(finished[0])
+def test_each_trial_is_a_child_that_keeps_the_contract(finished: Ended) -> None:
+    parent, children = finished.parent, finished.children
     assert (parent.info.status, parent.info.run_name) == ("FINISHED", "cnn_suite")
-    assert read(finished[0]).get_experiment(parent.info.experiment_id).name == "mnist"
+    assert read(finished.folder).get_experiment(parent.info.experiment_id).name == "mnist"
     expected = [f"{v} adam seed {s}" for v in ("batchnorm", "plain") for s in (5, 6)]
     assert names(children) == expected
     for child in children:
         assert child.info.status == "FINISHED"
         assert child.info.experiment_id == parent.info.experiment_id
         assert child.data.tags["trackml.architecture"] == "cnn"
+        assert child.data.tags["trackml.trial"] == child.info.run_name
         assert child.data.tags["mlflow.source.name"] == parent.data.tags["mlflow.source.name"]
         assert child.data.params["epochs"] == "2"
         assert child.data.params["learning_rate"] == "0.002"
@@ -58,40 +88,29 @@ def test_each_trial_is_a_child_that_keeps_the_contract(finished: tuple[Path, str
         )
 
 
-def test_the_table_is_that_of_the_runs(finished: tuple[Path, str]) -> None:
-    parent, children = family(finished[0])
-    table = pd.read_csv(io.StringIO(artifact(parent, "suite.csv"))).set_index("variant")
+def test_the_table_is_that_of_the_runs(finished: Ended) -> None:
+    table = finished.table("suite.csv").set_index("variant")
     for variant in ("plain", "batchnorm"):
-        own = [child.data.metrics for child in children if child.data.params["variant"] == variant]
         row = table.loc[variant]
         assert (row["optimizer"], row["n"]) == ("adam", 2)
         for score in ("best_val_accuracy", "test_accuracy"):
-            values = pd.Series([metrics[score] for metrics in own])
+            values = pd.Series([run.data.metrics[score] for run in of_variant(finished, variant)])
             assert row[f"{score}_mean"] == pytest.approx(values.mean())
             assert row[f"{score}_std"] == pytest.approx(values.std())
-    assert list(table["best_val_accuracy_mean"]) == sorted(
-        table["best_val_accuracy_mean"], reverse=True
-    )
-    page = artifact(parent, "suite.md")
+    means = list(table["best_val_accuracy_mean"])
+    assert means == sorted(means, reverse=True)
+    page = finished.artifact("suite.md")
     assert f"best on validation: {table.index[0]} with adam" in page
     assert "±" in page
-    drawn = read(finished[0]).list_artifacts(parent.info.run_id, "figures")
-    assert {file.path for file in drawn} == {
-        "figures/heat_map.png",
-        "figures/validation_curves.png",
-    }
+    assert finished.figures == {"heat_map", "validation_curves"}
 
 
-def test_the_best_run_of_each_variant_is_registered_and_no_other(
-    finished: tuple[Path, str],
-) -> None:
-    _, children = family(finished[0])
-    client = read(finished[0])
+def test_the_best_run_of_each_variant_is_registered_and_no_other(finished: Ended) -> None:
+    client = read(finished.folder)
     versions = client.search_model_versions("name = 'mnist'")
     best = {}
     for variant in ("plain", "batchnorm"):
-        own = [child for child in children if child.data.params["variant"] == variant]
-        best[variant] = max(own, key=rank)
+        best[variant] = max(of_variant(finished, variant), key=rank)
         held = client.get_model_version_by_alias("mnist", f"cnn-{variant}")
         assert held.run_id == best[variant].info.run_id
     assert {version.run_id for version in versions} == {run.info.run_id for run in best.values()}
@@ -101,27 +120,19 @@ def test_the_best_run_of_each_variant_is_registered_and_no_other(
     assert champion.data.metrics["best_val_accuracy"] == most
 
 
-def test_a_person_reads_a_line_per_trial_and_the_table(finished: tuple[Path, str]) -> None:
-    said = finished[1]
-    assert sum(line.startswith("trial ") for line in said.splitlines()) == 4
-    assert "trial 4/4" in said
-    for words in ("best on validation", "(n = 2)", "registered mnist version 2", "mlflow ui"):
-        assert words in said
-
-
 @pytest.mark.slow
 def test_a_trial_that_fails_marks_its_own_run_and_the_suite_goes_on(tmp_path: Path) -> None:
     """With steps this large the loss of sgd is no number any more; adam survives it."""
     steps = ("--learning_rate", "1e6", "--precision", "float32")
     said = start("pipelines.cnn_suite", *TWO, *steps, folder=tmp_path)
     assert said.returncode == 0, said.stderr
-    parent, children = family(tmp_path)
-    states = {str(child.info.run_name): child.info.status for child in children}
+    suite = Ended(tmp_path, said.stdout)
+    states = {str(child.info.run_name): child.info.status for child in suite.children}
     assert states == {"plain adam seed 0": "FINISHED", "plain sgd seed 0": "FAILED"}
-    assert parent.info.status == "FINISHED"
-    assert "1 of 2 trials failed" in parent.data.tags["trackml.failure"]
+    assert suite.parent.info.status == "FINISHED"
+    assert "1 of 2 trials failed" in suite.parent.data.tags["trackml.failure"]
     assert "failed: plain sgd seed 0: " in said.stdout
-    assert "plain sgd seed 0" in artifact(parent, "suite.md")
+    assert "plain sgd seed 0" in suite.artifact("suite.md")
 
 
 @pytest.mark.slow
@@ -162,7 +173,7 @@ def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path
     said = start("tests.failpoints", *command, folder=tmp_path)
     assert said.returncode == -signal.SIGKILL, said.stderr
     assert in_states(tmp_path, FINISHED=1)
-    old, _ = family(tmp_path)
+    old = Ended(tmp_path, said.stdout).parent
     said = start(
         *("mlflow", "run", str(ROOT), "-e", "cnn_suite", "--env-manager", "local"),
         *("-P", "limit=500", "-P", "epochs=2", "-P", "variants=plain"),
@@ -171,27 +182,13 @@ def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path
         folder=tmp_path,
     )
     assert said.returncode == 0, said.stderr
-    (new,) = (
-        run
-        for run in runs(tmp_path)
-        if PARENT not in run.data.tags and run.info.run_id != old.info.run_id
-    )
-    old = read(tmp_path).get_run(old.info.run_id)
+    parents = [run for run in runs(tmp_path) if PARENT not in run.data.tags]
+    old, new = sorted(parents, key=lambda run: run.info.run_id != old.info.run_id)
     assert (old.info.status, old.data.tags["trackml.successor"]) == ("KILLED", new.info.run_id)
     children = [run for run in runs(tmp_path) if run.data.tags.get(PARENT)]
     assert {child.data.tags[PARENT] for child in children} == {new.info.run_id}
     assert len(set(names(children))) == len(children) == 2
     assert {run.info.status for run in [new, *children]} == {"FINISHED"}
-
-
-@pytest.mark.slow
-def test_a_cluster_of_two_machines_runs_the_suite(two_nodes: str, tmp_path: Path) -> None:
-    said = start("pipelines.cnn_suite", *TWO, "--ray_address", two_nodes, folder=tmp_path)
-    assert said.returncode == 0, said.stderr
-    parent, children = family(tmp_path)
-    assert len(set(names(children))) == len(children) == 2
-    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
-    assert len({child.data.tags["trackml.ray_node"] for child in children}) == 2
 
 
 @pytest.mark.parametrize("pipeline", ["cnn", "cnn_suite"])

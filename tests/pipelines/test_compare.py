@@ -134,7 +134,7 @@ def test_it_pages_through_thousands_of_runs(tmp_path: Path) -> None:
     rows = list(csv.DictReader(text.splitlines()))
     assert [int(row["rank"]) for row in rows] == list(range(1, 2_500 // SEEDS + 1))
     assert {row["n"] for row in rows} == {str(SEEDS)}
-    assert "480 more are in leaderboard.csv" in result.stdout
+    assert "480 more configurations are in leaderboard.csv" in result.stdout
     validation, tested = ([float(row[name]) for row in rows] for name in ("val_mean", "test_mean"))
     assert validation == sorted(validation, reverse=True)
     assert tested == sorted(tested)  # they were made to say the opposite

@@ -1,14 +1,15 @@
 """The registered model of `housing` takes tables as people have them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from numpy.typing import NDArray
@@ -19,64 +20,65 @@ from trackml.data import load
 from trackml.data.formats import HOUSING_FEATURES, HOUSING_TARGET
 
 
+@dataclass(frozen=True)
+class Champion:
+    """The registered model, with 50 homes of the test data and its answers to them."""
+
+    model: PyFuncModel
+    homes: pd.DataFrame
+
+    def predict(self, table: pd.DataFrame) -> NDArray[np.float32]:
+        return np.asarray(self.model.predict(table))
+
+    @cached_property
+    def answers(self) -> NDArray[np.float32]:
+        return self.predict(self.homes)
+
+
 @pytest.fixture(scope="module")
-def model(finished: Finished) -> PyFuncModel:
+def champion(finished: Finished) -> Champion:
     folder = finished.model_folder("california_housing", "champion")
-    model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
-    return model
-
-
-@pytest.fixture(scope="module")
-def homes() -> pd.DataFrame:
     features = load("california_housing").test.features[:50]
-    return pd.DataFrame(features, columns=HOUSING_FEATURES)
-
-
-def predict(model: PyFuncModel, table: pd.DataFrame) -> NDArray[np.float32]:
-    return np.asarray(model.predict(table))
+    homes = pd.DataFrame(features, columns=HOUSING_FEATURES)
+    return Champion(mlflow.pyfunc.load_model(str(folder)), homes)
 
 
 @given(order=st.permutations(HOUSING_FEATURES), extra=st.booleans(), dtype=st.sampled_from("fd"))
 @settings(max_examples=20)
 def test_columns_may_have_any_order_company_and_precision(
-    model: PyFuncModel, homes: pd.DataFrame, order: list[str], extra: bool, dtype: Any
+    champion: Champion, order: list[str], extra: bool, dtype: Any
 ) -> None:
-    table = homes[order].astype(dtype)
+    table = champion.homes[order].astype(dtype)
     if extra:
         table.insert(3, "Street", "Main")
-    answers = predict(model, table)
-    np.testing.assert_allclose(answers, predict(model, homes), rtol=1e-6)
+    answers = champion.predict(table)
+    np.testing.assert_allclose(answers, champion.answers, rtol=1e-6)
     assert answers.shape == (50, 1)
     assert answers.dtype == np.float32
 
 
-def test_whole_numbers_are_taken_as_numbers(model: PyFuncModel, homes: pd.DataFrame) -> None:
-    whole = homes.round().astype("int64")
-    answers = predict(model, whole)
-    np.testing.assert_array_equal(answers, predict(model, whole.astype("float32")))
+def test_whole_numbers_are_taken_as_numbers(champion: Champion) -> None:
+    whole = champion.homes.round().astype("int64")
+    floats = champion.predict(whole.astype("float32"))
+    np.testing.assert_array_equal(champion.predict(whole), floats)
 
 
 @pytest.mark.parametrize("column", HOUSING_FEATURES)
-def test_a_missing_column_is_refused_by_name(
-    model: PyFuncModel, homes: pd.DataFrame, column: str
-) -> None:
+def test_a_missing_column_is_refused_by_name(champion: Champion, column: str) -> None:
     with pytest.raises(MlflowException, match=rf"missing inputs.*{column}"):
-        predict(model, homes.drop(columns=column))
+        champion.predict(champion.homes.drop(columns=column))
 
 
-def test_a_missing_value_is_not_guessed(model: PyFuncModel, homes: pd.DataFrame) -> None:
-    with_gap = homes.copy()
-    with_gap.loc[7, "HouseAge"] = np.nan
-    answers = predict(model, with_gap)
-    assert np.isnan(answers[7, 0])
-    rest = homes.index != 7
-    np.testing.assert_allclose(answers[rest], predict(model, homes)[rest], rtol=1e-6)
+def test_a_missing_value_is_not_guessed(champion: Champion) -> None:
+    with_gap, expected = champion.homes.copy(), champion.answers.copy()
+    with_gap.loc[7, "HouseAge"] = expected[7] = np.nan
+    np.testing.assert_allclose(champion.predict(with_gap), expected, rtol=1e-6)
 
 
-def test_shuffled_rows_are_answered_in_their_order(model: PyFuncModel, homes: pd.DataFrame) -> None:
-    shuffled = homes.sample(frac=1, random_state=0)
-    expected = predict(model, homes)[shuffled.index]
-    np.testing.assert_allclose(predict(model, shuffled), expected, rtol=1e-6)
+def test_shuffled_rows_are_answered_in_their_order(champion: Champion) -> None:
+    shuffled = champion.homes.sample(frac=1, random_state=0)
+    expected = champion.answers[shuffled.index]
+    np.testing.assert_allclose(champion.predict(shuffled), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -89,15 +91,13 @@ def test_shuffled_rows_are_answered_in_their_order(model: PyFuncModel, homes: pd
     ids=["selected", "concatenated", "named"],
 )
 def test_a_table_without_one_row_labelled_0_needs_a_new_index(
-    model: PyFuncModel,
-    homes: pd.DataFrame,
-    indexed: Callable[[pd.DataFrame], pd.DataFrame],
+    champion: Champion, indexed: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> None:
     """MLflow 3.17 looks for that row. Where this fails, README need not say so any more."""
-    table = indexed(homes)
+    table = indexed(champion.homes)
     with pytest.raises(MlflowException):
-        predict(model, table)
-    assert np.isfinite(predict(model, table.reset_index(drop=True))).all()
+        champion.predict(table)
+    assert np.isfinite(champion.predict(table.reset_index(drop=True))).all()
 
 
 def test_exploration_is_of_the_training_rows(finished: Finished) -> None:

@@ -1,47 +1,27 @@
 """NumPy alone: what is loaded, and what the figures of the weights are of."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from tests.conftest import ABSENT, Finished, runs, user_environment
-from tests.pipelines.test_parameters import rows, trained
+from tests.conftest import ABSENT, Finished, execute, runs
+from tests.pipelines.test_parameters import logged, rows, tried
 
 RUN = """
 import runpy
 try:
-    runpy.run_module("pipelines.scratch_mnist", run_name="__main__")
-except SystemExit as end:
-    code = end.code
-print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
-sys.exit(code)
+    runpy.run_module("pipelines.scratch_mnist", run_name="__main__", alter_sys=True)
+finally:
+    print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
 """
 
 
 @pytest.mark.parametrize("absent", ["none", "torch,torchvision,tensorflow,keras,ray"])
 def test_it_loads_no_framework_and_needs_none(absent: str, tmp_path: Path) -> None:
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            ABSENT + RUN,
-            absent,
-            "--model",
-            "mlp",
-            "--epochs",
-            "1",
-            "--limit",
-            "500",
-        ],
-        cwd=tmp_path,
-        env=user_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    flags = ("--model", "mlp", "--epochs", "1", "--limit", "500")
+    result = execute(sys.executable, "-c", ABSENT + RUN, absent, *flags, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     loaded = set(result.stderr.split())
     assert {"numpy", "mlflow"} <= loaded
@@ -70,14 +50,13 @@ def test_a_registered_model_needs_mlflow_and_numpy_and_nothing_else(
 @pytest.mark.usefixtures("client")
 def test_hidden_units_are_those_of_the_mlp() -> None:
     assert rows("scratch_mnist", hidden_units="32") == rows("scratch_mnist")
-    wider = trained("scratch_mnist", model="mlp", hidden_units="32,16")
-    logged = mlflow.get_run(wider.run_id).data.params
-    assert logged["model_parameters"] == str(785 * 32 + 33 * 16 + 17 * 10)
+    wider = tried("scratch_mnist", model="mlp", hidden_units="32,16")
+    assert logged(wider)["model_parameters"] == str(785 * 32 + 33 * 16 + 17 * 10)
 
 
 @pytest.mark.usefixtures("client")
 def test_it_ends_when_the_loss_is_low_enough_and_finishes() -> None:
-    result = trained("scratch_mnist", model="mlp", epochs=30, target_loss=0.3)
+    result = tried("scratch_mnist", model="mlp", epochs=30, target_loss=0.3)
     assert 1 < len(result.history.rows) < 30
     assert result.history.rows[-1]["train_loss"] < 0.3 <= result.history.rows[-2]["train_loss"]
     assert mlflow.get_run(result.run_id).info.status == "FINISHED"

@@ -1,21 +1,22 @@
 """A tracking server that is killed, frozen or not there: nothing is lost, and nobody waits."""
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
 
-from tests.conftest import start
+from pipelines import scratch_mnist
+from tests.conftest import files, read, runs, start
 from tests.pipelines.families import begun_and_stopped
-from tests.pipelines.servers import Server, free_port, postgres_server, sqlite_server
-from tests.pipelines.test_resume import VARYING
+from tests.pipelines.servers import Server, free_port, postgres_server, silent
+from tests.pipelines.test_resume import metric_rows, values
 from tests.waits import waits
-from trackml.tracking import reach
+from trackml.tracking.server import RESPONSE_SECONDS
+from trackml.tracking.uploader import sync
 
 FLAGS = ("--model", "mlp", "--limit", "3000", "--validation_split", "0.02", "--seed", "7")
 MANY = (*FLAGS, "--epochs", "60", "--patience", "0", "--learning_rate", "0.05")
@@ -23,32 +24,15 @@ MANY = (*FLAGS, "--epochs", "60", "--patience", "0", "--learning_rate", "0.05")
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    make = {"sqlite": sqlite_server, "postgres": postgres_server}[request.param]
+    make = postgres_server if request.param == "postgres" else Server
     with make(tmp_path / "server") as server:
         yield server
 
 
-def runs_of(server: Server) -> list[Run]:
-    client = client_of(server)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
-
-
-def client_of(server: Server) -> MlflowClient:
-    return MlflowClient(server.uri, server.uri)
-
-
 def contents(server: Server, run: Run) -> dict[str, Any]:
     """All that a server has of a run, but for what differs between any two."""
-    client = client_of(server)
+    client = read(server.uri)
     own = ("mlflow.", "trackml.process", "trackml.journal")
-    rows = {
-        name: sorted(
-            (row.step, row.value) for row in client.get_metric_history(run.info.run_id, name)
-        )
-        for name in run.data.metrics
-    }
-    varying = {name: len(rows.pop(name)) for name in VARYING & rows.keys()}
     assert run.inputs
     assert run.outputs
     (output,) = run.outputs.model_outputs
@@ -58,66 +42,55 @@ def contents(server: Server, run: Run) -> dict[str, Any]:
         "status": run.info.status,
         "params": run.data.params,
         "tags": {k: v for k, v in run.data.tags.items() if not k.startswith(own)},
-        "rows": rows,
-        "varying": varying,
-        "artifacts": sorted(artifacts(client, run)),
+        "metrics": set(run.data.metrics),
+        "rows": {name: sorted(rows) for name, rows in metric_rows(client, run).items()},
+        "artifacts": sorted(files(client, run.info.run_id)),
         "datasets": [each.dataset.digest for each in run.inputs.dataset_inputs],
         "model": (str(model.status), {metric.key for metric in model.metrics or []}),
         "versions": [dict(version.tags) for version in versions],
     }
 
 
-def artifacts(client: MlflowClient, run: Run, path: str | None = None) -> Iterator[str]:
-    for entry in client.list_artifacts(run.info.run_id, path):
-        if entry.is_dir:
-            yield from artifacts(client, run, entry.path)
-        else:
-            yield entry.path
-
-
 def test_killed_in_mid_run_and_restarted_it_gets_all_that_an_undisturbed_run_has(
     server: Server, tmp_path: Path
 ) -> None:
-    cut, whole = tmp_path / "cut", tmp_path / "whole"
-    for folder in (cut, whole):
-        folder.mkdir()
     patient = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_HTTP_REQUEST_TIMEOUT": "600"}
-    process = begun_and_stopped("after:epoch:3", cut, "scratch_mnist", *MANY, **patient)
+    process = begun_and_stopped("after:epoch:3", tmp_path, "scratch_mnist", *MANY, **patient)
     server.kill()
     process.send_signal(signal.SIGCONT)
     stdout, stderr = process.communicate()
     assert process.returncode == 3, stderr
     assert stderr.count("warning:") == 1
-    assert stderr.count("does not take what is logged") == 1
+    assert stderr.count("does not accept what is logged") == 1
     assert "epoch 60/60" in stdout
     assert "`python -m trackml sync` delivers it" in stderr.splitlines()[-1]
 
-    said = start("trackml", "sync", folder=cut)
+    said = start("trackml", "sync", folder=tmp_path)
     assert said.returncode == 3
     assert "still owed" in said.stdout
     server.start()
-    (run,) = runs_of(server)
+    (run,) = runs(server.uri)
     assert run.info.status == "RUNNING"
     for expected in (" delivered, FINISHED", "nothing is owed"):
-        said = start("trackml", "sync", folder=cut)
+        said = start("trackml", "sync", folder=tmp_path)
         assert said.returncode == 0, said.stderr
         assert expected in said.stdout
-    assert not list((cut / ".trackml" / "runs").iterdir())
+    assert not list((tmp_path / ".trackml" / "runs").iterdir())
 
-    said = start("pipelines.scratch_mnist", *MANY, folder=whole, **patient)
+    said = start("pipelines.scratch_mnist", *MANY, folder=tmp_path, **patient)
     assert said.returncode == 0, said.stderr
-    synced, undisturbed = (contents(server, run) for run in runs_of(server))
+    synced, undisturbed = (contents(server, run) for run in runs(server.uri))
     assert synced == undisturbed
-    versions = client_of(server).search_model_versions("name = 'mnist'")
+    versions = read(server.uri).search_model_versions("name = 'mnist'")
     assert len(versions) == 2
-    ends = [run.info.end_time - run.info.start_time for run in runs_of(server)]
-    rows = client_of(server).get_metric_history(run.info.run_id, "val_loss")
+    ends = [run.info.end_time - run.info.start_time for run in runs(server.uri)]
+    rows = read(server.uri).get_metric_history(run.info.run_id, "val_loss")
     assert max(row.timestamp for row in rows) <= run.info.start_time + ends[0]
 
 
 @pytest.mark.slow
 def test_frozen_no_epoch_waits_for_more_than_ten_seconds(tmp_path: Path) -> None:
-    with sqlite_server(tmp_path / "server") as server:
+    with Server(tmp_path / "server") as server:
         process = begun_and_stopped(
             *("after:epoch:1", tmp_path, "scratch_mnist", *FLAGS),
             *("--epochs", "1000000", "--patience", "0"),
@@ -141,23 +114,21 @@ def test_frozen_no_epoch_waits_for_more_than_ten_seconds(tmp_path: Path) -> None
         assert stderr.count("warning:") == 1
         server.signal(signal.SIGCONT)
         assert "delivered, KILLED" in start("trackml", "sync", folder=tmp_path).stdout
-        (run,) = runs_of(server)
+        (run,) = runs(server.uri)
         assert run.info.status == "KILLED"
         assert run.data.tags["trackml.failure"] == "stopped by a signal"
 
 
-def refused(uri: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What a pipeline says that asks a server once, and does not wait long for the answer."""
-    command = ("tests.waits", "pipelines.scratch_mnist", *FLAGS)
-    said = start(*command, folder=folder, MLFLOW_TRACKING_URI=uri)
-    assert waits(said.stdout) == [reach.ANSWER_SECONDS]
-    assert reach.ANSWER_SECONDS < 10
-    return said
-
-
-def test_not_there_at_the_start_it_is_an_error_at_once(tmp_path: Path) -> None:
-    uri = f"http://127.0.0.1:{free_port()}"
-    said = refused(uri, tmp_path)
+@pytest.mark.parametrize("is_there", [False, True], ids=["not there", "frozen"])
+def test_at_the_start_it_is_an_error_after_one_short_request(
+    is_there: bool, tmp_path: Path
+) -> None:
+    with silent() as frozen:
+        uri = frozen if is_there else f"http://127.0.0.1:{free_port()}"
+        command = ("tests.waits", "pipelines.scratch_mnist", *FLAGS)
+        said = start(*command, folder=tmp_path, MLFLOW_TRACKING_URI=uri)
+    assert waits(said.stdout) == [RESPONSE_SECONDS]
+    assert RESPONSE_SECONDS < 10
     assert said.returncode == 1
     assert said.stderr.startswith(f"error: no tracking server answers at {uri}")
     assert "--tracking deferred" in said.stderr
@@ -165,16 +136,8 @@ def test_not_there_at_the_start_it_is_an_error_at_once(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_frozen_at_the_start_it_is_an_error_after_one_short_request(tmp_path: Path) -> None:
-    with sqlite_server(tmp_path / "server") as server:
-        server.signal(signal.SIGSTOP)
-        said = refused(server.uri, tmp_path)
-        assert said.returncode == 1
-        assert "no tracking server answers" in said.stderr
-
-
 def test_deferred_begins_without_it_is_resumed_without_it_and_is_delivered(tmp_path: Path) -> None:
-    server = Server(tmp_path / "server", f"sqlite:///{tmp_path}/server.db")
+    server = Server(tmp_path / "server")
     flags = (*FLAGS, "--epochs", "3", "--tracking", "deferred")
     command, uri = ("pipelines.scratch_mnist", *flags), {"MLFLOW_TRACKING_URI": server.uri}
     said = start("tests.failpoints", "after:epoch:2", *command, folder=tmp_path, **uri)
@@ -183,28 +146,25 @@ def test_deferred_begins_without_it_is_resumed_without_it_and_is_delivered(tmp_p
     assert said.returncode == 3, said.stderr
     assert "goes on" in said.stderr
     assert "epoch 1/3" not in said.stdout
-    try:
-        server.start()
+    with server:
         said = start("trackml", "sync", folder=tmp_path)
         assert said.returncode == 0, said.stderr
         assert "registered mnist version 1" in said.stdout
-        (run,) = runs_of(server)
+        (run,) = runs(server.uri)
         assert run.info.status == "FINISHED"
         assert run.info.run_name == "scratch-mlp"
-        history = client_of(server).get_metric_history(run.info.run_id, "val_loss")
+        history = read(server.uri).get_metric_history(run.info.run_id, "val_loss")
         assert sorted(row.step for row in history) == [0, 1, 2, 3]
         assert max(row.timestamp for row in history) <= run.info.end_time
-    finally:
-        server.kill()
 
 
-@pytest.mark.slow
-def test_what_is_owed_to_another_store_is_not_delivered_here(tmp_path: Path) -> None:
+def test_what_is_owed_to_another_store_is_not_delivered_here(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     flags = (*FLAGS, "--epochs", "1", "--tracking", "deferred")
-    said = start("pipelines.scratch_mnist", *flags, folder=tmp_path, MLFLOW_TRACKING_URI=uri)
-    assert said.returncode == 3
-    elsewhere = "sqlite:///other.db"
-    said = start("trackml", "sync", folder=tmp_path, MLFLOW_TRACKING_URI=elsewhere)
-    assert said.returncode == 3
-    assert f"it is owed to {uri}: name that in MLFLOW_TRACKING_URI" in said.stdout
+    assert scratch_mnist.main(scratch_mnist.Params.parse(values(flags))).is_pending
+    mlflow.set_tracking_uri("sqlite:///other.db")
+    (synced,) = sync()
+    assert synced.problem == f"this run belongs to {uri}: set MLFLOW_TRACKING_URI={uri}"

@@ -13,7 +13,7 @@ import requests
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import ROOT, start, user_environment
+from tests.conftest import ROOT, execute, read, runs, start, user_environment
 from tests.pages import blocks, with_ours
 from tests.pipelines.families import begun_and_stopped
 from tests.pipelines.servers import free_port, postgres_cluster, started
@@ -25,13 +25,9 @@ RUNS = {
     "alexnet": ("bob", "transfer", ("--epochs", "1", "--weights", "none")),
     "cnn": ("ada", "cnn", ("--epochs", "10")),
     "dense": ("bob", "dense_mnist", ("--epochs", "40")),
-    "softmax": ("ada", "scratch_mnist", ("--epochs", "5")),
+    "scratch-softmax": ("ada", "scratch_mnist", ("--epochs", "5")),
 }
-PASSWORDS = {
-    "admin": "a word for the test",
-    "ada": "another for the test",
-    "bob": "a third one of it",
-}
+PASSWORDS = {name: f"the word of {name} in the test" for name in ("admin", "ada", "bob")}
 
 
 @dataclass(frozen=True)
@@ -48,12 +44,6 @@ class Team:
             "MLFLOW_TRACKING_USERNAME": user,
             "MLFLOW_TRACKING_PASSWORD": PASSWORDS[user],
         }
-
-    def ask(self, path: str, **headers: str) -> requests.Response:
-        """What a browser hears in which ada has logged in."""
-        address, body = f"{self.address}/{path}", {"experiment_ids": ["0"]}
-        who = ("ada", PASSWORDS["ada"])
-        return requests.post(address, json=body, headers=headers, auth=who, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +98,7 @@ def client(team: Team) -> Iterator[MlflowClient]:
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in team.shell("ada").items():
             patch.setenv(variable, value)
-        yield MlflowClient(team.address, team.address)
+        yield read(team.address)
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +118,7 @@ def together(team: Team, client: MlflowClient) -> list[Run]:
         for name, process in processes.items():
             stdout, stderr = process.communicate()
             assert process.returncode == 0, (name, stdout, stderr)
-    return runs_of_mnist(client)
-
-
-def runs_of_mnist(client: MlflowClient) -> list[Run]:
-    experiment = client.get_experiment_by_name("mnist")
-    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+    return runs(team.address)
 
 
 def test_all_finish_and_one_is_champion(client: MlflowClient, together: list[Run]) -> None:
@@ -151,14 +136,14 @@ def test_all_finish_and_one_is_champion(client: MlflowClient, together: list[Run
 def test_compare_shows_them_all(team: Team, together: list[Run], tmp_path: Path) -> None:
     said = start("pipelines.compare", "--task", "mnist", folder=tmp_path, **team.shell("bob"))
     assert said.returncode == 0, said.stderr
-    for architecture in ("scratch-softmax", "dense", "cnn", "alexnet"):
+    for architecture in RUNS:
         assert architecture in said.stdout
 
 
 def test_artifacts_and_the_champion_load_from_another_folder(
     team: Team, together: list[Run], tmp_path: Path
 ) -> None:
-    (tmp_path / "elsewhere.py").write_text(
+    program = (
         "import sys, mlflow, numpy as np\n"
         "print(len(mlflow.artifacts.load_image(sys.argv[1]).getbands()))\n"
         "model = mlflow.pyfunc.load_model('models:/mnist@champion')\n"
@@ -166,8 +151,8 @@ def test_artifacts_and_the_champion_load_from_another_folder(
     )
     figure = f"{together[0].info.artifact_uri}/figures/confusion_matrix.png"
     assert figure.startswith("mlflow-artifacts:")
-    shell = {**team.shell("bob"), "PYTHONPATH": str(tmp_path)}
-    said = start("elsewhere", figure, folder=tmp_path, **shell)
+    shell = {**team.shell("bob"), "PYTHONPATH": ""}
+    said = execute(sys.executable, "-c", program, figure, folder=tmp_path, **shell)
     assert said.returncode == 0, said.stderr
     assert said.stdout.splitlines()[-1] == "(2, 10)"
     assert (team.folder / "artifacts").is_dir()
@@ -183,20 +168,27 @@ def test_who_has_no_password_gets_nothing(team: Team, tmp_path: Path) -> None:
 
 
 def test_it_answers_to_its_own_name_and_its_own_pages(team: Team) -> None:
-    search = "ajax-api/2.0/mlflow/runs/search"
-    own = {"Host": "tracking.example.org", "Origin": "https://tracking.example.org"}
-    assert team.ask(search, **own).status_code == 200
-    assert team.ask(search, **own | {"Host": "elsewhere.example.org"}).status_code == 403
-    assert team.ask(search, **own | {"Origin": "https://elsewhere.org"}).status_code == 403
+    """As a browser asks in which ada has logged in."""
+    host, origin = "tracking.example.org", "https://tracking.example.org"
+    for headers, code in (
+        ({"Host": host, "Origin": origin}, 200),
+        ({"Host": "elsewhere.example.org", "Origin": origin}, 403),
+        ({"Host": host, "Origin": "https://elsewhere.org"}, 403),
+    ):
+        answer = requests.post(
+            f"{team.address}/ajax-api/2.0/mlflow/runs/search",
+            json={"experiment_ids": ["0"]},
+            headers=headers,
+            auth=("ada", PASSWORDS["ada"]),
+            timeout=60,
+        )
+        assert answer.status_code == code, headers
 
 
 def test_everybodys_lines_run_against_it(team: Team, client: MlflowClient, tmp_path: Path) -> None:
     """As the page has them, but shorter, and in the environment that is there."""
     *_, lines = blocks(PAGE, "bash")
-    ours = {
-        "https://tracking.example.org": team.address,
-        "=...": f"='{PASSWORDS['ada']}'",
-    }
+    ours = {"https://tracking.example.org": team.address, "=...": f"='{PASSWORDS['ada']}'"}
     shorter = "--experiment-name 'by hand' --env-manager local -P epochs=1 -P limit=3000"
     command = f"cd {ROOT}; {with_ours(lines, ours).strip()} {shorter}"
     run(["bash", "-ec", command], TRACKML_RUNS_DIR=str(tmp_path / "runs"))

@@ -1,6 +1,7 @@
 """`transfer` from a weights file: what is loaded, what is trained, what is exported."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,16 @@ import mlflow
 import pytest
 import torch
 import torchvision
+from mlflow.tracking import MlflowClient
 
 from pipelines import transfer
+from trackml.data import ImageData
+from trackml.data.arrays import ImageSplit
 from trackml.models.torch import with_probabilities
 from trackml.models.transfer import transfer_network
 from trackml.tracking.run import Result
 
-pytestmark = pytest.mark.usefixtures("client")
+BRIEF = {"limit": 300, "epochs": 2, "validation_split": 0.005, "register": False}
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +29,21 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def few_to_test(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a store of the test's own. All 10,000 test images would take a minute."""
+
+    def load(params: transfer.Params) -> ImageData:
+        data = task.load(params)
+        few = ImageSplit(data.test.images[:200], data.test.labels[:200])
+        return replace(data, test=few)
+
+    task = transfer.TASK
+    monkeypatch.setattr(transfer, "TASK", replace(task, load=load))
+
+
 def trained(weights: Path, **values: Any) -> Result:
-    brief = {"limit": 300, "epochs": 2, "validation_split": 0.005, "register": False}
-    return transfer.main(transfer.Params.parse({"weights": str(weights), **brief, **values}))
+    return transfer.main(transfer.Params.parse({"weights": str(weights), **BRIEF, **values}))
 
 
 def unchanged(result: Result, weights: Path) -> set[int]:
@@ -62,10 +78,8 @@ def test_with_train_last_block_only_that_is_trained_besides(weights: Path) -> No
 
 @pytest.mark.parametrize(("backbone", "size"), [("alexnet", 64), ("vgg16", 32)])
 def test_an_exported_backbone_answers_as_many_images_as_there_are(backbone: Any, size: int) -> None:
-    network = with_probabilities(
-        transfer_network(backbone, 10, image_size=size, dropout=0.3)
-    ).eval()
-    example = torch.zeros((2, 28, 28), dtype=torch.uint8)
+    bare = transfer_network(backbone, 10, image_size=size, dropout=0.3)
+    network, example = with_probabilities(bare).eval(), torch.zeros((2, 28, 28), dtype=torch.uint8)
     batch = {0: torch.export.Dim("batch")}
     program = torch.export.export(network, (example,), dynamic_shapes=(batch,)).module()
     images = torch.randint(256, (5, 28, 28), dtype=torch.uint8)

@@ -1,7 +1,8 @@
-"""Who becomes champion: by the real registry, and by properties of the rule."""
+"""Who becomes champion: by the real registry, by properties of the rule, and by hand."""
 
 import os
 import signal
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,72 +11,82 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INTERNAL_ERROR
 from mlflow.tracking import MlflowClient
 
 import trackml
-from tests.conftest import small_model
+from tests.conftest import start
+from tests.tracking.toy import HISTORY, ROW, Store, finish, network
 from trackml.data import ImageData
-from trackml.errors import TrackmlError
-from trackml.evaluation.report import Report
-from trackml.fields import BatchSize, Epochs, LearningRate
-from trackml.history import History
-from trackml.params import TrainingParams
-from trackml.signals import stop_requests
-from trackml.tracking import store
-from trackml.tracking.flavors import log_model, save_model
+from trackml.errors import TrackmlError, UsageError
+from trackml.metrics import ACCURACY, MAE
+from trackml.process import stop_requests
+from trackml.tracking import server
+from trackml.tracking.model_files import log_model, save_model
 from trackml.tracking.registry import (
     Candidate,
     Registration,
     challenge,
     check_names,
-    register,
+    promote,
     register_run,
     version_behind,
 )
-from trackml.tracking.run import tracked_run
 
-CNN = Candidate("keras", "cnn", "accuracy", 0.9, "sum", 6_000)
+CNN = Candidate("keras", "cnn", ACCURACY, 0.9, "sum", 6_000)
 
 
 @pytest.fixture
-def model_id(client: MlflowClient, blobs: ImageData) -> str:
-    run = client.create_run(store.experiment_id(client, "toys"))
-    save_model("model", small_model(), "keras", blobs)
-    return log_model(client, run, Path("model"))
+def registered(client: MlflowClient, blobs: ImageData) -> Callable[..., Registration]:
+    """Registers the model of a new run that has logged what CNN says, but for the changes."""
+    save_model("model", network(blobs), "numpy", blobs)
+
+    def register(**changes: Any) -> Registration:
+        candidate = replace(CNN, **changes)
+        tags = {"trackml.task": "toys", **candidate.tags}
+        run_id = client.create_run(server.experiment_id(client, "toys"), tags=tags).info.run_id
+        client.log_param(run_id, "validation_samples", candidate.validation_samples)
+        client.log_metric(run_id, f"best_val_{candidate.metric}", candidate.value)
+        log_model(client, client.get_run(run_id), Path("model"))
+        return register_run(client, run_id)
+
+    return register
 
 
-def registered(client: MlflowClient, model_id: str, candidate: Candidate) -> Registration:
-    return register(client, task="toys", model_id=model_id, candidate=candidate)
+def held_by(client: MlflowClient, *aliases: str, task: str = "toys") -> list[str | None]:
+    """The versions behind some aliases."""
+    versions = [version_behind(client, task, alias) for alias in aliases]
+    return [str(version.version) if version else None for version in versions]
 
 
-def holder(client: MlflowClient) -> str:
-    version = version_behind(client, "toys", "champion")
-    assert version
-    return str(version.version)
+def break_method(monkeypatch: pytest.MonkeyPatch, method: str, alias: str) -> None:
+    """Let a method of all clients fail for an alias."""
+    usual = getattr(MlflowClient, method)
+
+    def fail(self: MlflowClient, task: str, name: str, *version: str) -> Any:
+        if name == alias:
+            raise MlflowException("down")
+        return usual(self, task, name, *version)
+
+    monkeypatch.setattr(MlflowClient, method, fail)
 
 
 def test_versions_get_tags_aliases_and_a_champion_that_is_only_beaten(
-    client: MlflowClient, model_id: str
+    client: MlflowClient, registered: Callable[..., Registration]
 ) -> None:
-    first = registered(client, model_id, CNN)
+    first = registered()
     assert (first.version, first.aliases) == ("1", ("cnn", "champion"))
 
-    worse = registered(client, model_id, replace(CNN, value=0.8))
+    worse = registered(value=0.8)
     assert worse.aliases == ("cnn",)
     assert worse.reason == "validation accuracy 0.8000 does not beat version 1's 0.9000"
-    assert holder(client) == "1"
+    assert held_by(client, "champion") == ["1"]
 
-    better = registered(client, model_id, replace(CNN, architecture="dense", value=0.95))
+    better = registered(architecture="dense", value=0.95)
     assert better.is_champion
     assert better.reason == "validation accuracy 0.9500 beats version 1's 0.9000"
-    assert holder(client) == "3"
-
-    for alias, number in (("cnn", "2"), ("dense", "3")):
-        assert str(client.get_model_version_by_alias("toys", alias).version) == number
+    assert held_by(client, "champion", "cnn", "dense") == ["3", "2", "3"]
     assert client.get_model_version("toys", "3").tags == {
         "trackml.framework": "keras",
         "trackml.architecture": "dense",
@@ -86,87 +97,49 @@ def test_versions_get_tags_aliases_and_a_champion_that_is_only_beaten(
 
 
 @pytest.mark.parametrize(
-    "other", [{"validation_samples": 600}, {"data_sha256": "other"}], ids=["rows", "data"]
+    ("holder", "reason"),
+    [
+        (replace(CNN, validation_samples=600).tags, "validated on other rows"),
+        (replace(CNN, data_sha256="other").tags, "validated on other rows"),
+        ({}, "version 7 has no validation accuracy to compare with"),  # registered by other means
+    ],
 )
-def test_scores_on_other_rows_do_not_compare(
-    client: MlflowClient, model_id: str, other: dict[str, Any]
+def test_a_champion_that_does_not_compare_is_not_pushed_aside(
+    holder: dict[str, str], reason: str
 ) -> None:
-    registered(client, model_id, CNN)
-    result = registered(client, model_id, replace(CNN, value=0.99, **other))
-    assert not result.is_champion
-    assert "validated on other rows" in result.reason
-    assert holder(client) == "1"
-
-
-def test_a_champion_registered_by_other_means_is_not_pushed_aside(
-    client: MlflowClient, model_id: str
-) -> None:
-    mlflow.register_model(f"models:/{model_id}", "toys")
-    client.set_registered_model_alias("toys", "champion", "1")
-    result = registered(client, model_id, CNN)
-    assert result.reason == "version 1 has no validation accuracy to compare with"
-    assert holder(client) == "1"
+    version: Any = SimpleNamespace(version="7", tags=holder)
+    wins, why = challenge(version, replace(CNN, value=0.99))
+    assert not wins
+    assert reason in why
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_a_tie_changes_nothing_and_the_direction_is_the_metrics(a: float, b: float) -> None:
-    for metric, wins in (("accuracy", b > a), ("mae", b < a)):
-        held = Candidate("keras", "x", metric, a, "sum", 5)  # type: ignore[arg-type]
+    for metric, wins in ((ACCURACY, b > a), (MAE, b < a)):
+        held = Candidate("keras", "x", metric, a, "sum", 5)
         version: Any = SimpleNamespace(version="7", tags=held.tags)
         assert challenge(version, replace(held, value=b))[0] is wins
 
 
-def test_a_store_that_fails_makes_nobody_champion(
-    client: MlflowClient, model_id: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["get_model_version_by_alias", "set_registered_model_alias"])
+def test_a_store_that_fails_takes_the_version_back_and_leaves_all_aliases_where_they_were(
+    client: MlflowClient,
+    registered: Callable[..., Registration],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
 ) -> None:
-    registered(client, model_id, CNN)
-
-    def fail(*_: object) -> None:
-        raise MlflowException("down", error_code=INTERNAL_ERROR)
-
+    registered()
     with monkeypatch.context() as broken:
-        broken.setattr(client, "get_model_version_by_alias", fail)
+        break_method(broken, method, "champion")
         with pytest.raises(MlflowException, match="down"):
-            registered(client, model_id, replace(CNN, value=0.99))
-    assert holder(client) == "1"
-
-
-def test_load_uses_the_store_that_this_process_has_chosen(
-    client: MlflowClient, model_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registered(client, model_id, CNN)
-    uri = mlflow.get_tracking_uri()
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    mlflow.set_tracking_uri(uri)
-    answer = np.asarray(trackml.load("toys").predict(np.zeros((2, 9, 9), np.uint8)))
-    assert answer.shape == (2, 3)
-    assert not list((tmp_path / "elsewhere").iterdir())
-
-
-def test_an_alias_that_fails_takes_the_version_back_and_leaves_the_others_where_they_were(
-    client: MlflowClient, model_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registered(client, model_id, CNN)
-    set_alias = client.set_registered_model_alias
-
-    def fail_for_the_champion(task: str, alias: str, version: str) -> None:
-        if alias == "champion":
-            raise MlflowException("down", error_code=INTERNAL_ERROR)
-        set_alias(task, alias, version)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(client, "set_registered_model_alias", fail_for_the_champion)
-        with pytest.raises(MlflowException, match="down"):
-            registered(client, model_id, replace(CNN, value=0.99))
+            registered(value=0.99)
     (version,) = client.search_model_versions("name='toys'")
     assert str(version.version) == "1"
-    for alias in ("cnn", "champion"):
-        assert str(client.get_model_version_by_alias("toys", alias).version) == "1"
+    assert held_by(client, "cnn", "champion") == ["1", "1"]
 
 
 def test_a_request_to_stop_waits_for_the_registration(
-    client: MlflowClient, model_id: str, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, registered: Callable[..., Registration], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register_model = mlflow.register_model
 
@@ -177,8 +150,8 @@ def test_a_request_to_stop_waits_for_the_registration(
 
     monkeypatch.setattr(mlflow, "register_model", stopped)
     with pytest.raises(KeyboardInterrupt), stop_requests():
-        registered(client, model_id, CNN)
-    assert holder(client) == "1"
+        registered()
+    assert held_by(client, "champion") == ["1"]
 
 
 @pytest.mark.parametrize("architecture", ["champion", "latest", "v3", "cnn v2", ""])
@@ -189,29 +162,159 @@ def test_names_that_mlflow_would_refuse_are_refused_before_training(architecture
         check_names("mnist/2", "cnn")
 
 
-def test_load_says_what_is_missing(empty_folder: Path, client: MlflowClient) -> None:
+def test_load_uses_the_store_that_this_process_has_chosen_or_says_what_is_missing(
+    client: MlflowClient,
+    registered: Callable[..., Registration],
+    empty_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registered()
+    uri = mlflow.get_tracking_uri()
+    elsewhere = empty_folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    mlflow.set_tracking_uri(uri)
+    answer = np.asarray(trackml.load("toys").predict(np.zeros((2, 9, 9), np.uint8)))
+    assert answer.shape == (2, 3)
+    assert not list(elsewhere.iterdir())
     with pytest.raises(TrackmlError) as failure:
         trackml.load("mnist")
     expected = f"sqlite:///{empty_folder}/mlflow.db has no model 'mnist' with alias 'champion'; "
     assert str(failure.value).startswith(expected)
 
 
-def test_a_run_is_registered_once_however_often_that_is_asked_for(
-    client: MlflowClient, blobs: ImageData
-) -> None:
-    class Example(TrainingParams):
-        epochs: Epochs = 1
-        batch_size: BatchSize = 8
-        learning_rate: LearningRate = 0.001
+def trained(
+    store: Store,
+    accuracy: float = 0.9,
+    *,
+    data: ImageData | None = None,
+    aliases: Sequence[str] = (),
+    register: bool = True,
+) -> str:
+    """The id of a finished run with a model."""
+    history = replace(HISTORY, rows=({**ROW, "val_accuracy": accuracy},))
+    with store.tracked("toy", data=data, aliases=aliases, register=register) as run:
+        finish(run, history=history)
+    return run.run_id
 
-    row = {"train_loss": 1.0, "val_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.5}
-    params = Example.parse({"register": False})
-    with tracked_run(
-        params, blobs, framework="keras", architecture="cnn", aliases=["cnn-plain"]
-    ) as run:
-        run.log_params({"model_parameters": "1"})
-        run.log_result(small_model(), History("accuracy", "float32").extended(row), Report())
-    first, second = (register_run(client, run.run_id) for _ in range(2))
-    assert first.version == second.version == "1"
-    assert first.aliases == second.aliases == ("cnn", "cnn-plain", "champion")
-    assert len(client.search_model_versions("name = 'blobs'")) == 1
+
+def versions(store: Store) -> list[Any]:
+    return list(store.client.search_model_versions("name = 'blobs'"))
+
+
+def champion(store: Store) -> str | None:
+    version = version_behind(store.client, "blobs", "champion")
+    return str(version.run_id) if version else None
+
+
+def other(data: ImageData, side: int = 9, classes: int = 3) -> ImageData:
+    """Data of the same name with another content, perhaps of another shape."""
+    images = np.ones((20, side, side), np.uint8)
+    part = images, np.arange(20) % 3
+    names = ("top", "middle", "bottom", "none")[:classes]
+    return ImageData.from_arrays(data.name, part, part, classes=names, validation_split=0.25)
+
+
+def test_a_run_is_registered_once_however_often_that_is_asked_for(store: Store) -> None:
+    run_id = trained(store, aliases=["toy-plain"], register=False)
+    for _ in range(2):
+        registration = register_run(store.client, run_id)
+        assert registration.version == "1"
+        assert registration.aliases == ("toy", "toy-plain", "champion")
+    assert len(versions(store)) == 1
+
+
+def test_a_person_may_prefer_a_version_that_was_beaten(store: Store) -> None:
+    best, beaten = trained(store, 0.9), trained(store, 0.8)
+    promote("blobs", beaten, ["staging", "blue"])
+    assert champion(store) == best
+    assert held_by(store.client, "staging", "blue", task="blobs") == ["2", "2"]
+    promotion = promote("blobs", beaten)
+    assert champion(store) == beaten
+    assert (promotion.version, promotion.before) == ("2", {"champion": "1"})
+
+
+def test_a_model_that_was_not_registered_is_registered_once_when_it_is_promoted(
+    store: Store,
+) -> None:
+    run_id = trained(store, register=False)
+    assert promote("blobs", run_id).before == {"champion": None}
+    promote("blobs", run_id)
+    assert champion(store) == run_id
+    (version,) = versions(store)
+    assert version.tags["trackml.best_val_accuracy"] == "0.9"
+
+
+@pytest.mark.parametrize("has_champion", [True, False])
+@pytest.mark.parametrize(
+    ("side", "classes", "words"),
+    [
+        (9, 3, ["its data sum is "]),
+        (8, 3, ["its data sum is ", "its inputs are ", "-1, 8, 8", "-1, 9, 9"]),
+        (9, 4, ["its data sum is ", "its outputs are ", "-1, 4", "-1, 3"]),
+    ],
+)
+def test_a_model_that_other_code_could_not_swap_is_refused_with_the_difference(
+    store: Store, side: int, classes: int, words: list[str], has_champion: bool
+) -> None:
+    """From the champion, else from the newest version."""
+    best = trained(store)
+    if not has_champion:
+        store.client.delete_registered_model_alias("blobs", "champion")
+    another = trained(store, 0.95, data=other(store.data, side, classes), register=has_champion)
+    before = len(versions(store))
+    with pytest.raises(TrackmlError, match="in place of version 1: ") as refusal:
+        promote("blobs", another, [] if has_champion else ["staging"])
+    for word in (*words, store.data.sha256):
+        assert word in str(refusal.value)
+    assert champion(store) == (best if has_champion else None)
+    assert len(versions(store)) == before
+
+
+def test_an_error_half_way_through_a_promotion_leaves_everything_as_it_was(store: Store) -> None:
+    best, another = trained(store), trained(store, 0.8, register=False)
+    break_method(store.monkeypatch, "set_registered_model_alias", "green")
+    with pytest.raises(MlflowException, match="down"):
+        promote("blobs", another, ["blue", "champion", "green"])
+    assert champion(store) == best
+    assert held_by(store.client, "blue", task="blobs") == [None]
+    assert len(versions(store)) == 1
+
+
+@pytest.mark.parametrize("alias", ["latest", "Latest", "v3", "V3", "a b", "", "a" * 256])
+def test_an_alias_that_mlflow_does_not_take_is_refused(alias: str) -> None:
+    with pytest.raises(UsageError, match="--alias"):
+        promote("blobs", "no matter", [alias])
+
+
+def test_only_finished_runs_of_the_task_with_a_model_are_promoted(store: Store) -> None:
+    run_id = trained(store)
+
+    def refused(words: str, run_id: str = run_id, task: str = "blobs") -> None:
+        with pytest.raises(TrackmlError, match=words):
+            promote(task, run_id)
+
+    refused("it is of the task blobs, not of mnist", task="mnist")
+    refused("there is no such run", "0" * 32)
+    store.client.delete_run(run_id)
+    refused("it is in the trash")
+    store.client.restore_run(run_id)
+    store.client.update_run(run_id, status="KILLED")
+    refused("it is KILLED; expected a finished run")
+    bare = store.client.create_run("0", tags={"trackml.task": "blobs"}).info.run_id
+    store.client.set_terminated(bare)
+    refused("it has no model; expected", bare)
+
+
+def test_promote_as_a_command(store: Store, empty_folder: Path) -> None:
+    best, beaten = trained(store), trained(store, 0.8)
+    result = start("trackml", "promote", "blobs", "--run", beaten, folder=empty_folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "blobs@champion is version 2 (before, version 1)\n"
+    arguments = ("promote", "blobs", "--run", best, "--alias", "blue", "--alias", "green")
+    result = start("trackml", *arguments, folder=empty_folder)
+    assert result.stdout.splitlines()[1] == "blobs@green is version 1 (before, none)"
+    result = start("trackml", "promote", "blobs", "--run", "nobody", folder=empty_folder)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: --run nobody: there is no such run in sqlite:")
+    assert result.stderr.count("\n") == 1

@@ -1,55 +1,40 @@
 """A run's status tells the truth, and its names are those of the contract."""
 
+import colorsys
 import os
 import signal
 import socket
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
-from mlflow.entities import Run as MlflowRun
+from hypothesis import given, strategies as st
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 import trackml
-from tests.conftest import small_model
-from trackml import signals
+from pipelines import scratch_mnist
+from tests.pipelines.expected import EXPECTED
+from tests.tracking.toy import HISTORY, ROW, Example, Store, finish, refuse, train
+from trackml import process
 from trackml.cli import exit_code
-from trackml.code import digest_of
 from trackml.data import ImageData
-from trackml.errors import TrackmlError
+from trackml.errors import Terminated, TrackmlError
 from trackml.evaluation.report import Report
-from trackml.fields import BatchSize, Epochs, LearningRate
-from trackml.history import History
-from trackml.params import TrainingParams
-from trackml.tracking.run import Run, tracked_run
+from trackml.params import Params
+from trackml.tasks import source_sha256
+from trackml.tracking.run import log_reports, run_color, tracked_run
+from trackml.training import checkpoint
 
 
-class Example(TrainingParams):
-    epochs: Epochs = 2
-    batch_size: BatchSize = 8
-    learning_rate: LearningRate = 0.001
-
-
-def tracked(data: ImageData, **values: Any) -> Any:
-    return tracked_run(Example.parse(values), data, framework="keras", architecture="cnn")
-
-
-def only_run(client: MlflowClient) -> MlflowRun:
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    (run,) = client.search_runs(experiments)
-    return run
-
-
-def test_a_run_has_the_params_tags_and_dataset_of_the_contract(
-    client: MlflowClient, blobs: ImageData
-) -> None:
-    with tracked(blobs, seed=7):
+def test_a_run_has_the_params_tags_and_dataset_of_the_contract(store: Store) -> None:
+    with store.tracked(seed=7):
         pass
-    run = only_run(client)
+    run = store.run()
     assert (run.info.status, run.info.run_name) == ("FINISHED", "cnn")
-    assert client.get_experiment(run.info.experiment_id).name == "blobs"
+    assert store.client.get_experiment(run.info.experiment_id).name == "blobs"
     assert run.data.params == {
         "seed": "7",
         "epochs": "2",
@@ -67,189 +52,226 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(
     own = {key: value for key, value in run.data.tags.items() if key.startswith("trackml.")}
     assert own == {
         "trackml.task": "blobs",
-        "trackml.framework": "keras",
+        "trackml.framework": "numpy",
         "trackml.architecture": "cnn",
-        "trackml.data_sha256": blobs.sha256,
-        "trackml.code_sha256": digest_of(Example),
+        "trackml.data_sha256": store.data.sha256,
+        "trackml.code_sha256": source_sha256(Example.__module__),
         "trackml.process": f"{socket.gethostname()}:{os.getpid()}",
         "trackml.journal": own["trackml.journal"],
         "trackml.version": trackml.__version__,
     }
     assert run.inputs
     (dataset,) = run.inputs.dataset_inputs
-    assert (dataset.dataset.name, dataset.dataset.digest) == ("blobs", blobs.sha256[:36])
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("blobs", store.data.sha256[:36])
     assert "arrays in memory" in dataset.dataset.source
 
 
-def test_a_dataset_that_another_run_makes_in_the_same_moment_is_found(
-    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usual, calls = MlflowClient.log_inputs, []
+def test_a_dataset_that_another_run_creates_at_the_same_moment_is_found(store: Store) -> None:
+    usual, calls = store.client.log_inputs, []
 
-    def log_inputs(self: MlflowClient, *args: Any) -> None:
+    def log_inputs(*args: Any) -> None:
         calls.append(args)
         if len(calls) == 1:  # as SQLite says it to the slower of two
             raise MlflowException("UNIQUE constraint failed: datasets.experiment_id, datasets.name")
-        usual(self, *args)
+        usual(*args)
 
-    monkeypatch.setattr(MlflowClient, "log_inputs", log_inputs)
-    with tracked(blobs):
+    store.use(store.client)
+    store.monkeypatch.setattr(store.client, "log_inputs", log_inputs)
+    with store.tracked():
         pass
-    run = only_run(client)
-    assert run.info.status == "FINISHED"
-    assert run.inputs
-    assert len(run.inputs.dataset_inputs) == 1
+    assert store.status() == "FINISHED"
+    inputs = store.run().inputs
+    assert inputs
+    assert len(inputs.dataset_inputs) == 1
 
 
-def test_an_error_ends_as_failed_with_its_reason(client: MlflowClient, blobs: ImageData) -> None:
-    def program() -> None:
-        with tracked(blobs):
-            raise ValueError("val_loss is nan\nin epoch 3")
-
-    assert exit_code(program) == 1
-    run = only_run(client)
-    assert run.info.status == "FAILED"
-    assert run.data.tags["trackml.failure"] == "val_loss is nan in epoch 3"
+def sent(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    signal.pause()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_as_killed(
-    client: MlflowClient, blobs: ImageData, number: signal.Signals, code: int
+def raised(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "status", "reason"),
+    [
+        (lambda *_: raised(ValueError("nan\nin epoch 3")), 1, "FAILED", "nan in epoch 3"),
+        (lambda *_: raised(Terminated()), 143, "KILLED", "stopped by a signal"),
+        (lambda *_: sent(signal.SIGINT), 130, "KILLED", "stopped by a signal"),
+        (lambda *_: sent(signal.SIGTERM), 143, "KILLED", "stopped by a signal"),
+    ],
+)
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_run_says_how_it_ended_and_why(
+    store: Store, program: Any, code: int, status: str, reason: str, trains: bool
 ) -> None:
-    def program() -> None:
-        with tracked(blobs):
-            os.kill(os.getpid(), number)
-            signal.pause()
+    def with_run() -> None:
+        if trains:
+            with store.tracked():
+                program()
+        else:
+            log_reports(Params(), map(program, [0]), experiment="mnist", name="cnn")
 
-    assert exit_code(program) == code
-    assert only_run(client).info.status == "KILLED"
+    assert exit_code(with_run) == code
+    assert (store.status(), store.run().info.run_name) == (status, "cnn")
+    assert store.tags()["trackml.failure"] == reason
 
 
-def signal_within(
-    method: str, number: signal.Signals, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def signal_within(method: str, number: signal.Signals, store: Store) -> None:
     """Let a signal arrive as the run calls a method of its client."""
-    original = getattr(client, method)
+    original = getattr(store.client, method)
 
     def interrupted(*arguments: Any) -> None:
         os.kill(os.getpid(), number)
         original(*arguments)
 
-    monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
-    monkeypatch.setattr(client, method, interrupted)
+    store.use(store.client)
+    store.monkeypatch.setattr(store.client, method, interrupted)
 
 
 @pytest.mark.parametrize(("echo_seconds", "code"), [(1e9, 130), (0.0, 143)])
 def test_a_second_signal_does_not_spoil_the_status(
-    client: MlflowClient,
-    blobs: ImageData,
-    monkeypatch: pytest.MonkeyPatch,
-    echo_seconds: float,
-    code: int,
+    store: Store, echo_seconds: float, code: int
 ) -> None:
     """Ctrl-C in `mlflow run`: the terminal's SIGINT, and at once the parent's SIGTERM.
 
     As an echo it is ignored; as a request of its own it waits until the status is written.
     """
-    monkeypatch.setattr(signals, "ECHO_SECONDS", echo_seconds)
-    signal_within("set_terminated", signal.SIGTERM, client, monkeypatch)
+    store.monkeypatch.setattr(process, "ECHO_SECONDS", echo_seconds)
+    signal_within("set_terminated", signal.SIGTERM, store)
 
     def program() -> None:
-        with tracked(blobs):
+        with store.tracked():
             os.kill(os.getpid(), signal.SIGINT)
 
     assert exit_code(program) == code
-    run = only_run(client)
-    assert run.info.status == "KILLED"
-    assert run.data.tags["trackml.failure"] == "stopped by a signal"
+    assert store.status() == "KILLED"
+    assert store.tags()["trackml.failure"] == "stopped by a signal"
 
 
-def test_a_signal_in_the_last_write_does_not_leave_the_run_running(
-    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    signal_within("set_terminated", signal.SIGINT, client, monkeypatch)
-    with pytest.raises(KeyboardInterrupt), signals.stop_requests(), tracked(blobs):
+def test_a_signal_in_the_last_write_does_not_leave_the_run_running(store: Store) -> None:
+    signal_within("set_terminated", signal.SIGINT, store)
+    with pytest.raises(KeyboardInterrupt), process.stop_requests(), store.tracked():
         pass
-    assert only_run(client).info.status == "FINISHED"
+    assert store.status() == "FINISHED"
 
 
-def test_a_failure_that_cannot_be_explained_is_a_failure_still(
-    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["log_batch", "log_artifact"])
+def test_a_run_that_failed_says_so_whatever_else_the_store_refuses(
+    store: Store, method: str
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError("no tags today")
-
-    monkeypatch.setattr("trackml.tracking.store.MlflowClient", lambda: client)
-
-    def program() -> None:
-        with tracked(blobs):
-            monkeypatch.setattr(client, "log_batch", fail)
-            raise ValueError("the first reason")
-
-    with pytest.raises(ValueError, match="the first reason"):
-        program()
-    assert only_run(client).info.status == "FAILED"
+    store.use(store.client)
+    with pytest.raises(ValueError, match="broken"), store.tracked() as run:  # noqa: PT012
+        store.monkeypatch.setattr(store.client, method, refuse)
+        run.outbox.add_artifact("note.txt", lambda path: path.write_text("a"))
+        raise ValueError("broken")
+    assert store.status() == "FAILED"
+    assert (store.tags().get("trackml.failure") == "broken") is (method == "log_artifact")
 
 
-def test_under_mlflow_run_its_run_is_used_and_its_text_of_a_parameter_stays(
-    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["log_artifact", "set_terminated"])
+def test_a_run_of_which_the_store_refuses_the_end_has_failed(store: Store, method: str) -> None:
+    usual = store.client.set_terminated
+
+    def only_failed(*args: Any) -> None:
+        if "FAILED" not in args:
+            raise PermissionError("no")
+        usual(*args)
+
+    store.use(store.client)
+    store.monkeypatch.setattr(store.client, method, only_failed)
+    with pytest.raises(PermissionError), store.tracked() as run:
+        run.outbox.add_artifact("note.txt", lambda path: path.write_text("a"))
+    assert (store.status(), store.tags()["trackml.failure"]) == ("FAILED", "no")
+    assert run.outbox.state.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [(None, "cnn"), ("My best idea", "My best idea"), ("exp-lr-3", "exp-lr-3")]
+)
+def test_under_mlflow_run_its_run_is_used_with_its_texts_and_a_name_that_a_person_chose(
+    store: Store, given: str | None, shown: str
 ) -> None:
-    made = client.create_run("0")
-    client.log_param(made.info.run_id, "learning_rate", "1e-3")
-    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
-    with tracked(blobs, learning_rate="1e-3"):
+    made = store.made_by_mlflow(given)
+    store.client.log_param(made, "learning_rate", "1e-3")
+    store.monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    with store.tracked(learning_rate="1e-3"):
         pass
-    run = only_run(client)
-    assert run.info.run_id == made.info.run_id
-    assert run.data.params["learning_rate"] == "1e-3"
-    assert run.data.params["epochs"] == "2"
-    assert run.info.run_name == "cnn"
-
-
-@pytest.mark.parametrize("name", ["My best idea", "exp-lr-3"])
-def test_a_name_that_a_person_chose_is_kept(
-    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    made = client.create_run("0", run_name=name)
-    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
-    with tracked(blobs):
-        pass
-    assert only_run(client).info.run_name == name
+    run = store.run()
+    assert (run.info.run_id, run.info.run_name) == (made, shown)
+    assert (run.data.params["learning_rate"], run.data.params["epochs"]) == ("1e-3", "2")
 
 
 def test_an_experiment_of_the_environment_is_used_with_artifacts_beside_the_database(
-    client: MlflowClient, blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+    store: Store,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-    with tracked(blobs):
+    store.monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    with store.tracked():
         pass
-    experiment = client.get_experiment(only_run(client).info.experiment_id)
+    experiment = store.client.get_experiment(store.run().info.experiment_id)
     assert experiment.name == "mine"
     assert experiment.artifact_location == Path("mlruns/mine").absolute().as_uri()
 
 
-def test_epochs_are_steps_from_one(client: MlflowClient, blobs: ImageData) -> None:
-    with tracked(blobs) as run:
-        run.log_epoch(1, {"train_loss": 0.9, "val_loss": 1.0})
-        run.log_epoch(2, {"train_loss": 0.8, "val_loss": 0.9})
-    rows = client.get_metric_history(run.run_id, "train_loss")
-    assert [(row.step, row.value) for row in rows] == [(1, 0.9), (2, 0.8)]
+def test_an_epoch_is_saved_before_mlflow_and_callbacks_learn_of_it(store: Store) -> None:
+    calls: list[str] = []
+    write, log_batch = checkpoint.write, store.client.log_batch
+
+    def watched_write(path: Path, *args: Any) -> None:
+        write(path, *args)
+        calls.append(path.name)
+
+    def watched_log_batch(run_id: str, **options: Any) -> None:
+        log_batch(run_id, **options)
+        calls.extend(f"{each.key} {each.step}" for each in options.get("metrics", [])[1:2])
+
+    store.use(store.client)
+    store.monkeypatch.setattr(checkpoint, "write", watched_write)
+    store.monkeypatch.setattr(store.client, "log_batch", watched_log_batch)
+    with store.tracked(callbacks=[lambda epoch, _row: calls.append(f"epoch {epoch}")]) as run:
+        train(run, 2)
+        with store.tracked("dense", parent=run.as_parent().of_trial("first")) as trial:
+            train(trial, 1)  # which begins anew: nothing is saved
+    assert calls == [
+        *("checkpoint.npz", "val_loss 1", "epoch 1", "checkpoint.npz", "val_loss 2", "epoch 2"),
+        "val_loss 1",
+    ]
+    assert store.rows(run.run_id) == [(1, 1.0), (2, 0.5)]
 
 
-HISTORY = History("accuracy", "bfloat16").extended(
-    {"train_loss": 0.9, "val_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.4}
-)
+@pytest.mark.usefixtures("client")
+def test_callbacks_get_each_epoch_of_a_pipeline_and_can_stop_it() -> None:
+    seen: list[tuple[int, Mapping[str, float]]] = []
+
+    def stop_after_two(epoch: int, metrics: Mapping[str, float]) -> str | None:
+        return "two are enough" if epoch == 2 else None
+
+    params = scratch_mnist.Params.parse({"limit": 500, "epochs": 5})
+    result = scratch_mnist.main(
+        params, callbacks=[lambda epoch, row: seen.append((epoch, row)), stop_after_two]
+    )
+    history = result.history
+    assert (history.stopped, len(history.rows)) == ("two are enough", 2)
+    assert seen == list(enumerate([history.initial, *history.rows]))
+    logged = mlflow.get_run(result.run_id)
+    assert logged.info.status == "FINISHED"
+    assert logged.data.metrics["val_loss"] == history.rows[-1]["val_loss"]
+    written = mlflow.artifacts.load_dict(f"{logged.info.artifact_uri}/history.json")
+    assert written["stopped"] == "two are enough"
 
 
-def test_results_arrive_under_their_names(client: MlflowClient, blobs: ImageData) -> None:
-    with tracked(blobs) as run:
-        report = Report({"test_accuracy": 0.3}, {"reports/note.txt": "ä"})
-        result = run.log_result(small_model(), HISTORY, report)
+def test_results_arrive_under_their_names(store: Store) -> None:
+    report = Report({"test_accuracy": 0.3}, {"reports/note.txt": "ä"})
+    with store.tracked(aliases=["cnn-plain"]) as run:
+        run.log_architecture(7, "a layer")
+        result = finish(run, report)
     assert (result.run_id, result.task, result.architecture) == (run.run_id, "blobs", "cnn")
-    assert (result.history, result.report) == (HISTORY, report)
-    logged = client.get_run(run.run_id)
-    assert logged.data.metrics.pop("model_size_bytes") > 10_000
+    assert (result.history, result.report, result.is_pending) == (HISTORY, report, False)
+    logged = store.run()
+    assert logged.data.params["model_parameters"] == "7"
+    assert logged.data.metrics.pop("model_size_bytes") > 1_000
     assert logged.data.metrics == {
         "best_epoch": 1,
         "best_val_loss": 1.0,
@@ -259,73 +281,71 @@ def test_results_arrive_under_their_names(client: MlflowClient, blobs: ImageData
     }
     assert logged.data.tags["trackml.precision"] == "bfloat16"
     assert logged.data.tags["trackml.device"] == "cpu"
-    history = mlflow.artifacts.load_dict(f"{logged.info.artifact_uri}/history.json")
-    assert history == {"best_epoch": 1, "epochs": list(HISTORY.rows)}
-    assert mlflow.artifacts.load_text(f"{logged.info.artifact_uri}/reports/note.txt") == "ä"
+    uri = logged.info.artifact_uri
+    history = mlflow.artifacts.load_dict(f"{uri}/history.json")
+    assert history == {"best_epoch": 1, "epochs": [ROW]}
+    assert mlflow.artifacts.load_text(f"{uri}/reports/note.txt") == "ä"
+    assert mlflow.artifacts.load_text(f"{uri}/model_summary.txt") == "a layer"
     assert result.registration
-    assert result.registration.aliases == ("cnn", "champion")
-    version = client.get_model_version_by_alias("blobs", "champion")
-    assert version.run_id == run.run_id
+    assert result.registration.aliases == ("cnn", "cnn-plain", "champion")
+    champion = store.client.get_model_version_by_alias("blobs", "champion")
+    assert champion.run_id == run.run_id
 
 
-def test_a_model_is_logged_but_not_registered_where_the_parameters_say_so(
-    client: MlflowClient, blobs: ImageData
-) -> None:
-    with tracked(blobs, register=False) as run:
-        result = run.log_result(small_model(), HISTORY, Report({"test_accuracy": 0.3}))
+def test_a_model_is_logged_but_not_registered_where_the_parameters_say_so(store: Store) -> None:
+    with store.tracked(register=False) as run:
+        result = finish(run)
     assert result.registration is None
-    assert not client.search_registered_models()
-    outputs = client.get_run(run.run_id).outputs
+    assert not store.client.search_registered_models()
+    outputs = store.run().outputs
     assert outputs
     assert len(outputs.model_outputs) == 1
 
 
-def test_what_fails_before_the_registry_leaves_nothing_in_it(
-    client: MlflowClient, blobs: ImageData
-) -> None:
+def test_a_run_that_fails_before_the_registry_leaves_nothing_in_it(store: Store) -> None:
     class Unsaveable:
         def savefig(self, path: Path) -> None:
             raise OSError("disk full")
 
-    broken: Any = Report({"test_accuracy": 0.3}, figures={"figures/x.png": Unsaveable()})  # type: ignore[dict-item]
-    with pytest.raises(TrackmlError, match="disk full"), tracked(blobs) as run:
-        run.log_result(small_model(), HISTORY, broken)
-    assert only_run(client).info.status == "FAILED"
-    assert not client.search_registered_models()
+    figures: Any = {"figures/x.png": Unsaveable()}
+    with pytest.raises(TrackmlError, match="disk full"), store.tracked() as run:
+        finish(run, Report({"test_accuracy": 0.3}, figures=figures))
+    assert store.status() == "FAILED"
+    assert not store.client.search_registered_models()
 
 
-def finished(data: ImageData, architecture: str, accuracy: float, **values: Any) -> Run:
-    params = Example.parse(values)
-    with tracked_run(params, data, framework="keras", architecture=architecture) as run:
-        run.log_report(Report({"test_accuracy": accuracy}))
-    return run
-
-
-def test_the_previous_run_is_the_one_whose_parameters_agree(
-    client: MlflowClient, blobs: ImageData
-) -> None:
-    finished(blobs, "cnn", 0.1, epochs=3)
-    finished(blobs, "cnn", 0.2)
-    finished(blobs, "cnn", 0.3, epochs=4, seed=2)
-    with tracked_run(Example.parse({}), blobs, framework="keras", architecture="cnn-aug") as run:
-        previous = run.closest("cnn", ["test_accuracy"])
-    assert previous
-    assert previous.metrics == {"test_accuracy": 0.2}
-    assert previous.differences == ()
-
-
-def test_there_is_no_previous_run_of_another_task_or_one_that_failed(
-    client: MlflowClient, blobs: ImageData
-) -> None:
-    with pytest.raises(ValueError, match="broken"), tracked(blobs):
-        raise ValueError("broken")
-    with tracked_run(Example.parse({}), blobs, framework="keras", architecture="cnn-aug") as run:
-        assert run.closest("cnn", ["test_accuracy"]) is None
-
-
-def test_no_run_is_made_where_the_store_cannot_be_used(
+def test_no_run_is_created_where_the_store_cannot_be_used(
     empty_folder: Path, blobs: ImageData
 ) -> None:
     (empty_folder / "mlflow.db").write_text("something else")
-    with pytest.raises(Exception, match="not an intact"), tracked(blobs):
+    begun = tracked_run(scratch_mnist.TASK, Example.parse({}), blobs, architecture="cnn")
+    with pytest.raises(TrackmlError, match="not an intact"), begun:
         pytest.fail("the run began")
+
+
+def hue_and_lightness(color: str) -> tuple[float, float]:
+    red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    return colorsys.rgb_to_hls(red, green, blue)[:2]
+
+
+def test_architectures_differ_in_hue() -> None:
+    names = {expected.architecture for expected in EXPECTED.values()} | {"vgg16"}
+    hues = sorted(hue_and_lightness(run_color(name, {}))[0] for name in names)
+    gaps = [after - before for before, after in pairwise([*hues, hues[0] + 1])]
+    assert min(gaps) > 0.05
+
+
+def test_parameters_differ_in_shade() -> None:
+    shades = {run_color("cnn", {"seed": str(seed)}) for seed in range(10)}
+    assert len(shades) == 10
+    hues, lightness = zip(*(hue_and_lightness(shade) for shade in shades), strict=True)
+    assert max(hues) - min(hues) < 0.02
+    assert max(lightness) - min(lightness) > 0.15
+
+
+@given(st.text(), st.dictionaries(st.text(), st.text()))
+def test_a_color_is_one_that_a_page_understands(name: str, params: dict[str, str]) -> None:
+    color = run_color(name, params)
+    assert len(color) == 7
+    assert int(color[1:], 16) < 2**24
+    assert color == run_color(name, dict(reversed(params.items())))

@@ -1,40 +1,36 @@
-"""The epoch loop, run by a learner of a few lines whose validation scores are written down."""
+"""The epoch loop, with a learner whose validation errors are given."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from trackml.history import History, Metric, NonFiniteLoss
+from tests.training.recorder import Recorder
+from trackml.history import History, NonFiniteLoss
+from trackml.metrics import MAE
 from trackml.params import TrainingParams
-from trackml.training.loop import Rate, by_split, run_epochs
+from trackml.training.checkpoint import Array
+from trackml.training.loop import Learner, Rate, by_split, run_epochs
 from trackml.training.schedules import cosine
 
 
-@dataclass
-class Scripted:
-    """Its only weight is the number of epochs trained; it errs as `errors` says."""
+class Scripted(Learner):
+    """Its only weight is the number of epochs trained, or `spoiled` after the second."""
 
-    errors: Sequence[float]
-    metric: Metric = "mae"
-    samples: int = 6
-    precision: str = "float32"
-    device: str = "cpu"
-    spoil: float | None = None  # what the weight becomes in the second epoch
-    epoch: int = 0
-    weight: float = 0.0
-    rates: list[float] = field(default_factory=list)
-    draws: list[float] = field(default_factory=list)
+    metric, samples, precision, device = MAE, 6, "float32", "cpu"
+
+    def __init__(self, *errors: float, spoiled: float | None = None) -> None:
+        self.errors, self.spoiled = errors, spoiled
+        self.epoch, self.weight = 0, 0.0
+        self.rates: list[float] = []
+        self.draws: list[float] = []
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         self.epoch += 1
         self.rates += [rate(0.0), rate(0.5)]
-        self.weight = float(self.epoch)
-        if self.spoil is not None and self.epoch == 2:
-            self.weight = self.spoil
+        is_spoiled = self.spoiled is not None and self.epoch == 2
+        self.weight = self.spoiled if is_spoiled else self.epoch  # type: ignore[assignment]
         self.draws.append(random.random())
         return {"loss": 0.5, "mae": 0.25}
 
@@ -42,44 +38,35 @@ class Scripted:
         error = self.errors[self.epoch - 1]
         return {"loss": error**2, "mae": abs(error)}
 
-    def get_weights(self) -> list[NDArray[Any]]:
+    def get_weights(self) -> list[Array]:
         return [np.array([self.weight])]
 
-    def set_weights(self, weights: Sequence[NDArray[Any]]) -> None:
+    def set_weights(self, weights: Sequence[Array]) -> None:
         self.weight = float(weights[0][0])
 
-    def get_state(self) -> Mapping[str, NDArray[Any]]:
+    def get_state(self) -> Mapping[str, Array]:
         return {"weight": np.array([self.weight])}
 
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def set_state(self, state: Mapping[str, Array]) -> None:
         self.weight = float(state["weight"][0])
 
 
-def run(learner: Scripted, seed: int = 0, **options: Any) -> History:
-    params = TrainingParams.parse(
-        {"epochs": len(learner.errors), "batch_size": 1, "learning_rate": 0.1, "seed": seed}
-    )
-    return run_epochs(learner, params, **options)
+def train(learner: Scripted, seed: int = 0, **options: Any) -> History:
+    values = {"epochs": len(learner.errors), "batch_size": 1, "learning_rate": 0.1, "seed": seed}
+    return run_epochs(learner, TrainingParams.parse(values), **options)
 
 
 def test_a_row_has_the_names_of_the_contract() -> None:
-    history = run(Scripted([2.0]))
-    row = dict(history.rows[0])
+    row = dict(train(Scripted(2)).rows[0])
     assert row.pop("epoch_seconds") > 0
     assert row.pop("samples_per_second") > 0
-    assert row == {
-        "train_loss": 0.5,
-        "val_loss": 4.0,
-        "train_mae": 0.25,
-        "val_mae": 2.0,
-        "learning_rate": 0.1,
-    }
+    expected = {"train_loss": 0.5, "val_loss": 4, "train_mae": 0.25, "val_mae": 2}
+    assert row == expected | {"learning_rate": 0.1}
 
 
 def test_the_weights_of_the_best_epoch_are_left_in_the_learner() -> None:
-    learner = Scripted([3, 1, 2, 4])
-    assert run(learner).best_epoch == 2
-    assert learner.weight == 2
+    learner = Scripted(3, 1, 2, 4)
+    assert train(learner).best_epoch == learner.weight == 2
 
 
 @pytest.mark.parametrize(
@@ -95,80 +82,90 @@ def test_the_weights_of_the_best_epoch_are_left_in_the_learner() -> None:
 def test_patience_counts_the_epochs_since_the_best(
     errors: list[float], patience: int, epochs: int
 ) -> None:
-    assert len(run(Scripted(errors), patience=patience).rows) == epochs
+    history = train(Scripted(*errors), patience=patience)
+    assert len(history.rows) == epochs
+    assert history.stopped.startswith("none better since") is (epochs < len(errors))
 
 
-def test_the_schedule_multiplies_the_rate_that_was_asked_for() -> None:
-    learner = Scripted([1.0] * 4)
-    history = run(learner, schedule=cosine)
+@pytest.mark.parametrize(("target", "epochs"), [(0.51, 1), (0.5, 3), (0.0, 3)])
+def test_a_training_loss_below_its_target_stops_training(target: float, epochs: int) -> None:
+    history = train(Scripted(3, 2, 1), target_loss=target)  # its loss is 0.5
+    assert len(history.rows) == epochs
+    assert ("0.5 is below 0.51 (--target_loss)" in history.stopped) is (epochs == 1)
+
+
+@pytest.mark.parametrize(("epochs", "stopped"), [(4, "enough"), (2, "")])
+def test_a_reason_from_the_run_stops_training_unless_it_was_the_last_epoch(
+    epochs: int, stopped: str
+) -> None:
+    run = Recorder(callback=lambda epoch, _metrics: "enough" if epoch == 2 else None)
+    history = train(Scripted(*[1.0] * epochs), run=run, patience=3)
+    assert run.epochs == [1, 2]
+    assert (len(history.rows), history.stopped) == (2, stopped)
+
+
+def test_the_schedule_multiplies_the_learning_rate() -> None:
+    learner = Scripted(1, 1, 1, 1)
+    history = train(learner, schedule=cosine)
     expected = [0.05 * (1 + np.cos(np.pi * done / 8)) for done in range(8)]
     assert learner.rates == pytest.approx(expected)
     assert [row["learning_rate"] for row in history.rows] == learner.rates[::2]
 
 
-def test_a_schedule_sees_the_epochs_so_far() -> None:
-    seen: list[tuple[float, int]] = []
+def test_a_schedule_gets_the_history_so_far() -> None:
+    calls: list[tuple[float, int]] = []
 
-    def watch(done: float, history: History) -> float:
-        seen.append((done, len(history.rows)))
+    def schedule(done: float, history: History) -> float:
+        calls.append((done, len(history.rows)))
         return 1.0
 
-    run(Scripted([1.0] * 4), schedule=watch)
-    assert sorted(set(seen)) == [(done / 8, done // 2) for done in range(8)]
+    train(Scripted(1, 1, 1, 1), schedule=schedule)
+    assert sorted(set(calls)) == [(done / 8, done // 2) for done in range(8)]
 
 
-def test_the_randomness_of_an_epoch_follows_from_the_seed_and_its_number() -> None:
-    first, again, other, longer = (Scripted([1.0] * n) for n in (3, 3, 3, 5))
+def test_the_randomness_of_an_epoch_depends_only_on_the_seed_and_its_number() -> None:
+    first, again, other, longer = (Scripted(*[1] * epochs) for epochs in (3, 3, 3, 5))
     for learner, seed in ((first, 1), (again, 1), (other, 2), (longer, 1)):
-        run(learner, seed=seed)
+        train(learner, seed=seed)
     assert first.draws == again.draws == longer.draws[:3]
     assert len({*first.draws, *other.draws}) == 6
 
 
-def test_hooks_are_called_after_each_epoch_and_none_is_skipped() -> None:
-    seen: list[tuple[int, float]] = []
-    run(Scripted([3, 2]), hooks=[None, lambda epoch, row: seen.append((epoch, row["val_mae"]))])
-    assert seen == [(1, 3), (2, 2)]
+def test_each_epoch_is_reported_once_with_a_checkpoint_that_ends_with_it() -> None:
+    run = Recorder()
+    history = train(Scripted(3, 1, 2), run=run)
+    assert run.epochs == [1, 2, 3]
+    assert tuple(run.metrics) == history.rows
+    for epoch, best, checkpoint in zip(run.epochs, [1, 2, 2], run.checkpoints, strict=True):
+        assert checkpoint.rows == history.rows[:epoch]
+        assert checkpoint.state["weight"] == epoch
+        assert checkpoint.best_weights[0] == best
 
 
-def test_a_loss_that_is_not_a_number_stops_before_the_hooks() -> None:
-    seen: list[int] = []
-    with pytest.raises(NonFiniteLoss, match="val_loss is nan in epoch 2"):
-        run(Scripted([1, np.nan, 1]), hooks=[lambda epoch, row: seen.append(epoch)])
-    assert seen == [1]
+@pytest.mark.parametrize(
+    ("learner", "message"),
+    [
+        (Scripted(1, np.nan, 1), "val_loss is nan in epoch 2"),
+        *(
+            (Scripted(3, 2, 1, spoiled=weight), "weights are nan or overflow in epoch 2")
+            for weight in (1e20, -1e20, np.inf, np.nan)
+        ),
+    ],
+)
+def test_an_epoch_with_a_nan_loss_or_weight_stops_training_and_is_not_reported(
+    learner: Scripted, message: str
+) -> None:
+    run = Recorder()
+    with pytest.raises(NonFiniteLoss, match=message):
+        train(learner, run=run)
+    assert run.epochs == [1]
 
 
-@pytest.mark.parametrize("weight", [1e20, -1e20, np.inf, np.nan])
-def test_a_weight_that_leaves_the_numbers_stops_it_whatever_the_loss(weight: float) -> None:
-    seen: list[int] = []
-    with pytest.raises(NonFiniteLoss, match="weights are nan, or overflow, in epoch 2"):
-        run(Scripted([3, 2, 1], spoil=weight), hooks=[lambda epoch, row: seen.append(epoch)])
-    assert seen == [1]
-
-
-def test_scores_before_training_are_epoch_0_and_no_candidate() -> None:
-    seen: list[int] = []
+def test_metrics_before_training_are_epoch_0_which_is_not_the_best_and_cannot_be_the_last() -> None:
+    run = Recorder(callback=lambda epoch, _metrics: "enough" if epoch == 0 else None)
     initial = by_split({"loss": 0.0, "mae": 0.0}, {"loss": 0.0, "mae": 0.0})
-    learner = Scripted([2.0, 1.0])
-    history = run(learner, initial=initial, hooks=[None, lambda epoch, _row: seen.append(epoch)])
-    assert seen == [0, 1, 2]
-    assert history.initial == initial
-    assert (history.best_epoch, learner.weight) == (2, 2.0)
-
-
-def test_without_them_the_hooks_begin_with_epoch_1() -> None:
-    seen: list[int] = []
-    history = run(Scripted([2.0, 1.0]), hooks=[lambda epoch, _row: seen.append(epoch)])
-    assert (seen, history.initial) == ([1, 2], {})
-
-
-@pytest.mark.parametrize(("target", "epochs"), [(0.51, 1), (0.5, 3), (0.0, 3)])
-def test_a_training_loss_below_its_target_ends_training(target: float, epochs: int) -> None:
-    history = run(Scripted([3.0, 2.0, 1.0]), target_loss=target)  # its loss is 0.5
-    assert len(history.rows) == epochs
-    assert ("0.5 is below 0.51 (--target_loss)" in history.stopped) is (epochs == 1)
-
-
-def test_a_history_says_why_it_ended_early() -> None:
-    assert run(Scripted([1.0, 2.0, 3.0, 4.0]), patience=2).stopped.startswith("none better since")
-    assert run(Scripted([1.0, 2.0, 3.0]), patience=2).stopped == ""  # it was the last one
+    learner = Scripted(2, 1)
+    history = train(learner, initial=initial, run=run)
+    assert run.epochs == [0, 1, 2]
+    assert run.metrics[0] == run.checkpoints[0].initial == history.initial == initial
+    assert history.best_epoch == learner.weight == 2

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from trackml.training import precision
@@ -6,20 +8,23 @@ from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precisi
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [({"avx2", "avx512_bf16"}, True), ({"amx_bf16"}, True), ({"avx2"}, False), (set(), False)],
+    [
+        *[("avx2 avx512_bf16", True), ("amx_bf16", True), ("bf16", True)],
+        *[("avx2", False), ("", False), (None, False)],
+    ],
 )
-def test_the_processor_is_asked_what_it_computes_in(
-    flags: set[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+def test_bfloat16_is_native_if_a_flag_of_the_cpu_says_so(
+    flags: str | None, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(precision, "_CPU_INFO", tmp_path / "cpuinfo")
+    if flags is not None:  # else it is not Linux
+        (tmp_path / "cpuinfo").write_text(f"model name\t: CPU\nflags\t\t: fpu {flags}\nbugs\t:\n")
     assert cpu_computes_in_bfloat16() is expected
 
 
-def test_auto_is_what_the_hardware_computes_in() -> None:
-    assert resolve_precision("auto", native=True) == "bfloat16"
-    assert resolve_precision("auto", native=False) == "float32"
-
-
-def test_what_was_asked_for_is_what_one_gets() -> None:
-    assert resolve_precision("float32", native=True) == "float32"
-    assert resolve_precision("bfloat16", native=False) == "bfloat16"
+def test_auto_is_bfloat16_only_if_it_is_native() -> None:
+    precisions = ("auto", "float32", "bfloat16")
+    natively = [resolve_precision(name, native=True) for name in precisions]  # type: ignore[arg-type]
+    otherwise = [resolve_precision(name, native=False) for name in precisions]  # type: ignore[arg-type]
+    assert natively == ["bfloat16", "float32", "bfloat16"]
+    assert otherwise == ["float32", "float32", "bfloat16"]

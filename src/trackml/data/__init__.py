@@ -1,7 +1,6 @@
 """Datasets as arrays with fixed splits, verified on every load."""
 
-from trackml.data.datasets import load
-from trackml.data.images import ImageData, ImageSplit
-from trackml.data.tables import TableData, TableSplit
+from trackml.data.arrays import ImageData, ImageSplit, TableData, TableSplit
+from trackml.data.datasets import dataset, load
 
-__all__ = ["ImageData", "ImageSplit", "TableData", "TableSplit", "load"]
+__all__ = ["ImageData", "ImageSplit", "TableData", "TableSplit", "dataset", "load"]

@@ -1,41 +1,68 @@
-"""The cache: content verified when read, fetched under a lock, replaced whole or not at all."""
+"""The cache: files are checked when read, fetched under a lock, and replaced as a whole."""
 
 import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from trackml.data.catalog import Dataset, File
-from trackml.data.sources import Delivery, Folder, Mirrors, Source, SourceError
+from trackml.data.sources import Contents, Folder, Mirrors, Source, SourceError
 from trackml.errors import TrackmlError
+from trackml.files import replace_file, writable
 
 _log = logging.getLogger(__name__)
 
-_ORIGINS = "origins.json"  # beside the files: which source delivered which
+_ORIGINS = "origins.json"  # beside the files: the source of each
 _BY_HAND = "put into the cache by hand"
 
 
 class DataUnavailable(TrackmlError):
-    """No source delivered the data, or the cache cannot be written."""
+    """No source could provide the data."""
 
 
 @dataclass(frozen=True)
-class Cached:
-    """A file of a dataset as the cache has it."""
+class File:
+    """A file of a dataset: its name in the cache, its size in bytes, the SHA-256 of its content."""
 
-    file: File
-    state: Literal["verified", "damaged", "missing"]
-    origin: str
+    name: str
+    size: int
+    sha256: str
+
+    def has(self, content: bytes) -> bool:
+        """Whether this is the file's content."""
+        return len(content) == self.size and hashlib.sha256(content).hexdigest() == self.sha256
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset's files, in the order in which they are parsed, and how to get them.
+
+    Attributes:
+        sources: where to fetch files, best first.
+        decode: content from a source, expected size → the content to check and cache; ValueError.
+        by_hand: names by which a person may put a file into the cache; `{name}` is the file's own.
+    """
+
+    name: str
+    files: tuple[File, ...]
+    sources: tuple[Source, ...]
+    decode: Callable[[bytes, int], bytes]
+    by_hand: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """One checksum of the whole dataset: a single file's own, else that of all checksums."""
+        if len(self.files) == 1:
+            return self.files[0].sha256
+        return hashlib.sha256("".join(file.sha256 for file in self.files).encode()).hexdigest()
 
 
 def data_dir() -> Path:
@@ -44,129 +71,87 @@ def data_dir() -> Path:
     return Path(configured).expanduser().absolute() if configured else user_cache_path("trackml")
 
 
-def inspect(dataset: Dataset) -> list[Cached]:
-    """What the cache holds of a dataset. Fetches nothing."""
+def inspect(dataset: Dataset) -> Iterator[tuple[File, str, str]]:
+    """Each file, its state (verified, damaged, missing) and its source. Fetches nothing."""
     folder = data_dir() / dataset.name
-    origins = _origins(folder)
-    listing = []
+    contents, origins = _verified(dataset, folder), _origins(folder)
+    present = {path.name for path in folder.glob("*")}
     for file in dataset.files:
-        content = _content(folder / file.name)
-        state: Literal["verified", "damaged", "missing"] = (
-            "missing" if content is None else "verified" if _matches(content, file) else "damaged"
-        )
-        origin = origins.get(file.name, _BY_HAND) if state == "verified" else "-"
-        listing.append(Cached(file, state, origin))
-    return listing
+        if file in contents:
+            yield file, "verified", origins.get(file.name, _BY_HAND)
+        else:
+            yield file, "damaged" if file.name in present else "missing", "-"
 
 
 def fetch(dataset: Dataset) -> tuple[list[bytes], str]:
-    """The verified contents of a dataset's files, in order, and the source that delivered them.
+    """The verified contents of a dataset's files, in order, and their source.
 
-    What is missing or damaged in the cache is fetched from the first source that has it, once,
-    however many processes ask at the same time.
+    A file that is missing or damaged in the cache is fetched from the first source that has it,
+    once, however many processes ask at the same time.
 
     Raises:
-        DataUnavailable: no source delivered; the message says which file to put where.
+        DataUnavailable: no source has a file; the message says which file to put where.
+        TrackmlError: the cache cannot be written.
     """
     folder = data_dir() / dataset.name
     contents = _verified(dataset, folder)
     if len(contents) < len(dataset.files):
         _log.info("%s: looking for a source", dataset.name)
         asked_at = time.time()
-        with _writable(folder), FileLock(folder.with_name(f".{dataset.name}.lock")):
+        with (
+            writable(folder, f"the cache of {dataset.name}", "TRACKML_DATA_DIR"),
+            FileLock(folder.with_name(f".{dataset.name}.lock")),
+        ):
             contents = _verified(dataset, folder)  # another process may have been faster
-            wanted = [file for file in dataset.files if file not in contents]
-            if wanted:
-                contents |= _deliver_or_share_failure(dataset, folder, wanted, asked_at)
+            missing = {file.name: file for file in dataset.files if file not in contents}
+            if missing:
+                contents |= _fetch_or_share_failure(dataset, folder, missing, asked_at)
     origins = _origins(folder)
     sources = dict.fromkeys(origins.get(file.name, _BY_HAND) for file in dataset.files)
     return [contents[file] for file in dataset.files], ", ".join(sources)
 
 
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """Make `folder`; what then keeps it from being written is explained."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise DataUnavailable(
-            f"{folder.name}: cannot write to {folder}: {error.strerror or error}; make room there "
-            "and make it writable, or set TRACKML_DATA_DIR to another folder"
-        ) from error
-
-
-def _deliver_or_share_failure(
-    dataset: Dataset, folder: Path, wanted: list[File], asked_at: float
+def _fetch_or_share_failure(
+    dataset: Dataset, folder: Path, missing: dict[str, File], asked_at: float
 ) -> dict[File, bytes]:
-    """`_deliver`, but a failure is that of all who waited for the lock meanwhile."""
-    note = folder.with_name(f".{dataset.name}.failure")
-    if note.exists() and note.stat().st_mtime >= asked_at:
-        raise DataUnavailable(note.read_text())
+    """Fetch, unless another process has failed to while this one waited for the lock."""
+    failure = folder.with_name(f".{dataset.name}.failure")
+    if failure.exists() and failure.stat().st_mtime >= asked_at:
+        raise DataUnavailable(failure.read_text())
     try:
-        return _deliver(dataset, folder, wanted)
+        return _fetch(dataset, folder, missing)
     except DataUnavailable as error:
-        note.write_text(str(error))
+        failure.write_text(str(error))
         raise
 
 
-def _deliver(dataset: Dataset, folder: Path, wanted: list[File]) -> dict[File, bytes]:
-    """Ask source after source for `wanted`, and keep what matches its sum."""
-    for file in wanted:
-        if (folder / file.name).exists():
-            _log.warning("%s is damaged: fetching it again", folder / file.name)
-    delivered: dict[File, bytes] = {}
-    problems = []
-    missing = {file.name: file for file in wanted}
+def _fetch(dataset: Dataset, folder: Path, missing: dict[str, File]) -> dict[File, bytes]:
+    """Ask source after source for the missing files, and cache contents with the right checksum."""
+    damaged = {name for name in missing if (folder / name).exists()}
+    for name in damaged:
+        _log.warning("%s is damaged: fetching it again", folder / name)
+    contents: dict[File, bytes] = {}
+    problems: list[str] = []
     for source in _sources(dataset, folder):
-        try:
-            for name, raw in _offers(source, missing):
-                try:
-                    content = _checked(dataset, missing[name], raw)
-                except ValueError as error:
-                    problems.append(f"{source.label}: for {name}: {error}")
-                    if not (folder / name).exists():  # else a warning was given above
-                        _log.warning("%s: not used: %s", dataset.name, problems[-1])
-                    continue
-                _replace(folder / name, content)
-                _replace(
-                    folder / _ORIGINS,
-                    json.dumps(_origins(folder) | {name: source.label}, indent=2).encode(),
-                )
-                delivered[missing.pop(name)] = content
-        except SourceError as error:
-            problems.append(f"{source.label}: {error}")
+        for name, content in _accepted(dataset, source, missing, damaged, problems):
+            _replace(folder / name, content)
+            origins = _origins(folder) | {name: source.label}
+            _replace(folder / _ORIGINS, json.dumps(origins, indent=2).encode())
+            contents[missing.pop(name)] = content
         if not missing:
-            return delivered
-    places = ", ".join(
+            return contents
+    files = ", ".join(
         " or ".join(dict.fromkeys(member.format(name=name) for member in dataset.by_hand))
         for name in missing
     )
     raise DataUnavailable(
-        f"{dataset.name}: nobody delivered it ({'; '.join(problems)}). "
-        f"Put into {folder}: {places}. Or name a mirror in TRACKML_DATA_MIRROR"
+        f"{dataset.name}: no source could provide it ({'; '.join(problems)}). "
+        f"Put into {folder}: {files}. Or set TRACKML_DATA_MIRROR to the address of a mirror"
     )
 
 
-def _offers(source: Source, names: Collection[str]) -> Delivery:
-    """What a source delivers. Whatever breaks in it is its own problem: the next one is asked."""
-    try:
-        yield from source.fetch(names)
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(f"{type(error).__name__}: {error}") from error
-
-
-def _checked(dataset: Dataset, file: File, raw: bytes) -> bytes:
-    content = dataset.decode(raw, file.size)
-    if not _matches(content, file):
-        raise ValueError("wrong checksum")
-    return content
-
-
 def _sources(dataset: Dataset, folder: Path) -> Iterator[Source]:
-    """What a person put into the cache, then their own mirror, then the published sources."""
+    """Files that a person put into the cache, then their own mirror, then the published sources."""
     yield Folder(str(folder), members=dataset.by_hand, label=_BY_HAND)
     if mirror := os.environ.get("TRACKML_DATA_MIRROR"):
         base = f"{mirror.rstrip('/')}/{dataset.name}"
@@ -174,20 +159,42 @@ def _sources(dataset: Dataset, folder: Path) -> Iterator[Source]:
     yield from dataset.sources
 
 
-def _verified(dataset: Dataset, folder: Path) -> dict[File, bytes]:
-    contents = ((file, _content(folder / file.name)) for file in dataset.files)
-    return {file: content for file, content in contents if content and _matches(content, file)}
-
-
-def _matches(content: bytes, file: File) -> bool:
-    return len(content) == file.size and hashlib.sha256(content).hexdigest() == file.sha256
-
-
-def _content(path: Path) -> bytes | None:
+def _accepted(
+    dataset: Dataset,
+    source: Source,
+    missing: dict[str, File],
+    damaged: Collection[str],
+    problems: list[str],
+) -> Contents:
+    """The contents of a source that have the right checksum; problems with others are added."""
     try:
-        return path.read_bytes()
-    except OSError:
-        return None  # what cannot be read is as good as missing: it is fetched and replaced
+        for name, raw in source.fetch(missing):
+            try:
+                content = dataset.decode(raw, missing[name].size)
+                problem = "" if missing[name].has(content) else "wrong checksum"
+            except ValueError as error:
+                problem = str(error)
+            if not problem:
+                yield name, content
+                continue
+            problems.append(f"{source.label}: for {name}: {problem}")
+            if name not in damaged:
+                _log.warning("%s: not used: %s", dataset.name, problems[-1])
+    except SourceError as error:
+        problems.append(f"{source.label}: {error}")
+    except Exception as error:  # noqa: BLE001  # after any error in a source the next one is asked
+        problems.append(f"{source.label}: {type(error).__name__}: {error}")
+
+
+def _verified(dataset: Dataset, folder: Path) -> dict[File, bytes]:
+    """The contents of all cached files that have the right checksum."""
+    contents = {}
+    for file in dataset.files:
+        with suppress(OSError):  # a file that cannot be read is fetched and replaced
+            content = (folder / file.name).read_bytes()
+            if file.has(content):
+                contents[file] = content
+    return contents
 
 
 def _origins(folder: Path) -> dict[str, str]:
@@ -195,20 +202,9 @@ def _origins(folder: Path) -> dict[str, str]:
         origins = json.loads((folder / _ORIGINS).read_bytes())
         return {str(name): str(origin) for name, origin in origins.items()}
     except (OSError, ValueError, AttributeError):
-        return {}  # unknown is no reason to stop: the sums vouch for the content
+        return {}  # unknown origins are no reason to stop: checksums protect the content
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, finds the old content or the new one whole."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp's 0600 would shut out others who share the cache
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    # Readable by others, with whom the cache may be shared.
+    replace_file(path, lambda file: file.write(content), permissions=0o644)

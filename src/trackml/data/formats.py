@@ -1,4 +1,4 @@
-"""From what sources deliver to canonical bytes, and from those to arrays. No disk, no network."""
+"""Decode the files of sources into canonical bytes, and parse those into arrays."""
 
 import io
 import tarfile
@@ -7,46 +7,28 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-HOUSING_FEATURES = (
-    "MedInc",
-    "HouseAge",
-    "AveRooms",
-    "AveBedrms",
-    "Population",
-    "AveOccup",
-    "Latitude",
-    "Longitude",
-)
-HOUSING_TARGET = "MedHouseVal"
+_COLUMNS = "MedInc HouseAge AveRooms AveBedrms Population AveOccup Latitude Longitude MedHouseVal"
+HOUSING_COLUMNS = tuple(_COLUMNS.split())
+HOUSING_FEATURES, HOUSING_TARGET = HOUSING_COLUMNS[:-1], HOUSING_COLUMNS[-1]
 
-_GZIP = b"\x1f\x8b"
-_PARQUET = b"PAR1"
-_ARCHIVE_LIMIT = 16 * 2**20  # bytes; the real archive holds 2 MB
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"  # first bytes
+_MAX_ARCHIVE = 16 * 2**20  # bytes; the real archive holds 2 MB
 
 
 def decode_idx(raw: bytes, size: int) -> bytes:
-    """An IDX file, plain or gzipped → plain, of at most `size` + 1 bytes.
-
-    Raises:
-        ValueError: the gzip stream is broken.
-    """
+    """An IDX file, plain or gzipped → plain, cut off after `size` + 1 bytes; else ValueError."""
     return _gunzip(raw, size + 1) if raw.startswith(_GZIP) else raw
 
 
 def decode_housing(raw: bytes, _size: int) -> bytes:
-    """California housing in any of its published forms → float32 little-endian rows of 9.
+    """California housing → the canonical bytes: float32 little-endian rows of 9; else ValueError.
 
     Args:
         raw: scikit-learn's archive (.tgz), Parquet with named columns, or the canonical bytes.
-
-    Raises:
-        ValueError: `raw` is none of these.
     """
     if raw.startswith(_GZIP):
-        return _housing_from_archive(_gunzip(raw, _ARCHIVE_LIMIT))
-    if raw.startswith(_PARQUET):
-        return _housing_from_parquet(raw)
-    return raw
+        return _housing_from_archive(_gunzip(raw, _MAX_ARCHIVE))
+    return _housing_from_parquet(raw) if raw.startswith(_PARQUET) else raw
 
 
 def parse_idx(content: bytes) -> NDArray[np.uint8]:
@@ -62,11 +44,11 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
 
 def parse_housing(content: bytes) -> NDArray[np.float32]:
     """The table of 20,640 districts, float32 (N, 9): the eight features, then the target."""
-    return np.frombuffer(content, dtype="<f4").reshape(-1, len(HOUSING_FEATURES) + 1)
+    return np.frombuffer(content, dtype="<f4").reshape(-1, len(HOUSING_COLUMNS))
 
 
 def _gunzip(raw: bytes, limit: int) -> bytes:
-    """Decompress, but never to more than `limit` bytes, whatever the stream claims."""
+    """Decompress to at most `limit` bytes, whatever size the stream claims."""
     try:
         return zlib.decompressobj(wbits=31).decompress(raw, limit)
     except zlib.error as error:
@@ -74,7 +56,7 @@ def _gunzip(raw: bytes, limit: int) -> bytes:
 
 
 def _housing_from_archive(archive: bytes) -> bytes:
-    """StatLib's columns, rearranged and averaged per household as scikit-learn documents it."""
+    """StatLib's columns, reordered and averaged per household as scikit-learn documents it."""
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
             member = tar.extractfile("CaliforniaHousing/cal_housing.data")
@@ -84,19 +66,10 @@ def _housing_from_archive(archive: bytes) -> bytes:
     except (tarfile.TarError, KeyError) as error:
         raise ValueError(f"not scikit-learn's archive: {error}") from None
     if table.ndim != 2 or table.shape[1] != 9:
-        raise ValueError(f"cal_housing.data needs rows of 9 columns, and is {table.shape}")
+        raise ValueError(f"cal_housing.data must have 9 columns. Received: {table.shape}")
     longitude, latitude, age, rooms, bedrooms, population, households, income, value = table.T
-    columns = (
-        income,
-        age,
-        rooms / households,
-        bedrooms / households,
-        population,
-        population / households,
-        latitude,
-        longitude,
-        value / 100_000,
-    )
+    columns = [income, age, rooms / households, bedrooms / households, population]
+    columns += [population / households, latitude, longitude, value / 100_000]
     return np.stack(columns, axis=1).astype("<f4").tobytes()
 
 
@@ -104,11 +77,11 @@ def _housing_from_parquet(raw: bytes) -> bytes:
     import pyarrow
     from pyarrow import parquet
 
-    names = [*HOUSING_FEATURES, HOUSING_TARGET]
+    names = list(HOUSING_COLUMNS)
     try:
         file = parquet.ParquetFile(pyarrow.BufferReader(raw))
         if wrong := [name for name in names if file.schema_arrow.names.count(name) != 1]:
-            raise ValueError(f"a Parquet file that has not just one column {', '.join(wrong)}")
+            raise ValueError(f"the Parquet file must have one column {', '.join(wrong)}")
         columns = file.read(names).cast(pyarrow.schema([(n, pyarrow.float64()) for n in names]))
     except (pyarrow.ArrowException, OSError) as error:  # OSError: pages that do not decompress
         raise ValueError(f"not a Parquet file of California housing: {error}") from None

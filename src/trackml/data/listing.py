@@ -1,46 +1,45 @@
-"""What the cache holds, as a table for people."""
+"""The command `python -m trackml data`."""
 
 import sys
 from collections.abc import Sequence
-from threading import Thread
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from trackml.data import cache
-from trackml.data.catalog import CATALOG, Dataset, find
+from trackml.data.datasets import CATALOG, find
+from trackml.data.sources import at_once
 from trackml.errors import TrackmlError
 
 
 def show_data(names: Sequence[str], *, fetch: bool) -> None:
-    """Print what the cache holds of the named datasets, of all if none is named.
+    """Print what the cache holds of the named datasets, or of all.
 
     Args:
-        fetch: complete the cache before.
+        fetch: first fetch what is missing.
 
     Raises:
         UsageError: there is no such dataset.
         TrackmlError: one could not be fetched; the others were.
     """
     datasets = [find(name) for name in names or CATALOG]
-    problems = _complete(datasets) if fetch else []
+    problems = _fetch_all(datasets) if fetch else []
     table = Table("dataset", "file", "bytes", "state", "source", title=Text(str(cache.data_dir())))
     for dataset in datasets:
-        for entry in cache.inspect(dataset):
-            size = f"{entry.file.size:,}"
-            table.add_row(dataset.name, entry.file.name, size, entry.state, Text(entry.origin))
-    # Outside a terminal the table takes the width it needs: nothing is cut in a log.
+        for file, state, source in cache.inspect(dataset):
+            table.add_row(dataset.name, file.name, f"{file.size:,}", state, Text(source))
+    # Into a file or a pipe the table takes the width it needs: nothing is cut.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if problems:
         raise TrackmlError("; ".join(problems))
 
 
-def _complete(datasets: Sequence[Dataset]) -> list[str]:
-    """Fetch all at once, as where they wait in vain for an answer they should wait together."""
+def _fetch_all(datasets: Sequence[cache.Dataset]) -> list[str]:
+    """Fetch all at the same time, so that their time-outs do not add up; return what failed."""
     problems = []
 
-    def complete(dataset: Dataset) -> None:
+    def fetch(dataset: cache.Dataset) -> None:
         try:
             cache.fetch(dataset)
         except TrackmlError as error:
@@ -48,10 +47,5 @@ def _complete(datasets: Sequence[Dataset]) -> list[str]:
         except Exception as error:  # noqa: BLE001  # a thread's error would not reach the exit code
             problems.append(f"{dataset.name}: {type(error).__name__}: {error}")
 
-    # Daemons, not a pool: Ctrl-C must not wait for a download.
-    threads = [Thread(target=complete, args=(dataset,), daemon=True) for dataset in datasets]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(fetch, datasets)
     return problems

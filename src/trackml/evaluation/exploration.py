@@ -1,19 +1,30 @@
-"""A first look at a table, before anything is trained on it."""
+"""Statistics of a table before training."""
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from trackml.data import TableData
-from trackml.evaluation.figures.tables import correlations
+from trackml.evaluation.figures.axes import heat_map
 from trackml.evaluation.report import Report
 
 
 def explore(data: TableData) -> Report:
-    """The statistics of each column, and their correlations, over the training rows alone."""
+    """The statistics of each column, and their correlations, over the training rows only."""
     columns = [*data.columns, data.target_name]
     table = pd.DataFrame(np.column_stack(data.train.arrays).astype(np.float64), columns=columns)
     statistics = table.describe().T.rename_axis("column")
     return Report(
         texts={"reports/feature_statistics.csv": statistics.to_csv(float_format="%.6g")},
-        figures={"figures/correlations.png": correlations(table)},
+        figures={"figures/correlations.png": _correlations(table)},
     )
+
+
+def _correlations(table: pd.DataFrame) -> Figure:
+    values = table.corr().round(2) + 0.0  # no -0.00
+    upper = np.triu(np.ones_like(values, dtype=bool), k=1)
+    texts = {"annot": True, "fmt": ".2f", "annot_kws": {"size": 9}}
+    side, label = 1.8 + 0.68 * len(values), "Pearson's correlation"
+    figure, axes = heat_map(values, side, label, vmin=-1, cmap="vlag", mask=upper, **texts)
+    axes.set(title=f"Correlations over {len(table):,} training rows")
+    return figure

@@ -1,4 +1,4 @@
-"""The graph of a PyTorch model, as Graphviz draws it."""
+"""The graph of a PyTorch model, drawn by Graphviz."""
 
 import copy
 import logging
@@ -13,22 +13,17 @@ _log = logging.getLogger(__name__)
 
 
 def draw_graph(network: nn.Module, example: Tensor) -> Report:
-    """The operations between an example's answers and the weights that they depend on.
+    """The operations from the weights to the outputs for an example (N, ...).
 
-    The source always; the drawing where Graphviz's `dot` is installed, else a line in the log.
-
-    Args:
-        example: inputs (N, ...) of the network.
+    Always as source; also as a drawing if Graphviz's `dot` is installed, otherwise a warning is
+    logged.
     """
-    # A copy: in training, layers such as batch normalisation learn from what they see.
+    # A copy: in training mode, layers such as batch normalization change with each forward pass.
     trained = copy.deepcopy(network).train()
-    weights = dict(trained.named_parameters())
-    graph = torchviz.make_dot(trained(example), params=weights)
+    graph = torchviz.make_dot(trained(example), params=dict(trained.named_parameters()))
     texts = {"figures/model_graph.gv": graph.source}
     if shutil.which("dot"):
         texts["figures/model_graph.svg"] = graph.pipe(format="svg", encoding="utf-8")
     else:
-        _log.warning(
-            "Graphviz's `dot` is not installed: the model's graph is logged as source only"
-        )
+        _log.warning("Graphviz's `dot` is not installed: logged the model's graph as source only")
     return Report(texts=texts)

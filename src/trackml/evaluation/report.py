@@ -1,12 +1,15 @@
-"""Reports: numbers, texts and figures under the names of the tracking contract."""
+"""Reports: numbers, texts, tables and figures under the names of the tracking contract."""
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import rich.table
     from matplotlib.figure import Figure
 
 
@@ -18,12 +21,93 @@ class Report:
     texts: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, "Figure"] = field(default_factory=dict)
 
+    def __or__(self, other: "Report") -> "Report":
+        """Both reports in one; of equal names the other's."""
+        return Report(
+            {**self.metrics, **other.metrics},
+            {**self.texts, **other.texts},
+            {**self.figures, **other.figures},
+        )
+
+
+Cell = Callable[["pd.Series[Any]"], str]
+"""The text of a cell, from a row of data."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of numbers, and how people read it.
+
+    Attributes:
+        data: a row per row of the table; the CSV has all of it.
+        columns: heading → cell.
+        max_rows: only the first ones are shown to people.
+        notes: lines below the table.
+    """
+
+    title: str
+    data: "pd.DataFrame"
+    columns: Mapping[str, Cell]
+    max_rows: int = 1_000
+    notes: Sequence[str] = ()
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The cells that are shown, row by row."""
+        shown = (row for _, row in self.data.head(self.max_rows).iterrows())
+        return [[cell(row) for cell in self.columns.values()] for row in shown]
+
+    def as_csv(self) -> str:
+        """All data, unrounded."""
+        return self.data.to_csv(index=False)
+
+    def as_markdown(self) -> str:
+        """The shown rows as a Markdown table, then the notes as a list; without the title."""
+        rows = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in self.rows]
+        rules = ["---:" if numbers else "---" for numbers in self._are_numbers]
+        lines = [f"| {' | '.join(row)} |" for row in [list(self.columns), rules, *rows]]
+        return "\n".join([*lines, *[""] * bool(self.notes), *(f"- {note}" for note in self.notes)])
+
+    def as_rich(self) -> "rich.table.Table":
+        """The shown rows for a terminal, which breaks texts into lines, but no numbers."""
+        import rich.table
+
+        table = rich.table.Table(title=self.title, title_justify="left")
+        for heading, numbers in zip(self.columns, self._are_numbers, strict=True):
+            table.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers)
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    @property
+    def _are_numbers(self) -> list[bool]:
+        """Of each column, whether all its cells begin with a number, or are "-" for unknown."""
+        columns = zip(*self.rows, strict=True) if len(self.data) else ([""] for _ in self.columns)
+        return [all(re.match(r"[+-]?\d|-$", cell) for cell in column) for column in columns]
+
+
+def text_of(column: str) -> Cell:
+    """A value as it is."""
+    return lambda row: str(row[column])
+
+
+def number_of(column: str, spec: str, unit: float = 1) -> Cell:
+    """A number in a unit, by a format such as ",.0f"; "-" for nan."""
+    return lambda row: "-" if math.isnan(row[column]) else format(row[column] / unit, spec)
+
+
+def spread_of(name: str) -> Cell:
+    """NAME_mean with NAME_std."""
+    return lambda row: with_spread(row[f"{name}_mean"], row[f"{name}_std"])
+
 
 def with_spread(mean: float, std: float) -> str:
-    """A score with its standard deviation, if one is known."""
+    """A mean with its standard deviation, if there is one; "-" for nan."""
+    if math.isnan(mean):
+        return "-"
     return f"{mean:.4f}" if math.isnan(std) else f"{mean:.4f} ± {std:.4f}"
 
 
 def as_json(value: object) -> str:
-    """A value as a report has it: indented, for people too."""
+    """A value as indented JSON."""
     return json.dumps(value, indent=2)

@@ -1,4 +1,4 @@
-"""Faster R-CNN (Ren et al., 2015) for small objects on grey images.
+"""Faster R-CNN (Ren et al., 2015) for small objects on gray images.
 
 A copy of this file travels with each registered detector, so that it loads where trackml is not
 installed: it imports nothing of trackml, and has the `restore` and `predict` of served/model.py.
@@ -22,21 +22,18 @@ from torchvision.ops import roi_align
 
 STRIDE = 4  # pixels per cell of the feature map
 CHANNELS = 64
-REGION_CELLS = 7  # a region is looked at as so many cells squared
-SAMPLES = 1  # of the feature map in each cell, squared: more cost much and give little
+REGION_CELLS = 7  # side of the grid into which a region is pooled
+SAMPLES = 1  # of the feature map in each cell, squared: more are slow and hardly better
 HIDDEN_UNITS = 128
 ANCHOR_SIDES = (14, 20, 28)  # pixels, of squares of the same area: torchvision starts at 32
 ANCHOR_RATIOS = (1.0, 1.5, 2.5)  # height by width: a one is narrow
-LEAST_SCORE = 0.05
-OVERLAP = 0.5  # of two boxes of one class that are taken for the same object
-BATCH = 64  # images at a time, to detect
+MIN_SCORE = 0.05
+MAX_OVERLAP = 0.5  # of two boxes of one class; above it, the one with the lower score is dropped
+BATCH = 64  # images at a time, to predict
 
 
 class Pixels(nn.Module):
-    """The first and the last step: raw pixels to what the backbone takes, and boxes as they are.
-
-    torchvision's own would resize every image to about 800 pixels.
-    """
+    """Scale and pad raw pixels. torchvision's own would resize all images to about 800 pixels."""
 
     def forward(
         self, images: Tensor, targets: list[dict[str, Tensor]] | None
@@ -54,7 +51,7 @@ class Pixels(nn.Module):
 class RegionPooling(nn.Module):
     """Features of regions: (R, CHANNELS, REGION_CELLS, REGION_CELLS).
 
-    torchvision's own finds out the stride from the first images that it sees, and can be wrong.
+    torchvision's own estimates the stride from the first images, and can be wrong.
     """
 
     def forward(
@@ -65,9 +62,9 @@ class RegionPooling(nn.Module):
 
 
 def faster_rcnn(classes: int) -> GeneralizedRCNN:
-    """Takes uint8 (N, H, W), raw pixels, as a tensor; answers as torchvision's models do.
+    """A detector of gray images, uint8 (N, H, W), raw pixels, with outputs as torchvision's.
 
-    There, 0 is the label of the background, and class C of ours has the label C + 1.
+    There, label 0 is the background, and our class C has the label C + 1.
     """
     anchors = AnchorGenerator((ANCHOR_SIDES,), (ANCHOR_RATIOS,))
     backbone = nn.Sequential(  # (N, 1, H, W) → (N, CHANNELS, H / STRIDE, W / STRIDE)
@@ -96,8 +93,8 @@ def faster_rcnn(classes: int) -> GeneralizedRCNN:
         batch_size_per_image=16,
         positive_fraction=0.5,
         bbox_reg_weights=None,
-        score_thresh=LEAST_SCORE,
-        nms_thresh=OVERLAP,
+        score_thresh=MIN_SCORE,
+        nms_thresh=MAX_OVERLAP,
         detections_per_img=20,
     )
     return GeneralizedRCNN(backbone, proposals, regions, Pixels())
@@ -114,7 +111,7 @@ def _convolution(
 
 
 def restore(weights: Mapping[str, NDArray[Any]]) -> GeneralizedRCNN:
-    """The network that had these values in its state dict."""
+    """The network with this state dict."""
     state = {name: torch.from_numpy(value) for name, value in weights.items()}
     network = faster_rcnn(classes=len(state["roi_heads.box_predictor.cls_score.bias"]) - 1)
     network.load_state_dict(state)
@@ -122,25 +119,25 @@ def restore(weights: Mapping[str, NDArray[Any]]) -> GeneralizedRCNN:
 
 
 def predict(network: GeneralizedRCNN, images: NDArray[np.uint8]) -> pd.DataFrame:
-    """What the network finds on images, uint8 (N, H, W), raw pixels. It ends in evaluation mode.
+    """The objects in images, uint8 (N, H, W), raw pixels. The network is then in evaluation mode.
 
     Returns:
-        A row per object, those of an image together, the surest first: image (index), x1, y1, x2,
-        y2 (pixels from the top left corner), label (index of the class), score (from 0 to 1).
+        A row per object, sorted by image, then by descending score: image (index), x1, y1, x2, y2
+        (pixels from the top left corner), label (index of the class), score (from 0 to 1).
     """
     device = next(network.parameters()).device
     network.eval()
-    found: list[dict[str, Tensor]] = []
+    outputs: list[dict[str, Tensor]] = []
     with torch.inference_mode():
         for first in range(0, len(images), BATCH):
-            # PyTorch knows no rows of memory in reverse, such as those of a flipped image.
+            # PyTorch does not support negative strides, such as those of a flipped image.
             batch = np.ascontiguousarray(images[first : first + BATCH])
-            found += network(torch.tensor(batch, device=device))
+            outputs += network(torch.tensor(batch, device=device))
     none = {"boxes": torch.zeros((0, 4)), "labels": torch.zeros(0), "scores": torch.zeros(0)}
     boxes, labels, scores = (
-        torch.cat([each[name] for each in found or [none]]).cpu().numpy() for name in none
+        torch.cat([each[name] for each in outputs or [none]]).cpu().numpy() for name in none
     )
     table = pd.DataFrame(boxes, columns=["x1", "y1", "x2", "y2"], dtype=np.float32)
-    image = np.repeat(np.arange(len(found)), [len(each["scores"]) for each in found])
+    image = np.repeat(np.arange(len(outputs)), [len(each["scores"]) for each in outputs])
     table.insert(0, "image", image.astype(np.int64))
     return table.assign(label=labels.astype(np.int64) - 1, score=scores)

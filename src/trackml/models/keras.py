@@ -1,4 +1,4 @@
-"""Keras architectures. Preprocessing lives inside them: they take what a user has, raw."""
+"""Keras architectures. Preprocessing is part of them: their input is raw."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trackml.fields import Activation
-from trackml.models.summary import Layer, table
-from trackml.tensorflow import keras
+from trackml.backends import keras
+from trackml.models.summary import LayerRow, table
+
+MOMENTUM = 0.9  # of batch normalization: Keras's 0.99 takes hundreds of steps to forget its start
 
 
 def fashion_cnn(classes: int, dropout: float) -> keras.Model:
-    """Two convolutions and a dense layer, for grey images of 28 x 28.
+    """Two convolutions and a dense layer, for gray images of 28 x 28.
 
     uint8 (N, 28, 28), raw pixels → float32 (N, classes), class probabilities.
 
@@ -39,18 +40,18 @@ def dense_classifier(
     widths: Sequence[int],
     *,
     classes: int,
-    activation: Activation = "relu",
+    activation: str = "relu",
     dropout: float = 0.0,
     batch_norm: bool = False,
 ) -> keras.Model:
-    """Dense layers for grey images of 28 x 28.
+    """Dense layers for gray images of 28 x 28.
 
     uint8 (N, 28, 28), raw pixels → float32 (N, classes), class probabilities.
 
     Args:
         widths: units of each hidden layer.
         dropout: rate after each of them.
-        batch_norm: normalise each hidden layer's pre-activations over the batch.
+        batch_norm: normalize each hidden layer's pre-activations over the batch.
     """
     pixels = keras.Input((28, 28), dtype="uint8", name="pixels")
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
@@ -64,13 +65,13 @@ def dense_regressor(
     scale: NDArray[np.float64],
     widths: Sequence[int],
     *,
-    activation: Activation = "relu",
+    activation: str = "relu",
     dropout: float = 0.0,
 ) -> keras.Model:
     """Dense layers for a table: float32 (N, columns), raw → float32 (N, 1).
 
     Args:
-        mean, scale: (columns,); raw columns are standardised to (x - mean) / scale.
+        mean, scale: (columns,); raw columns are standardized to (x - mean) / scale.
         widths: units of each hidden layer.
         dropout: rate after each of them.
     """
@@ -81,38 +82,30 @@ def dense_regressor(
 
 
 def with_named_columns(model: keras.Model, columns: Sequence[str]) -> keras.Model:
-    """The same model with an input float32 (N, 1) of its own for each column.
+    """The same model with an input float32 (N, 1) for each column, instead of (N, columns).
 
-    A row with a value that is missing or infinite is answered with nan: some ReLU kernels turn nan
-    into 0, from which a plausible number would come.
+    The output of a row with a missing or infinite value is nan: some ReLU kernels turn nan into 0,
+    from which a plausible number would come.
 
     Args:
-        model: takes float32 (N, columns).
         columns: names in the order in which `model` has them.
     """
     inputs = {name: keras.Input((1,), name=name) for name in columns}
-    together = keras.layers.Concatenate()(list(inputs.values()))
-    known = keras.ops.all(keras.ops.isfinite(together), axis=1, keepdims=True)
-    answers = keras.ops.where(known, model(together), float("nan"))
-    return keras.Model(inputs, answers, name=f"{model.name}_of_columns")
+    features = keras.layers.Concatenate()(list(inputs.values()))
+    complete = keras.ops.all(keras.ops.isfinite(features), axis=1, keepdims=True)
+    outputs = keras.ops.where(complete, model(features), float("nan"))
+    return keras.Model(inputs, outputs, name=f"{model.name}_of_columns")
 
 
 def _hidden(
-    x: Any,
-    widths: Sequence[int],
-    activation: Activation,
-    dropout: float,
-    *,
-    batch_norm: bool = False,
+    x: Any, widths: Sequence[int], activation: str, dropout: float, *, batch_norm: bool = False
 ) -> Any:
-    layers = keras.layers
     for width in widths:
-        x = layers.Dense(width)(x)
+        x = keras.layers.Dense(width)(x)
         if batch_norm:
-            # Keras's 0.99 needs hundreds of steps to forget where it began.
-            x = layers.BatchNormalization(momentum=0.9)(x)
-        x = layers.Activation(activation)(x)
-        x = layers.Dropout(dropout)(x)
+            x = keras.layers.BatchNormalization(momentum=MOMENTUM)(x)
+        x = keras.layers.Activation(activation)(x)
+        x = keras.layers.Dropout(dropout)(x)
     return x
 
 
@@ -124,10 +117,10 @@ def describe(model: keras.Model) -> tuple[int, str]:
     """
     if not model.built:
         raise ValueError("the model is not built; begin it with keras.Input(shape)")
-    # Not model.summary(): it drops columns that do not fit the terminal that happens to be there.
+    # Not model.summary(): it drops columns that do not fit into the terminal.
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    layers = []
+    rows = []
     for layer in model.layers:
         shape = " x ".join(str(size or "N") for size in getattr(layer.output, "shape", ()))
-        layers.append(Layer(layer.name, type(layer).__name__, shape, layer.count_params()))
-    return parameters, table(layers, parameters)
+        rows.append(LayerRow(layer.name, type(layer).__name__, shape, layer.count_params()))
+    return parameters, table(rows, parameters)

@@ -26,16 +26,16 @@ class Layer:
 
 
 Network = tuple[Layer, ...]
-"""Hidden layers, each followed by a ReLU, and a last one: a score (logit) for each class."""
+"""Hidden layers, each followed by a ReLU, and a last one: a score (logit) per class."""
 
 
 def scaled(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Raw pixels, uint8 (N, H, W) → the rows that a network takes, (N, H * W), from 0 to 1."""
+    """Raw pixels, uint8 (N, H, W) → the input of a network, (N, H * W), from 0 to 1."""
     return np.multiply(pixels.reshape(len(pixels), -1), np.float32(1 / 255), dtype=np.float32)
 
 
 def forward(network: Network, x: Array) -> tuple[list[Array], Array]:
-    """The scores of each class for rows x (B, D), and what was computed on the way.
+    """The class scores of rows x (B, D), and the inputs of all layers.
 
     Returns:
         a: the input of each layer, a[0] = x (B, D), then the outputs of each ReLU (B, H).
@@ -49,10 +49,8 @@ def forward(network: Network, x: Array) -> tuple[list[Array], Array]:
 
 
 def softmax(z: Array) -> Array:
-    """Scores (B, C) → probabilities (B, C): exp(z) divided by its row's sum.
-
-    The row's highest score is subtracted first: it changes no probability, and nothing overflows.
-    """
+    """Scores (B, C) → probabilities (B, C): exp(z) divided by its row's sum."""
+    # Subtracting the row's highest score changes no probability, and nothing overflows.
     p: Array = np.exp(z - z.max(axis=1, keepdims=True))  # (B, C), from 0 to 1
     p /= p.sum(axis=1, keepdims=True)
     return p
@@ -63,7 +61,7 @@ def predict(network: Network, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     p = np.empty((len(images), len(network[-1].b)), np.float32)
     for first in range(0, len(images), BATCH):
         rows = slice(first, first + BATCH)
-        # What overflows answers nan, and needs no warning.
+        # Weights that overflow give nan, without a warning.
         with np.errstate(over="ignore", invalid="ignore"):
             _, z = forward(network, scaled(images[rows]))
             p[rows] = softmax(z)
@@ -80,7 +78,7 @@ def arrays(network: Network) -> dict[str, Array]:
 
 
 def restore(weights: Mapping[str, Array]) -> Network:
-    """The network that had these `arrays`."""
+    """The network with these `arrays`."""
     numbers = range(1, len(weights) // 2 + 1)
     return tuple(Layer(weights[f"W{number}"], weights[f"b{number}"]) for number in numbers)
 

@@ -1,12 +1,11 @@
 """A model's layers as text, the same for every framework."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One row: `output` is a shape such as "N x 128", `parameters` are all of the layer's."""
+class LayerRow(NamedTuple):
+    """A layer: `output` is a shape such as "N x 128"; `parameters` are all of them."""
 
     name: str
     kind: str
@@ -14,15 +13,11 @@ class Layer:
     parameters: int
 
 
-def table(layers: Iterable[Layer], trainable: int) -> str:
-    """A table of layers, and below them the number of trainable parameters of all."""
-    rows = [
-        ("layer", "type", "output", "parameters"),
-        *((each.name, each.kind, each.output, f"{each.parameters:,}") for each in layers),
-        ("trainable", "", "", f"{trainable:,}"),
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([*map(str.ljust, row[:-1], widths), row[-1].rjust(widths[-1])]) for row in rows
-    ]
+def table(layers: Iterable[LayerRow], trainable: int) -> str:
+    """A table of layers, and below them the number of trainable parameters of the model."""
+    rows = [("layer", "type", "output", "parameters")]
+    rows += [(*layer[:3], f"{layer.parameters:,}") for layer in layers]
+    rows += [("trainable", "", "", f"{trainable:,}")]
+    *widths, last = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = ("  ".join([*map(str.ljust, row, widths), row[-1].rjust(last)]) for row in rows)
     return "\n".join([*lines, ""])

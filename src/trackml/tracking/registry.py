@@ -1,30 +1,31 @@
-"""The registry: a model per task, an alias per architecture, and a champion until it is beaten."""
+"""The registry: a model per task, an alias per architecture, a champion until it is beaten."""
 
 import io
 import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import LoggedModelStatus
-from mlflow.entities import Run as MlflowRun
+from mlflow.entities import LoggedModelStatus, Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from trackml.errors import TrackmlError
-from trackml.history import HIGHER_IS_BETTER, Metric
-from trackml.signals import deferred_signals
-from trackml.tracking import reach, store
-from trackml.triton import keep_triton_out
+from trackml.backends import keep_triton_out
+from trackml.errors import TrackmlError, UsageError
+from trackml.metrics import Metric, ranking_metric
+from trackml.process import deferred_signals
+from trackml.tracking import server
+from trackml.tracking.queries import find_run
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 CHAMPION = "champion"
 ALIASES_TAG = "trackml.aliases"
+STILL_CHAMPION = "still champion"
 # No such model; no such alias; no such model, on a server that asks for passwords.
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED")
 
@@ -33,7 +34,7 @@ _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DEN
 class Candidate:
     """What a version is judged by: its validation score, and on which rows it was reached.
 
-    `aliases` are those that it takes beside its architecture's.
+    `aliases` are further ones, beside its architecture's.
     """
 
     framework: str
@@ -46,9 +47,9 @@ class Candidate:
 
     @classmethod
     def of_run(cls, run: MlflowRun) -> "Candidate":
-        """The candidate that a run has trained, from what the run has logged."""
+        """The model of a run, from what the run has logged."""
         tags, metrics = run.data.tags, run.data.metrics
-        (metric,) = (name for name in HIGHER_IS_BETTER if f"best_val_{name}" in metrics)
+        metric = ranking_metric(metrics)
         return cls(
             framework=tags["trackml.framework"],
             architecture=tags["trackml.architecture"],
@@ -61,6 +62,7 @@ class Candidate:
 
     @property
     def tags(self) -> dict[str, str]:
+        """Tags of its version."""
         return {
             "trackml.framework": self.framework,
             "trackml.architecture": self.architecture,
@@ -68,10 +70,6 @@ class Candidate:
             "trackml.data_sha256": self.data_sha256,
             "trackml.validation_samples": str(self.validation_samples),
         }
-
-    @property
-    def in_words(self) -> str:
-        return f"{self.value:.4f} best_val_{self.metric}: {self.architecture}, {self.framework}"
 
 
 @dataclass(frozen=True)
@@ -88,119 +86,73 @@ class Registration:
         return CHAMPION in self.aliases
 
 
-def model_of(client: MlflowClient, run: MlflowRun) -> str | None:
-    """The id of the complete model that a run has logged last, None if there is none."""
-    outputs = run.outputs.model_outputs if run.outputs else []
-    for output in reversed(outputs):
-        if client.get_logged_model(output.model_id).status == LoggedModelStatus.READY:
-            return str(output.model_id)
-    return None
-
-
 def register_run(client: MlflowClient, run_id: str) -> Registration:
-    """Register the model that a run has logged; if it has a version, see to that one's aliases."""
-    run = client.get_run(run_id)
-    return register(
-        client,
-        task=run.data.tags["trackml.task"],
-        model_id=_its_model(client, run),
-        candidate=Candidate.of_run(run),
-        run_id=run_id,
-    )
+    """Make a run's model its task's next version, set its aliases, and challenge the champion.
 
-
-def register(
-    client: MlflowClient,
-    *,
-    task: str,
-    model_id: str,
-    candidate: Candidate,
-    run_id: str | None = None,
-) -> Registration:
-    """Make a logged model its task's next version, under its aliases, and challenge the champion.
-
-    A request to stop waits until this is done. An error takes a new version back.
-
-    Args:
-        run_id: if this run has a version already, it is used instead of a new one.
+    If the run has a version already, it is used. A request to stop waits until this is done. An
+    error removes a new version.
     """
-    with store.exclusively("registry"), deferred_signals():
+    run = client.get_run(run_id)
+    task, model_id = run.data.tags["trackml.task"], model_of(client, run)
+    if model_id is None:
+        raise TrackmlError(f"run {run_id} has logged no complete model")
+    candidate = Candidate.of_run(run)
+    with server.exclusive("registry"), deferred_signals():
         champion = version_behind(client, task, CHAMPION)
         wins, reason = challenge(champion, candidate)
-        known = version_of_run(client, task, run_id) if run_id else None
-        version = known or _new_version(client, task, model_id, candidate)
-        if known and champion and champion.version == known.version:
-            wins, reason = True, "it was already"
+        registered = version_of_run(client, task, run_id)
+        version = registered or _create_version(client, task, model_id, candidate)
+        if registered and champion and champion.version == registered.version:
+            wins, reason = True, STILL_CHAMPION
         own = (candidate.architecture, *candidate.aliases)
         aliases = (*own, *([CHAMPION] if wins else []))
-        give_aliases(client, version, aliases, is_new=not known)
+        _set_aliases(client, version, aliases, is_new=not registered)
     return Registration(task, str(version.version), aliases, reason)
 
 
-def give_aliases(
-    client: MlflowClient, version: ModelVersion, aliases: Sequence[str], *, is_new: bool
-) -> dict[str, ModelVersion | None]:
-    """Let a version have aliases, all or none; return who held each before.
+def challenge(champion: ModelVersion | None, candidate: Candidate) -> tuple[bool, str]:
+    """True if a candidate becomes champion, and why or why not.
 
-    Args:
-        is_new: an error takes the version back, too.
+    Scores compare only if they were reached on the same rows: the same data, of which the last
+    `validation_samples` training rows were held out.
     """
-    task = version.name
-    before = {alias: version_behind(client, task, alias) for alias in aliases}
-    given = []
+    score = f"{candidate.metric} {candidate.value:.4f}"
+    if champion is None:
+        return True, f"the first one, with validation {score}"
+    version, held = f"version {champion.version}", champion.tags
+    best = held.get(f"trackml.best_val_{candidate.metric}")
+    if best is None:
+        return False, f"{version} has no validation {candidate.metric} to compare with"
+    for name in ("data_sha256", "validation_samples"):
+        theirs, ours = held.get(f"trackml.{name}"), candidate.tags[f"trackml.{name}"]
+        if theirs != ours:
+            return False, (
+                f"{version} was validated on other rows, so the two do not compare "
+                f"({name} {str(theirs)[:12]}, here {ours[:12]})"
+            )
+    wins = candidate.metric.better(candidate.value, float(best))
+    verb = "beats" if wins else "does not beat"
+    return wins, f"validation {score} {verb} {version}'s {float(best):.4f}"
+
+
+def version_behind(client: MlflowClient, task: str, alias: str) -> ModelVersion | None:
+    """The version that has an alias; None if no version does."""
     try:
-        for alias in aliases:
-            client.set_registered_model_alias(task, alias, version.version)
-            given.append(alias)
-    except MlflowException:
-        if is_new:
-            client.delete_model_version(task, version.version)  # and its aliases
-        for alias in given:
-            if holder := before[alias]:
-                client.set_registered_model_alias(task, alias, holder.version)
-            elif not is_new:
-                client.delete_registered_model_alias(task, alias)
-        raise
-    return before
-
-
-def new_version(client: MlflowClient, run: MlflowRun) -> ModelVersion:
-    """Make the model that a run has logged the next version of its task, without an alias."""
-    model_id = _its_model(client, run)
-    return _new_version(client, run.data.tags["trackml.task"], model_id, Candidate.of_run(run))
-
-
-def _its_model(client: MlflowClient, run: MlflowRun) -> str:
-    model_id = model_of(client, run)
-    if model_id is None:
-        raise TrackmlError(f"run {run.info.run_id} has logged no complete model")
-    return model_id
-
-
-def _new_version(
-    client: MlflowClient, task: str, model_id: str, candidate: Candidate
-) -> ModelVersion:
-    with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
-        version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
-    # What the list of versions shows at a glance: tags are cut off there.
-    return client.update_model_version(task, version.version, candidate.in_words)
+        return client.get_model_version_by_alias(task, alias)
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+        return None
 
 
 def version_of_run(client: MlflowClient, task: str, run_id: str) -> ModelVersion | None:
-    """The version of a run's model, None if it has not been registered."""
-    found = client.search_model_versions(f"name = '{task}' and run_id = '{run_id}'")
-    return found[0] if found else None
+    """The version of a run's model; None if it has not been registered."""
+    versions = client.search_model_versions(f"name = '{task}' and run_id = '{run_id}'")
+    return versions[0] if versions else None
 
 
 def check_names(task: str, *aliases: str) -> None:
-    """Refuse, before any training, what MLflow would refuse as a model's name or as an alias.
-
-    Args:
-        aliases: of the architecture, and others.
-
-    Raises:
-        ValueError: one of them will not do.
-    """
+    """Raise ValueError, before any training, for a model or alias that MLflow would refuse."""
     if not task or set(task) & set("/:."):
         raise ValueError(f"a task's name has none of / : and . in it. Received: {task!r}")
     for alias in aliases:
@@ -212,59 +164,153 @@ def check_names(task: str, *aliases: str) -> None:
             )
 
 
-def version_behind(client: MlflowClient, task: str, alias: str) -> ModelVersion | None:
-    """The version that holds an alias, None if no version does."""
-    try:
-        return client.get_model_version_by_alias(task, alias)
-    except MlflowException as error:
-        if error.error_code not in _ABSENT:
-            raise
-        return None
-
-
-def challenge(holder: ModelVersion | None, candidate: Candidate) -> tuple[bool, str]:
-    """Whether `candidate` beats `holder`, and why.
-
-    Scores compare only if they were reached on the same rows: the same data, of which the last
-    `validation_samples` training rows were held out.
-    """
-    score = f"{candidate.metric} {candidate.value:.4f}"
-    if holder is None:
-        return True, f"the first one, with validation {score}"
-    tags = holder.tags
-    known = tags.get(f"trackml.best_val_{candidate.metric}")
-    if known is None:
-        return (
-            False,
-            f"version {holder.version} has no validation {candidate.metric} to compare with",
-        )
-    for tag in ("trackml.data_sha256", "trackml.validation_samples"):
-        if tags.get(tag) != candidate.tags[tag]:
-            return False, (
-                f"version {holder.version} was validated on other rows, so the two do not compare "
-                f"({tag.removeprefix('trackml.')} {str(tags.get(tag))[:12]}, here "
-                f"{candidate.tags[tag][:12]})"
-            )
-    held = float(known)
-    wins = candidate.value > held if HIGHER_IS_BETTER[candidate.metric] else candidate.value < held
-    verb = "beats" if wins else "does not beat"
-    return wins, f"validation {score} {verb} version {holder.version}'s {held:.4f}"
-
-
 def load_model(task: str, alias: str) -> "PyFuncModel":
-    """The version of a task's model behind an alias.
-
-    Raises:
-        TrackmlError: there is none.
-    """
-    client = store.connect()
+    """The version of a task's model behind an alias; TrackmlError if there is none."""
+    client = server.connect()
     if version_behind(client, task, alias) is None:
-        uri = reach.shown_address()
         raise TrackmlError(
-            f"{uri} has no model {task!r} with alias {alias!r}; run a pipeline that registers one, "
-            "or set MLFLOW_TRACKING_URI to the store that has it"
+            f"{server.shown_address()} has no model {task!r} with alias {alias!r}; run a pipeline "
+            "that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
         )
     keep_triton_out()  # else PyTorch would import it to load its models
     model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
     keep_triton_out()  # this model may have been the one that needs TensorFlow
     return model
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A version, and which version had each of its new aliases before, if any."""
+
+    task: str
+    version: str
+    before: dict[str, str | None]
+
+
+def promote(task: str, run_id: str, aliases: Sequence[str] = ()) -> Promotion:
+    """Give the model of a run aliases of its task: the champion's, unless others are named.
+
+    A model that has not been registered is registered first.
+
+    Raises:
+        UsageError: MLflow does not allow one of the aliases.
+        TrackmlError: the task has no such finished run; or its model has another signature or other
+            data than the champion (without one, than the newest version).
+    """
+    wanted = list(dict.fromkeys(aliases)) or [CHAMPION]
+    try:
+        check_names("task", *(alias for alias in wanted if alias != CHAMPION))
+    except ValueError as error:
+        raise UsageError(f"--alias: {error}") from None
+    client = server.connect()
+    model_id, candidate = _promotable(client, task, run_id)
+    with server.exclusive("registry"), deferred_signals():
+        registered = version_of_run(client, task, run_id)
+        if reference := _reference_version(client, task, registered):
+            _check_interchangeable(run_id, model_id, candidate, reference)
+        version = registered or _create_version(client, task, model_id, candidate)
+        before = _set_aliases(client, version, wanted, is_new=not registered)
+    held = {alias: str(holder.version) if holder else None for alias, holder in before.items()}
+    return Promotion(task, str(version.version), held)
+
+
+def _promotable(client: MlflowClient, task: str, run_id: str) -> tuple[str, Candidate]:
+    """The id of a run's model, and what it is judged by, if it can be promoted."""
+    run = find_run(client, run_id, also_deleted=True)
+    if not run:
+        raise TrackmlError(f"--run {run_id}: there is no such run in {server.shown_address()}")
+    trained = run.data.tags.get("trackml.task")
+    if trained != task:
+        what = f"it is of the task {trained}" if trained else "it is of no task of trackml"
+        raise TrackmlError(f"--run {run_id}: {what}, not of {task}")
+    status = run.info.status if run.info.lifecycle_stage == "active" else "in the trash"
+    model_id = model_of(client, run) if status == "FINISHED" else None
+    if model_id is None:
+        problem = "has no model" if status == "FINISHED" else f"is {status}"
+        raise TrackmlError(f"--run {run_id}: it {problem}; expected a finished run with a model")
+    try:
+        return model_id, Candidate.of_run(run)
+    except (KeyError, ValueError):
+        message = f"--run {run_id}: it lacks a validation score, or tags of trackml"
+        raise TrackmlError(message) from None
+
+
+def _reference_version(
+    client: MlflowClient, task: str, own: ModelVersion | None
+) -> ModelVersion | None:
+    """The champion, else the newest version that is not the run's own."""
+    if champion := version_behind(client, task, CHAMPION):
+        return champion
+    newest = client.search_model_versions(
+        f"name = '{task}'", order_by=["version_number DESC"], max_results=2
+    )
+    return next((each for each in newest if not own or each.version != own.version), None)
+
+
+def _check_interchangeable(
+    run_id: str, model_id: str, candidate: Candidate, reference: ModelVersion
+) -> None:
+    """Raise if a model differs from a version in its input, output or training data."""
+
+    def description(uri: str, data_sha256: str | None) -> dict[str, Any]:
+        signature = mlflow.models.get_model_info(uri).signature
+        return {"data sum is": data_sha256} | {
+            f"{part} are": signature and signature.to_dict().get(part)
+            for part in ("inputs", "outputs")
+        }
+
+    ours = description(f"models:/{model_id}", candidate.data_sha256)
+    uri = f"models:/{reference.name}/{reference.version}"
+    theirs = description(uri, reference.tags.get("trackml.data_sha256"))
+    different = [part for part in ours if ours[part] != theirs[part]]
+    problems = [f"its {part} {ours[part]}, and not {theirs[part]}" for part in different]
+    if problems:
+        raise TrackmlError(
+            f"--run {run_id}: other code could not use it in place of version "
+            f"{reference.version}: {'; '.join(problems)}"
+        )
+
+
+def model_of(client: MlflowClient, run: MlflowRun) -> str | None:
+    """The id of the last complete model that a run has logged; None if there is none."""
+    for output in reversed(run.outputs.model_outputs if run.outputs else []):
+        if client.get_logged_model(output.model_id).status == LoggedModelStatus.READY:
+            return str(output.model_id)
+    return None
+
+
+def _create_version(
+    client: MlflowClient, task: str, model_id: str, candidate: Candidate
+) -> ModelVersion:
+    with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
+        version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
+    score = f"{candidate.value:.4f} best_val_{candidate.metric}"
+    # The registry's list shows it at a glance, and cuts tags off.
+    description = f"{score}: {candidate.architecture}, {candidate.framework}"
+    return client.update_model_version(task, version.version, description)
+
+
+def _set_aliases(
+    client: MlflowClient, version: ModelVersion, aliases: Sequence[str], *, is_new: bool
+) -> dict[str, ModelVersion | None]:
+    """Give a version aliases, all or none; return the version that had each before.
+
+    Where the version is new, an error removes it too.
+    """
+    task = version.name
+    before = {alias: version_behind(client, task, alias) for alias in aliases}
+    changed = []
+    try:
+        for alias in aliases:
+            client.set_registered_model_alias(task, alias, version.version)
+            changed.append(alias)
+    except MlflowException:
+        if is_new:
+            client.delete_model_version(task, version.version)  # and its aliases
+        for alias in changed:
+            if holder := before[alias]:
+                client.set_registered_model_alias(task, alias, holder.version)
+            elif not is_new:
+                client.delete_registered_model_alias(task, alias)
+        raise
+    return before

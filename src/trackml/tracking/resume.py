@@ -1,200 +1,231 @@
-"""Runs that go on: which one, whether it can, and how another run takes its place."""
+"""Runs that continue after an interruption, and runs whose process died.
+
+To resume a run is to read its outbox again; training then continues from the checkpoint in it.
+`mlflow run` always makes a new run: the outbox is uploaded to that one, with the whole history.
+"""
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
 
 from trackml.errors import AlreadyActive, TrackmlError
-from trackml.params import RunParams
-from trackml.tracking import family
-from trackml.tracking.claims import claimed
-from trackml.tracking.family import FAILURE_TAG, SUCCESSOR_TAG
-from trackml.tracking.journal import (
-    JOURNAL_TAG,
-    Facts,
-    Journal,
-    Score,
-    all_journals,
-    new_folder,
-    remove,
+from trackml.params import are_same
+from trackml.process import may_be_running, this_host
+from trackml.tracking import queries
+from trackml.tracking.outbox import (
+    FAILURE_TAG,
+    OUTBOX_TAG,
+    PREDECESSOR_TAG,
+    Outbox,
+    RunMetric,
+    RunState,
+    outbox_folders,
+    run_lock,
+    runs_folder,
 )
-from trackml.tracking.past import CODE_TAG, are_same, is_unfinished, unfinished_run
-from trackml.tracking.repair import PROCESS_TAG, may_be_at_work
-from trackml.tracking.search import find_run
+from trackml.tracking.queries import CODE_TAG, SUCCESSOR_TAG, find_run, search_runs
 
-PREDECESSOR_TAG = "trackml.predecessor"
+PROCESS_TAG = "trackml.process"
 _IDENTITY = ("trackml.task", "trackml.architecture", "trackml.data_sha256", CODE_TAG)
 
 _log = logging.getLogger(__name__)
 
 
+@contextmanager
+def open_outbox(
+    client: MlflowClient, state: RunState, *, resume: bool, is_reachable: bool
+) -> Iterator[Outbox]:
+    """The outbox of a new run, or of the newest unfinished run that is the same; locked.
+
+    Runs are the same if parameters, data and code are equal. Nothing is changed before it is
+    certain that the run can continue.
+
+    Args:
+        state: of the new run.
+        resume: look for an unfinished run.
+        is_reachable: whether the store responds.
+
+    Raises:
+        AlreadyActive: a process is at work on the unfinished run.
+        TrackmlError: it has trained, and its checkpoint is not here, or cannot be read; or the disk
+            refuses a change.
+    """
+    with ExitStack() as locks:
+        search = _Search(client, state, locks, is_reachable)
+        found = search.unfinished() if resume else None
+        if is_reachable:
+            mark_dead_runs(client)
+        if found:
+            _continue(client, *found, state)
+        yield found[0] if found else locks.enter_context(Outbox.create(state))
+
+
+Unfinished = tuple[Outbox, MlflowRun | None]
+"""An unfinished run: its outbox, and what the store has of it."""
+
+
 @dataclass(frozen=True)
-class Unfinished:
-    """A run that is to go on: what is kept of it here, and what the store knows, if it does."""
+class _Search:
+    """A search for the newest unfinished run that is the same as a new one would be."""
 
-    journal: Journal
-    run: MlflowRun | None
+    client: MlflowClient
+    state: RunState
+    locks: ExitStack
+    is_reachable: bool
 
+    def unfinished(self) -> Unfinished | None:
+        found = self._in_outboxes() or (self._in_store() if self.is_reachable else None)
+        if not found:
+            _log.info("resume: no run of these parameters and code is unfinished; a new one begins")
+            return None
+        outbox, run = found
+        _log.info("resume: run %s goes on", run.info.run_id if run else outbox.run_id)
+        return found
 
-def find_unfinished(
-    client: MlflowClient, params: RunParams, facts: Facts, claims: ExitStack, *, is_reachable: bool
-) -> Unfinished | None:
-    """The newest unfinished run of these parameters, data and code, claimed; None if there is none.
-
-    Nothing is changed: whether it can go on is known when this returns.
-
-    Args:
-        facts: of the run that would begin otherwise.
-
-    Raises:
-        AlreadyActive: a process is at work on it.
-        TrackmlError: it has trained, and its checkpoint is not here, or cannot be read.
-    """
-    found = _kept_here(client, params, facts, claims, is_reachable=is_reachable)
-    if not found and is_reachable:
-        found = _known_to_store(client, params, facts, claims)
-    if not found:
-        _log.info("resume: no run of these parameters and code is unfinished; a new one begins")
+    def _in_outboxes(self) -> Unfinished | None:
+        identity = {tag: self.state.tags[tag] for tag in _IDENTITY}
+        for folder in outbox_folders():
+            try:
+                kept = RunState.read(folder)  # alone: a checkpoint is large, and may be another's
+            except TrackmlError:
+                if not folder.exists():
+                    continue  # it has finished by now
+                raise
+            has_identity = kept.store == self.state.store and identity.items() <= kept.tags.items()
+            if not (has_identity and are_same(self.state.params, kept.params)):
+                continue
+            with ExitStack() as lock:
+                lock.enter_context(run_lock(folder.name, kept.run_id))
+                run = find_run(self.client, kept.run_id) if self.is_reachable else None
+                is_replaced = run and SUCCESSOR_TAG in run.data.tags
+                is_deleted = self.is_reachable and kept.run_id and not run
+                if is_replaced or is_deleted or not folder.exists():
+                    continue  # another run continues it, or it has finished by now
+                _check_dead(folder.name, kept, run)
+                outbox = Outbox.read(folder)
+                if run and "train_loss" in run.data.metrics and not outbox.epochs:
+                    raise _without_checkpoint(outbox)
+                self.locks.push(lock.pop_all())
+                return outbox, run
         return None
-    process = found.journal.facts.tags.get(PROCESS_TAG, "")
-    is_running = (found.run.info.status if found.run else found.journal.facts.status) == "RUNNING"
-    if is_running and may_be_at_work(process):
-        raise AlreadyActive(
-            f"run {_name(found)} is RUNNING, by process {process}; wait for its end, or where that "
-            "is no more, run `python -m trackml runs` on its machine"
+
+    def _in_store(self) -> Unfinished | None:
+        identity = {tag: self.state.tags[tag] for tag in _IDENTITY}
+        same = (
+            run
+            for run in queries.recent_runs(self.client, identity)
+            if queries.TRIAL_TAG not in run.data.tags  # a trial belongs to its sweep
+            and are_same(self.state.params, run.data.params)
+            and _is_unfinished(run)
         )
-    _log.info("resume: run %s goes on", _name(found))
-    return found
+        run = next(same, None)
+        if not run:
+            return None
+        run_id, tags = run.info.run_id, run.data.tags
+        folder = runs_folder() / Path(tags.get(OUTBOX_TAG, run_id)).name  # whatever the tag says
+        self.locks.enter_context(run_lock(folder.name, run_id))
+        run = self.client.get_run(run_id)
+        if not _is_unfinished(run):
+            return None  # it has finished by now
+        if folder.exists():  # of another address of the store, or of a run that was deleted
+            _check_dead(folder.name, RunState.read(folder), run)
+            return Outbox.read(folder), run
+        state = RunState(
+            store=self.state.store,
+            experiment="",
+            experiment_id=run.info.experiment_id,
+            name=run.info.run_name,
+            started=run.info.start_time,
+            run_id=run_id,
+            params=run.data.params,
+            tags=tags,
+            metrics={name: RunMetric(value, 0) for name, value in run.data.metrics.items()},
+        )
+        _check_dead(folder.name, state, run)
+        if "train_loss" in run.data.metrics:
+            raise _without_checkpoint(Outbox(folder, state))
+        return Outbox(folder, state), run
 
 
-def _name(found: Unfinished) -> str:
-    return found.journal.facts.run_id or found.journal.id
+def _check_dead(outbox: str, state: RunState, run: MlflowRun | None) -> None:
+    """Raise AlreadyActive if a process may be at work on a run; it may not have the same locks."""
+    process = state.tags.get(PROCESS_TAG, "")
+    status = run.info.status if run else state.status
+    if status == "RUNNING" and may_be_running(process):
+        raise AlreadyActive(
+            f"run {state.run_id or outbox} is RUNNING, by process {process}; wait for its end, or "
+            "if that process has died, run `python -m trackml runs` on its machine"
+        )
 
 
-def _kept_here(
-    client: MlflowClient, params: RunParams, facts: Facts, claims: ExitStack, *, is_reachable: bool
-) -> Unfinished | None:
-    """The newest journal on this machine: of what did not end, or is owed to the store."""
-    for folder in all_journals():
-        try:
-            known = Facts.read(folder)  # alone: a checkpoint is large, and may be another's
-        except TrackmlError:
-            if not folder.exists():
-                continue  # it was finished until now
-            raise
-        identity = [known.tags.get(tag) == facts.tags[tag] for tag in _IDENTITY]
-        if known.store != facts.store or not all(identity) or not are_same(params, known.params):
-            continue
-        with ExitStack() as claim:
-            claim.enter_context(claimed(folder.name, known.run_id))
-            if not folder.exists():
-                continue  # it was finished until now
-            run = find_run(client, known.run_id) if is_reachable else None
-            if is_reachable and known.run_id and (not run or SUCCESSOR_TAG in run.data.tags):
-                continue  # somebody has removed it, or another run goes on in its place
-            journal = Journal.open(folder)
-            if run and "train_loss" in run.data.metrics and not journal.epochs:
-                raise _without_checkpoint(known.run_id, folder)
-            claims.push(claim.pop_all())
-            return Unfinished(journal, run)
-    return None
+def _is_unfinished(run: MlflowRun) -> bool:
+    """True if a run did not finish, or trials of it failed, and no other run continues it."""
+    is_complete = run.info.status == "FINISHED" and FAILURE_TAG not in run.data.tags
+    return not is_complete and SUCCESSOR_TAG not in run.data.tags
 
 
-def _known_to_store(
-    client: MlflowClient, params: RunParams, facts: Facts, claims: ExitStack
-) -> Unfinished | None:
-    """The newest run in the store that did not end, wherever it began."""
-    old = unfinished_run(
-        client,
-        params,
-        task=facts.tags["trackml.task"],
-        architecture=facts.tags["trackml.architecture"],
-        data_sha256=facts.tags["trackml.data_sha256"],
-        code_sha256=facts.tags[CODE_TAG],
-    )
-    if not old:
-        return None
-    run_id, tags = old.info.run_id, old.data.tags
-    folder = new_folder(tags.get(JOURNAL_TAG, run_id))
-    claims.enter_context(claimed(folder.name, run_id))
-    old = client.get_run(run_id)  # it may have been finished until now
-    if not is_unfinished(old):
-        return None
-    if folder.exists():  # though begun against another address of the store
-        return Unfinished(Journal.open(folder), old)
-    if "train_loss" in old.data.metrics:
-        raise _without_checkpoint(run_id, folder)
-    known = Facts(
-        store=facts.store,
-        experiment="",
-        experiment_id=old.info.experiment_id,
-        name=old.info.run_name,
-        started=old.info.start_time,
-        run_id=run_id,
-        params=dict(old.data.params),
-        tags=dict(tags),
-        # They are there: only that they are not logged once more is of interest.
-        metrics={name: Score(value, 0) for name, value in old.data.metrics.items()},
-    )
-    return Unfinished(Journal(folder, known), old)
-
-
-def _without_checkpoint(run_id: str, folder: object) -> TrackmlError:
+def _without_checkpoint(outbox: Outbox) -> TrackmlError:
     return TrackmlError(
-        f"--resume: run {run_id} has trained, but there is no checkpoint of it in {folder}; resume "
-        "it where it ran (TRACKML_RUNS_DIR), or leave --resume out"
+        f"--resume: run {outbox.run_id} has trained, but there is no checkpoint of it in "
+        f"{outbox.folder}; resume it where it ran (TRACKML_RUNS_DIR), or leave --resume out"
     )
 
 
-def go_on(client: MlflowClient, found: Unfinished, facts: Facts) -> Journal:
-    """The journal of a run that goes on as the run that it was.
+def _continue(client: MlflowClient, outbox: Outbox, run: MlflowRun | None, state: RunState) -> None:
+    """Let an unfinished run continue: as itself, or as the run that `mlflow run` has made.
 
     Args:
-        facts: of this process's run.
+        run: what the store has of it.
+        state: of the run that this process would begin otherwise.
     """
-    _discard_trials(client, found)
-    old = found.journal
-    old.facts.tags.pop(FAILURE_TAG, None)
-    old.facts.tags |= facts.tags
-    old.facts.status, old.facts.ended, old.facts.is_delivered = "RUNNING", 0, False
-    return old
+    old = outbox.state
+    if run and run.info.run_id != old.run_id:  # the run that should continue this one was deleted
+        earlier = tuple(each for each in old.predecessors if each != run.info.run_id)
+        changes: dict[str, Any] = {"run_id": run.info.run_id, "tags": run.data.tags}
+        old = old.model_copy(update=changes | {"predecessors": earlier})
+    if state.run_id in ("", old.run_id):
+        tags = {key: tag for key, tag in old.tags.items() if key != FAILURE_TAG} | {**state.tags}
+        changes = {"tags": tags, "status": "RUNNING", "ended": 0, "is_delivered": False}
+        new = old.model_copy(update=changes)
+    else:
+        changes = {
+            "tags": {**state.tags, PREDECESSOR_TAG: old.run_id or outbox.name},
+            "metrics": {name: metric for name, metric in old.metrics.items() if metric.at},
+            "predecessors": (*old.predecessors, *filter(None, [old.run_id])),
+        }
+        new = state.model_copy(update=changes)
+    if run and queries.delete_unfinished_children(client, run.info.run_id):
+        new = new.model_copy(update={"metrics": {}})  # of a sweep: further trials change them
+    outbox.replace_state(new)
 
 
-def take_over(client: MlflowClient, found: Unfinished, facts: Facts, folder: Path) -> Journal:
-    """The journal of the run that `mlflow run` has made, which carries on in another's place.
+def mark_dead_runs(client: MlflowClient) -> list[MlflowRun]:
+    """Mark RUNNING runs of this machine as KILLED whose process has died; return them.
 
-    Raises:
-        TrackmlError: the disk says no.
+    A run is left alone while a process holds its lock, or has the process id of the one that made
+    it: two jobs on one machine may have temporary folders, and so locks, of their own.
     """
-    _discard_trials(client, found)
-    old, new = found.journal, Journal(folder, facts)
-    # What only the store has of the old one is said anew.
-    facts.metrics = {name: score for name, score in old.facts.metrics.items() if score.at}
-    facts.tags[PREDECESSOR_TAG] = old.facts.run_id or old.id
-    new.take_checkpoint(old.folder)
-    return new
+    of_host = f"tags.`{PROCESS_TAG}` LIKE '{this_host()}:%'"
+    marked = []
+    for run in search_runs(client, "attributes.status = 'RUNNING'", of_host, newest_first=False):
+        if may_be_running(run.data.tags[PROCESS_TAG]):
+            continue
+        with suppress(AlreadyActive), run_lock(run.data.tags.get(OUTBOX_TAG, run.info.run_id)):
+            if client.get_run(run.info.run_id).info.status == "RUNNING":
+                client.set_tag(run.info.run_id, FAILURE_TAG, "its process was killed")
+                client.set_terminated(run.info.run_id, "KILLED")
+                marked.append(client.get_run(run.info.run_id))
+    return marked
 
 
-def _discard_trials(client: MlflowClient, found: Unfinished) -> None:
-    if found.run:
-        family.discard_unfinished(client, found.run)
-        if family.children(client, found.run):
-            found.journal.facts.metrics = {}  # what is said of many trials changes
-
-
-def replace_predecessor(client: MlflowClient, facts: Facts) -> None:
-    """Let a run, if it carries on in the place of another, have all that is left of that.
-
-    Done again, it completes what a kill has left half-done.
-    """
-    before = facts.tags.get(PREDECESSOR_TAG)
-    if not before:
-        return
-    if run := find_run(client, before):
-        family.adopt(client, run, facts.run_id)
-        before = run.data.tags.get(JOURNAL_TAG, before)
-    remove(new_folder(Path(before).name))  # a name only, whatever the tag says
+def unfinished_runs(client: MlflowClient) -> list[MlflowRun]:
+    """The runs of trackml that have not finished, the newest first; no trials."""
+    runs = search_runs(client, "attributes.status != 'FINISHED'")
+    wanted = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    return [run for run in wanted if "trackml.task" in run.data.tags]

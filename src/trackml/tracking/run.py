@@ -1,268 +1,336 @@
-"""One MLflow run, from its parameters to its registered model, under the names of the contract."""
+"""One MLflow run, from its parameters to its registered model: what a pipeline talks to."""
 
+import colorsys
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
+import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.tracking.context.registry import resolve_tags
 
 import trackml
-from trackml.code import digest_of
+from trackml.comparison.runs import BaselineRun
+from trackml.data.canvases import Data
 from trackml.evaluation.report import Report
-from trackml.history import History
-from trackml.params import RunParams
-from trackml.tracking import family, reach, registry, store
-from trackml.tracking.claims import claimed
-from trackml.tracking.color import COLOR_TAG, run_color
-from trackml.tracking.family import Place
-from trackml.tracking.flavors import Data, Framework, save_model
-from trackml.tracking.journal import Facts, Journal, new_folder, now_ms
-from trackml.tracking.past import CODE_TAG, PastRun, closest_run, with_effect
-from trackml.tracking.record import VERSION_TAG, Record, delivered, new_facts, passing
-from trackml.tracking.repair import PROCESS_TAG, repair, this_process
-from trackml.tracking.resume import find_unfinished, go_on, take_over
-from trackml.training.checkpoint import keeping
+from trackml.history import Callbacks, History
+from trackml.params import Params, RunParams, with_effect
+from trackml.process import this_process
+from trackml.tasks import Task, source_sha256
+from trackml.tracking import queries, registry, server
+from trackml.tracking.model_files import save_model
+from trackml.tracking.outbox import Link, Outbox, RunState, now_ms
+from trackml.tracking.queries import CODE_TAG, ParentRun
+from trackml.tracking.registry import Registration
+from trackml.tracking.resume import PROCESS_TAG, open_outbox
+from trackml.tracking.uploader import Uploader, uploading
+from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
 
 if TYPE_CHECKING:
     import pandas as pd
 
-P = ParamSpec("P")
+Parent = ParentRun | None
+VERSION_TAG = "trackml.version"
+COLOR_TAG = "mlflow.runColor"
 
 
 @dataclass(frozen=True)
-class Tracked:
-    """A run that has ended.
-
-    Attributes:
-        folder: where it is kept here until the store has all of it.
-    """
+class EndedRun:
+    """A run that has ended. `folder` is its outbox, until the store has all of it."""
 
     run_id: str
     folder: Path | None = field(default=None, kw_only=True)
 
     @property
-    def is_owed(self) -> bool:
-        """Whether the store has not taken all of it yet."""
+    def is_pending(self) -> bool:
+        """True if the store does not have all of it yet."""
         return self.folder is not None and self.folder.exists()
 
 
 @dataclass(frozen=True)
-class Result(Tracked):
-    """What a pipeline gives back: its run, how training went, and what became of the model.
+class Result(EndedRun):
+    """What a pipeline returns: its run, how training went, and its model in the registry.
 
-    Attributes:
-        registration: None where the parameters say that the model is not to be registered, and as
-            long as the store has not taken it.
+    `registration` is None if the parameters forbid it, or the store does not have the model yet.
     """
 
     task: str
     architecture: str
     history: History
     report: Report
-    registration: registry.Registration | None
+    registration: Registration | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run(Record):
-    """A run that trains a model, or several. `tracked_run` makes one.
+@dataclass(frozen=True)
+class Run:
+    """A run that trains a model, or several; `tracked_run` makes one.
 
-    `scores_test` is false for one that is only to be chosen among.
+    What it logs is kept in the outbox, and uploaded at once. `scores_test` is false for a candidate
+    of a sweep: it is chosen among on validation data.
     """
 
+    outbox: Outbox
+    uploader: Uploader
     params: RunParams
+    task: Task[Any]
     data: Data
-    framework: Framework
     architecture: str
+    callbacks: Callbacks = ()
     scores_test: bool = True
+
+    @property
+    def client(self) -> MlflowClient:
+        return self.uploader.client
+
+    @property
+    def run_id(self) -> str:
+        """In MLflow; until it has one, the outbox's name."""
+        return self.outbox.run_id
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Log tags."""
+        self.outbox.update(tags=tags)
+        self._upload()
+
+    def log_params(self, params: Mapping[str, str]) -> None:
+        """Log parameters. Those that `mlflow run` logged stay the text that was typed."""
+        self.outbox.update(params=params)
+        self._upload()
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics of the run as a whole. A metric is logged once."""
+        self.outbox.add_metrics(metrics)
+        self._upload()
+
+    def log_report(self, report: Report) -> None:
+        """Log a report's texts, figures, and metrics, which are linked to the dataset."""
+        _add_report(self.outbox, report, "dataset")
+        self._upload()
 
     def log_architecture(self, parameters: int, summary: str) -> None:
         """Log the number of trainable parameters, and the model's layers as text."""
-        self.log_params({"model_parameters": str(parameters)})
-        self.log_text(summary, "model_summary.txt")
+        self.outbox.update(params={"model_parameters": str(parameters)})
+        self.log_report(Report(texts={"model_summary.txt": summary}))
 
-    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log one epoch's metrics at step `epoch`, and what the store has not taken before."""
-        self.journal.add_epoch(epoch, metrics)
-        self.delivery.push()
+    def _upload(self) -> None:
+        if not self.uploader.unreachable:  # after each epoch it is tried again
+            self.uploader.push()
 
-    def evaluate(
-        self, evaluation: Callable[P, Report], *args: P.args, **options: P.kwargs
-    ) -> Report:
-        """What `evaluation` says of the trained model; nothing of a run that is only a trial.
+    def resume_point(self) -> Checkpoint | None:
+        """Where training continues; None if it begins. One training can have it."""
+        return self.outbox.take_resume_point()
 
-        A sweep chooses among trials by validation, so none of them is scored on the test data.
+    def log_epoch(
+        self, epoch: int, metrics: Mapping[str, float], checkpoint: TakeCheckpoint | None = None
+    ) -> str | None:
+        """Save a checkpoint if the run is kept, log the metrics at that step, call the callbacks.
+
+        Returns why training is to stop, if a callback says so.
         """
-        return evaluation(*args, **options) if self.scores_test else Report()
+        self.outbox.add_epoch(epoch, metrics, checkpoint)
+        self.uploader.push()
+        reasons = [callback(epoch, metrics) for callback in self.callbacks]
+        return next(filter(None, reasons), None)
 
-    def log_result(self, model: Any, history: History, report: Report) -> Result:
-        """Log what came of training, and register the model unless the parameters say no.
+    def finish(
+        self, model: Any, history: History, evaluate: Callable[..., Report], predict: Any
+    ) -> Result:
+        """Evaluate the model, log all results, and register it unless the parameters forbid it.
 
         The model is logged before the report, as MLflow links the test metrics to it, and
-        registered last, as the registry must not know of anything unfinished. Of a run that is
-        only a trial no model is kept.
+        registered last: nothing unfinished may be in the registry. Of a candidate no model is kept.
+        `evaluate` takes `predict`, the data and the history, and returns a report on the test data.
         """
-        journal = self.journal
-        if self.scores_test:  # the model first: numbers are linked to it
-            save = partial(save_model, model=model, framework=self.framework, data=self.data)
-            journal.add_metrics({"model_size_bytes": journal.add_model(save)}, "model")
-            journal.facts.wants_version = self.params.register_model
-        journal.add_metrics(history.summary, "model")
-        journal.facts.tags |= {
-            "trackml.precision": history.precision,
-            "trackml.device": history.device,
-        }
-        history_text = json.dumps(history.as_dict(), indent=2)
-        self.note_report(Report(texts={"history.json": history_text}))
-        self.note_report(report, "model")
-        journal.keep()
-        self.delivery.push(seconds=None)
+        outbox = self.outbox
+        report = evaluate(predict, self.data, history) if self.scores_test else Report()
+        if self.scores_test:
+            save = partial(save_model, model=model, framework=self.task.framework, data=self.data)
+            outbox.add_metrics({"model_size_bytes": outbox.add_model(save)}, "model")
+        epochs = json.dumps(history.as_dict(), indent=2)
+        _add_report(outbox, Report(history.summary, {"history.json": epochs}), "model")
+        _add_report(outbox, report, "model")
+        outbox.update(
+            tags={"trackml.precision": history.precision, "trackml.device": history.device},
+            wants_version=self.scores_test and self.params.register_model,
+        )
+        self.uploader.push(seconds=None)
         return Result(
             self.run_id,
             self.data.name,
             self.architecture,
             history,
             report,
-            self.delivery.registration,
-            folder=self.journal.folder,
+            self.uploader.registration,
+            folder=outbox.folder,
         )
 
-    def closest(self, architecture: str, metrics: Sequence[str]) -> PastRun | None:
-        """The finished run of another architecture on this data that compares best with this.
+    def nearest_baseline(self, architecture: str, metrics: Sequence[str]) -> BaselineRun | None:
+        """The finished run of another architecture on this data whose parameters differ least.
 
-        Only runs that have all of `metrics`. None to a trial, which has no test scores to compare,
-        and while the store is away.
+        Only runs that have all of `metrics`. None for a candidate, which has no test scores to
+        compare, and while the store is unreachable.
         """
-        if not self.scores_test or self.delivery.away:
+        if not self.scores_test or self.uploader.unreachable:
             return None
+        identity = {
+            "trackml.task": self.data.name,
+            "trackml.architecture": architecture,
+            "trackml.data_sha256": self.data.sha256,
+        }
         try:
-            return closest_run(
-                self.client,
-                self.params,
-                task=self.data.name,
-                architecture=architecture,
-                data_sha256=self.data.sha256,
-                metrics=metrics,
-            )
+            return queries.nearest_baseline(self.client, self.params.as_text(), identity, metrics)
         except MlflowException as error:
-            if not reach.is_away(error):
+            if not server.is_unreachable(error):
                 raise
-            self.delivery.give_up(reach.reason_of(error))
+            self.uploader.mark_unreachable(server.reason_of(error))
             return None
 
-    def trials(
-        self, *, params: Sequence[str] = (), metrics: Sequence[str] = (), curves: Sequence[str] = ()
-    ) -> "pd.DataFrame":
-        """The children of this run, as `family.children_table` has them."""
-        me = self.client.get_run(self.run_id)
-        return family.children_table(self.client, me, params=params, metrics=metrics, curves=curves)
+    def as_parent(self, *, scores_test: bool = True) -> ParentRun:
+        """This run as the parent of trials."""
+        return ParentRun.of_run(self.client.get_run(self.run_id), scores_test=scores_test)
+
+    def child_table(self, **columns: Sequence[str]) -> "pd.DataFrame":
+        """The child runs of this run, as `queries.child_table` gives them."""
+        return queries.child_table(self.client, self.run_id, **columns)
 
 
 @contextmanager
 def tracked_run(
+    task: Task[Any],
     params: RunParams,
     data: Data,
-    *,
-    framework: Framework,
     architecture: str,
+    callbacks: Callbacks = (),
+    parent: Parent = None,
+    *,
     aliases: Sequence[str] = (),
 ) -> Iterator[Run]:
-    """A run whose final status is true: FINISHED, FAILED on an error, KILLED when asked to stop.
+    """A run whose final status reflects how the block exited: FINISHED, FAILED, or KILLED.
 
-    Asked by SIGINT, and in a program of `trackml.cli` by SIGTERM.
-
-    Under `mlflow run` it is the run that MLflow has started, else a new one, in the experiment of
-    the dataset's name.
+    KILLED is a run that was stopped by SIGINT or, in a program of `trackml.cli`, by SIGTERM. Under
+    `mlflow run` it is the run that MLflow has made, else a new one, in the experiment of the
+    dataset's name.
 
     Args:
         architecture: the run's name, and the alias of its registered model.
+        callbacks: called after each epoch.
+        parent: below which run it goes, as a trial: it begins anew, and its outbox is not kept.
         aliases: further ones of its registered model.
 
     Raises:
-        AlreadyActive: a process is at work on the run that is to go on.
+        AlreadyActive: a process is at work on the run that is to continue.
         TrackmlError: the store cannot be used, or the disk.
     """
     registry.check_names(data.name, architecture, *aliases)
-    place = family.current_place()
-    waits = place is not None or params.waits_for_store
-    client = store.connect(must_answer=waits)
-    is_reachable = waits or reach.answers()
-    facts = _describe(params, data, framework, architecture, aliases, place)
+    if parent:
+        mlflow.set_tracking_uri(parent.tracking_uri)
+    client = server.prepare()
+    must_respond = parent is not None or params.waits_for_store
+    is_reachable = server.responds(must=must_respond)
+    state = _initial_state(task, params, data, architecture, aliases, parent)
     with ExitStack() as stack:
-        found = None
-        if params.resume:
-            find = partial(find_unfinished, client, params, facts, stack)
-            found = find(is_reachable=is_reachable)
-        if is_reachable and not place:
-            repair(client)
-        if place:
-            # One of many runs is begun anew, not continued.
-            journal = stack.enter_context(passing(facts))
-        elif found and facts.run_id in ("", found.journal.facts.run_id):
-            journal = go_on(client, found, facts)
-        else:
-            folder = new_folder(facts.run_id)
-            stack.enter_context(claimed(folder.name))
-            journal = take_over(client, found, facts, folder) if found else Journal(folder, facts)
-        delivery = stack.enter_context(
-            delivered(client, journal, is_new=not found, must_answer=waits)
+        opened = (
+            Outbox.temporary(state)
+            if parent
+            else open_outbox(client, state, resume=params.resume, is_reachable=is_reachable)
         )
-        stack.enter_context(keeping(None if place else journal))
-        yield Run(
-            delivery,
-            params=params,
-            data=data,
-            framework=framework,
-            architecture=architecture,
-            scores_test=place is None or place.scores_test,
-        )
+        outbox = stack.enter_context(opened)
+        uploader = stack.enter_context(uploading(client, outbox, must_respond=must_respond))
+        scores_test = parent is None or parent.scores_test
+        yield Run(outbox, uploader, params, task, data, architecture, callbacks, scores_test)
 
 
-def _describe(
+def log_reports(params: Params, reports: Iterable[Report], *, experiment: str, name: str) -> None:
+    """Log reports in a run that trains nothing; its status is as that of `tracked_run`."""
+    client = server.connect()
+    state = _new_state(experiment, name, params.as_text(), {VERSION_TAG: trackml.__version__})
+    with Outbox.temporary(state) as outbox, uploading(client, outbox):
+        for report in reports:
+            _add_report(outbox, report, "dataset")
+
+
+def _add_report(outbox: Outbox, report: Report, linked: Link) -> None:
+    for name, text in report.texts.items():
+        outbox.add_artifact(name, partial(Path.write_text, data=text, encoding="utf-8"))
+    for name, figure in report.figures.items():
+        outbox.add_artifact(name, figure.savefig)
+    outbox.add_metrics(report.metrics, linked)
+
+
+def _initial_state(
+    task: Task[Any],
     params: RunParams,
     data: Data,
-    framework: Framework,
     architecture: str,
     aliases: Sequence[str],
-    place: Place | None,
-) -> Facts:
+    parent: ParentRun | None,
+) -> RunState:
     """What is known before training: parameters, tags, the dataset."""
-    if place:
-        facts = Facts(
-            store=reach.shown_address(),
-            experiment="",
-            experiment_id=place.experiment_id,
-            name=place.name,
-            started=now_ms(),
-            tags=place.tags,
-        )
-    else:
-        facts = new_facts(data.name, architecture)
-    facts.tags |= {
+    texts, name = params.as_text(), parent.trial if parent else architecture
+    tags = {
         "trackml.task": data.name,
-        "trackml.framework": framework,
+        "trackml.framework": task.framework,
         "trackml.architecture": architecture,
         "trackml.data_sha256": data.sha256,
-        COLOR_TAG: run_color(facts.name, with_effect(params)),
-        CODE_TAG: digest_of(type(params)),
+        COLOR_TAG: run_color(name, with_effect(texts)),
+        CODE_TAG: source_sha256(type(params).__module__),
         PROCESS_TAG: this_process(),
         VERSION_TAG: trackml.__version__,
     }
     if aliases:
-        facts.tags[registry.ALIASES_TAG] = " ".join(aliases)
-    facts.params = params.as_text() | {
-        "train_samples": str(len(data.train)),
-        "validation_samples": str(len(data.validation)),
-        "test_samples": str(len(data.test)),
-    }
-    facts.dataset = {
+        tags[registry.ALIASES_TAG] = " ".join(aliases)
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    samples = {f"{split}_samples": str(len(rows)) for split, rows in splits.items()}
+    dataset = {
         "name": data.name,
         # MLflow keeps 36 characters of a digest; the tag trackml.data_sha256 has all of it.
         "digest": data.sha256[:36],
         "source_type": "trackml",
         "source": json.dumps({"source": data.source}),
     }
-    return facts
+    return _new_state(data.name, name, texts | samples, tags, dataset, parent)
+
+
+def _new_state(
+    experiment: str,
+    name: str,
+    params: Mapping[str, str],
+    tags: Mapping[str, str],
+    dataset: Mapping[str, str] = {},
+    parent: ParentRun | None = None,
+) -> RunState:
+    """Of the run that `mlflow run` has made, of a trial, else of a new run in that experiment."""
+    # Made by the client, not by mlflow.start_run: that would set the status at exit too.
+    given = "" if parent else os.environ.get("MLFLOW_RUN_ID", "")
+    origin = parent.child_tags if parent else {} if given else resolve_tags()
+    experiment_id = parent.experiment_id if parent else os.environ.get("MLFLOW_EXPERIMENT_ID", "")
+    return RunState(
+        store=server.shown_address(),
+        experiment=os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment,
+        experiment_id=experiment_id,
+        name=name,
+        started=now_ms(),
+        run_id=given,
+        params=params,
+        tags={**origin, **tags},
+        dataset=dataset,
+    )
+
+
+def run_color(name: str, params: Mapping[str, str]) -> str:
+    """A run's color in MLflow's charts, "#rrggbb": a hue per name, a shade per set of parameters.
+
+    The colors that MLflow picks itself are often the same for two runs. The digits before the name
+    put the hues of our architectures far from each other; for a new one a test may ask for others.
+    """
+    texts = (f"93855{name}", f"93855{json.dumps(params, sort_keys=True)}")
+    hue, shade = (random.Random(text).random() for text in texts)  # noqa: S311  # no secret
+    rgb = colorsys.hls_to_rgb(hue, 0.3 + 0.28 * shade, 0.65)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)

@@ -1,1 +1,1 @@
-"""Fitting models: one epoch loop for all frameworks, and what each framework does in it."""
+"""Fitting models: one epoch loop, and a learner per framework that trains an epoch."""

@@ -4,23 +4,25 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from trackml.tensorflow import tf
+from trackml.backends import tf
 
 
 def random_affine(rotation: float, zoom: float, shift: float) -> Callable[[Any, Any], Any]:
-    """Rotate, zoom and shift each image by its own random amounts, in one resampling.
+    """Rotate, zoom and shift each image by its own random amounts.
 
-    One bilinear resampling instead of three keeps more detail. What comes in from outside the
-    image is black, as the background is.
+    One bilinear resampling keeps more detail than three. Pixels from outside the image are black.
 
     Args:
-        rotation: largest angle to either side, degrees.
-        zoom: largest relative change of size, 0.1 for 90 % to 110 %.
-        shift: largest displacement to each side, as a share of width and height.
+        rotation: maximum angle in either direction, degrees.
+        zoom: maximum relative change of size: 0.1 for 90 % to 110 %.
+        shift: maximum displacement in each direction, as a share of width and height.
 
     Returns:
-        A function of images (B, H, W), any real dtype, and a stateless seed, int32 (2,), that gives
-        images float32 (B, H, W). The same seed gives the same images.
+        A function of images (B, H, W), any real dtype, and a stateless seed, int32 (2,), that
+        returns images float32 (B, H, W).
+
+    >>> random_affine(10, 0.1, 0.1)(tf.zeros((5, 28, 28)), [0, 1]).shape
+    TensorShape([5, 28, 28])
     """
 
     def augment(images: Any, seed: Any) -> Any:
@@ -36,15 +38,15 @@ def random_affine(rotation: float, zoom: float, shift: float) -> Callable[[Any, 
 
 
 def _resample(images: Any, angle: Any, scale: Any, right: Any, down: Any) -> Any:
-    """Each image turned about its centre, scaled, then moved; the other arguments are (B,)."""
+    """Each image rotated about its center, scaled, then shifted by pixels; each amount is (B,)."""
     height, width = images.shape[1:]
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    # The operation asks, for an output pixel (x, y), where in the input to read:
-    # (a0 x + a1 y + a2, b0 x + b1 y + b2). So this is the inverse of what the image undergoes.
+    center_x, center_y = (width - 1) / 2, (height - 1) / 2
+    # For an output pixel (x, y), the operation reads the input at
+    # (a0 x + a1 y + a2, b0 x + b1 y + b2): the inverse of what happens to the image.
     a0, a1 = tf.cos(angle) / scale, -tf.sin(angle) / scale
     b0, b1 = tf.sin(angle) / scale, tf.cos(angle) / scale
-    a2 = centre_x - a0 * (centre_x + right) - a1 * (centre_y + down)
-    b2 = centre_y - b0 * (centre_x + right) - b1 * (centre_y + down)
+    a2 = center_x - a0 * (center_x + right) - a1 * (center_y + down)
+    b2 = center_y - b0 * (center_x + right) - b1 * (center_y + down)
     zero = tf.zeros_like(angle)
     resampled = tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(images, tf.float32)[..., tf.newaxis],

@@ -1,6 +1,6 @@
 """The cross-entropy of a dense network and its gradients, written out.
 
-docs/backpropagation.md derives each line, in the same names. A batch has B rows of D numbers, of
+docs/backpropagation.md derives each line, with the same names. A batch has B rows of D numbers and
 C classes; dX is the derivative of the batch's loss with respect to X, for any X.
 """
 
@@ -19,12 +19,15 @@ Gradients = tuple[Layer, ...]
 def cross_entropy(z: Array, target: Labels) -> Array:
     """-log softmax(z)[target] of each row, in nats: (B,).
 
-    It takes no logarithm of a probability, which may have been rounded to 0: it is finite for all
-    scores whose differences are.
+    It never takes the logarithm of a probability, which may have been rounded to 0, so it is finite
+    for all scores whose differences are.
 
     Args:
         z: scores (B, C).
-        target: index of each row's class (B,).
+        target: class of each row, an index (B,).
+
+    >>> cross_entropy(np.array([[0.0, 0.0], [1e4, -1e4]]), np.array([0, 1])).round(4)
+    array([6.931e-01, 2.000e+04])
     """
     shifted = z - z.max(axis=1, keepdims=True)  # (B, C), at most 0
     of_target = shifted[np.arange(len(target)), target]  # (B,)
@@ -37,13 +40,12 @@ def backpropagate(
 ) -> tuple[Array, Gradients]:
     """The scores (B, C) of a batch, and the gradients of its loss.
 
-    The loss is the mean cross-entropy and an L2 penalty, weight_decay / 2 times the sum of the
-    squares of all elements of all W; biases are free.
+    The loss is the mean cross-entropy plus an L2 penalty: weight_decay / 2 times the sum of the
+    squares of all elements of all W. The penalty does not include biases.
 
     Args:
         x: rows (B, D).
-        target: index of each row's class (B,).
-        weight_decay: factor of the penalty.
+        target: class of each row, an index (B,).
     """
     a, z = forward(network, x)
     dz = softmax(z)  # (B, C)
@@ -52,11 +54,11 @@ def backpropagate(
     gradients: list[Layer] = []
     for n in reversed(range(len(network))):
         W = network[n].W  # (outputs, inputs)
-        dW = dz.T @ a[n]  # (outputs, B) (B, inputs): the outer products of all rows, summed
+        dW = dz.T @ a[n]  # (outputs, B) (B, inputs): the sum of the outer products of all rows
         if weight_decay:
             dW += weight_decay * W
         gradients.append(Layer(dW, dz.sum(axis=0)))  # db: (outputs,)
-        if n:  # nobody asks for that of the pixels
+        if n:  # the gradient of the pixels is not needed
             da = dz @ W  # (B, outputs) (outputs, inputs) = (B, inputs)
-            dz = da * (a[n] > 0)  # the slope of the ReLU behind the layer before
+            dz = da * (a[n] > 0)  # the slope of the ReLU after the layer before
     return z, tuple(reversed(gradients))

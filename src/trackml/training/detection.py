@@ -1,23 +1,25 @@
-"""Training Faster R-CNN: batches of canvases, four losses, precision on validation."""
+"""Training Faster R-CNN: batches of canvases, four losses, mean average precision."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from trackml.data.canvases import Canvases, DetectionData, Objects
 from trackml.evaluation.detection import mean_average_precision
-from trackml.history import EpochHook, History, Metric
+from trackml.history import History
+from trackml.metrics import MAP
 from trackml.models import faster_rcnn
 from trackml.params import TorchParams
-from trackml.training.loop import Rate, run_epochs
+from trackml.training.loop import Rate, TrainingRun, run_epochs
 from trackml.training.schedules import Schedule, constant
 from trackml.training.torch import TorchLearner
 
-VALIDATION_SEED = 0  # of the regions that are drawn to take a loss from
+VALIDATION_SEED = 0  # of the regions that are sampled for the validation loss
 
 
 def fit_detector(
@@ -25,42 +27,33 @@ def fit_detector(
     data: DetectionData,
     params: TorchParams,
     *,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     schedule: Schedule = constant,
-    hooks: Sequence[EpochHook | None] = (),
+    run: TrainingRun | None = None,
 ) -> History:
-    """Train a detector, and leave in it, on its device, the weights of its best epoch.
+    """Train a detector, and leave the weights of its best epoch in it, on `params.device`.
 
-    Each row of the history has the losses of torchvision's Faster R-CNN, for training and for
-    validation: `loss`, their sum; `loss_objectness` and `loss_rpn_box_reg` of the proposals,
-    `loss_classifier` and `loss_box_reg` of the regions; and `val_map`, the mean average precision.
-
-    Args, Raises: as `trackml.training.torch.fit`.
+    Arguments and errors are those of `trackml.training.torch.fit`. Each row of the history has
+    `val_map`, the mean average precision, and for both splits the losses of torchvision's Faster
+    R-CNN: `loss_objectness` and `loss_rpn_box_reg` of the proposals, `loss_classifier` and
+    `loss_box_reg` of the regions, and `loss`, their sum.
     """
     learner = _DetectionLearner(network, data, params, optimizer)
-    return run_epochs(learner, params, schedule=schedule, hooks=hooks)
+    return run_epochs(learner, params, schedule=schedule, run=run)
 
 
 def find_objects(network: GeneralizedRCNN, canvases: Canvases) -> Objects:
-    """What a network finds on canvases. It ends in evaluation mode."""
+    """The objects that a network detects. It ends in evaluation mode."""
     table = faster_rcnn.predict(network, canvases.images)
-    return Objects(
-        table["image"].to_numpy(),
-        table[["x1", "y1", "x2", "y2"]].to_numpy(),
-        table["label"].to_numpy(),
-        table["score"].to_numpy(),
-    )
+    columns = ("image", ["x1", "y1", "x2", "y2"], "label", "score")
+    return Objects(*(table[column].to_numpy() for column in columns))
 
 
 class _DetectionLearner(TorchLearner):
-    metric: Metric = "map"
+    metric = MAP
 
     def __init__(
-        self,
-        network: GeneralizedRCNN,
-        data: DetectionData,
-        params: TorchParams,
-        optimizer: torch.optim.Optimizer,
+        self, network: nn.Module, data: DetectionData, params: TorchParams, optimizer: Optimizer
     ) -> None:
         super().__init__(network, params, optimizer)
         self.samples = len(data.train)
@@ -70,7 +63,7 @@ class _DetectionLearner(TorchLearner):
         self._validation_targets = _targets(data.validation, self.device)
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
-        torch.manual_seed(int(random.integers(2**63)))  # of the regions that are drawn
+        torch.manual_seed(int(random.integers(2**63)))  # for the regions that are sampled
         order = random.permutation(self.samples)
         self.network.train()
         sums: Counter[str] = Counter()
@@ -80,31 +73,28 @@ class _DetectionLearner(TorchLearner):
                 losses = self.network(self._images[rows], [self._targets[row] for row in rows])
             loss = torch.stack([each.float() for each in losses.values()]).sum()
             self.step(loss, rate(first / self.samples))
-            sums.update(_weighted(losses, len(rows)))
+            sums.update(_times(len(rows), losses))
         return _means(sums, self.samples)
 
     def validate(self) -> Mapping[str, float]:
-        found = find_objects(self.network, self._validation)
-        precision = mean_average_precision(found, self._validation)["map"]
-        return self._validation_losses() | {"map": precision}
-
-    def _validation_losses(self) -> dict[str, float]:
+        canvases = self._validation
+        detected = find_objects(self.network, canvases)
         torch.manual_seed(VALIDATION_SEED)
-        self.network.train()  # torchvision's networks tell their losses in no other mode
-        self.network.get_submodule("backbone").eval()  # but what it has learnt of batches must stay
-        images, count = self._validation.images, len(self._validation)
+        self.network.train()  # torchvision's networks return losses in this mode only
+        self.network.get_submodule("backbone").eval()  # keeps the statistics of batch norm
         sums: Counter[str] = Counter()
         with torch.no_grad():
-            for first in range(0, count, self.batch_size):
+            for first in range(0, len(canvases), self.batch_size):
                 rows = slice(first, first + self.batch_size)
-                batch = torch.tensor(images[rows], device=self.device)
+                batch = torch.tensor(canvases.images[rows], device=self.device)
                 losses = self.network(batch, self._validation_targets[rows])
-                sums.update(_weighted(losses, len(batch)))
-        return _means(sums, count)
+                sums.update(_times(len(batch), losses))
+        precision = mean_average_precision(detected, canvases)["map"]
+        return _means(sums, len(canvases)) | {"map": precision}
 
 
 def _targets(canvases: Canvases, device: str) -> list[dict[str, Tensor]]:
-    """What torchvision wants to know of each canvas. There, label 0 is the background."""
+    """torchvision's targets of each canvas, in which label 0 is the background."""
     return [
         {
             "boxes": torch.tensor(each.boxes, device=device),
@@ -114,10 +104,10 @@ def _targets(canvases: Canvases, device: str) -> list[dict[str, Tensor]]:
     ]
 
 
-def _weighted(losses: Mapping[str, Tensor], count: int) -> dict[str, float]:
+def _times(count: int, losses: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: loss.item() * count for name, loss in losses.items()}
 
 
 def _means(sums: Mapping[str, float], count: int) -> dict[str, float]:
-    """The losses per sample; first, as "loss", their sum."""
+    """The losses per sample, after "loss", their sum."""
     return {name: total / count for name, total in {"loss": sum(sums.values()), **sums}.items()}

@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trackml.data import ImageData, ImageSplit
-from trackml.history import EpochHook, History
+from trackml.history import History
+from trackml.metrics import ACCURACY, score_classes
 from trackml.models import mlp
-from trackml.models.mlp import Network
+from trackml.models.mlp import Array, Network
 from trackml.params import TrainingParams
 from trackml.training.backpropagation import Gradients, backpropagate, cross_entropy
-from trackml.training.loop import Rate, by_split, run_epochs
-from trackml.training.objectives import CLASSIFICATION, Array
+from trackml.training.loop import Learner, Rate, TrainingRun, by_split, run_epochs
 
 
 class SGD:
-    """Stochastic gradient descent with momentum, in the form of Sutskever et al. (2013) and torch.
+    """Stochastic gradient descent with momentum, as Sutskever et al. (2013) and PyTorch define it.
 
-    v becomes momentum * v + dw, and w becomes w - rate * v, for each array w of weights.
+    For each array w of weights: v becomes momentum * v + dw, then w becomes w - rate * v.
     """
 
     def __init__(self, network: Network, momentum: float = 0.0) -> None:
@@ -42,44 +42,32 @@ def fit(
     weight_decay: float = 0.0,
     patience: int = 0,
     target_loss: float = 0.0,
-    hooks: Sequence[EpochHook | None] = (),
+    run: TrainingRun | None = None,
 ) -> History:
-    """Train a network, and leave in it the weights of its best epoch.
+    """Train a network, and leave the weights of its best epoch in it.
 
-    The history begins with the scores of the untrained network, as epoch 0.
+    The history begins with the metrics of the untrained network, as epoch 0.
 
     Args:
-        optimizer: of this network; its rate is that of `params`.
+        optimizer: of this network; its rate is `params.learning_rate`.
         weight_decay: as in `backpropagate`.
-        patience, target_loss, hooks: as in `run_epochs`.
-
-    Raises:
-        NonFiniteLoss: the loss, or a weight, left the numbers. The hooks have not seen that epoch.
+        patience, target_loss, run: as in `run_epochs`, which raises the same errors.
     """
-    learner = _Learner(network, data, params.batch_size, optimizer, weight_decay)
+    learner = _NumpyLearner(network, data, params.batch_size, optimizer, weight_decay)
+    initial = by_split(learner.score(data.train), learner.validate())
     return run_epochs(
-        learner,
-        params,
-        initial=by_split(learner.score(data.train), learner.validate()),
-        patience=patience,
-        target_loss=target_loss,
-        hooks=hooks,
+        learner, params, initial=initial, patience=patience, target_loss=target_loss, run=run
     )
 
 
-class _Learner:
-    metric, precision, device = CLASSIFICATION.metric, "float32", "cpu"
+class _NumpyLearner(Learner):
+    metric, precision, device = ACCURACY, "float32", "cpu"
 
     def __init__(
-        self,
-        network: Network,
-        data: ImageData,
-        batch_size: int,
-        optimizer: SGD,
-        weight_decay: float,
+        self, network: Network, data: ImageData, batch_size: int, optimizer: SGD, decay: float
     ) -> None:
         self._network, self._optimizer = network, optimizer
-        self._batch_size, self._weight_decay = batch_size, weight_decay
+        self._batch_size, self._weight_decay = batch_size, decay
         self._x, self._target = mlp.scaled(data.train.images), data.train.labels
         self._validation = data.validation
         self.samples = len(self._target)
@@ -87,7 +75,7 @@ class _Learner:
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         order = random.permutation(self.samples)
         scores = np.empty((self.samples, len(self._network[-1].b)), np.float32)
-        # What overflows is told from the loss, once for all.
+        # An overflow needs no warning here: it makes the loss or a weight non-finite.
         with np.errstate(over="ignore", invalid="ignore"):
             for first in range(0, self.samples, self._batch_size):
                 rows = order[first : first + self._batch_size]
@@ -105,7 +93,7 @@ class _Learner:
         return self.score(self._validation)
 
     def score(self, split: ImageSplit) -> Mapping[str, float]:
-        return CLASSIFICATION.score(mlp.predict(self._network, split.images), split.labels)
+        return score_classes(mlp.predict(self._network, split.images), split.labels)
 
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in mlp.arrays(self._network).values()]

@@ -1,4 +1,4 @@
-"""Many images in one figure, with boxes on them or not."""
+"""Many images in one figure, with or without boxes on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from trackml.evaluation.figures.canvas import canvas
+from trackml.evaluation.figures.axes import canvas
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A box (x1, y1, x2, y2), in pixels of its image; its colour, style, and a text beside it."""
+    """A box (x1, y1, x2, y2), in pixels of its image, with a text above or below it."""
 
     box: Sequence[float]
-    colour: Any
+    color: Any
     style: str = "-"
     text: str = ""
-    below: bool = False  # the text: else above
+    below: bool = False
 
 
 def gallery(
@@ -38,21 +38,21 @@ def gallery(
 
     Args:
         images: (N, height, width), 0 black to 255 white.
-        marks: of each image, or none of any.
+        marks: of each image; empty for no marks at all.
     """
     width = images.shape[2]
     gap = max(2, width // 8)
     pixels_per_inch = (width + gap) / cell_inches
     lines = max((text.count("\n") + 1 for text in titles), default=1)
     above = round((0.06 + 0.16 * lines) * pixels_per_inch)  # room for a title
-    together, places = mosaic(images, columns, gap, above, background=255)  # white
-    figure, axes = canvas(columns * cell_inches, len(together) / pixels_per_inch + 0.4)
-    for number, ((left, top), text) in enumerate(zip(places, titles, strict=True)):
-        middle, above_it = left + width / 2, top - 0.05 * pixels_per_inch
-        axes.text(middle, above_it, text, ha="center", va="bottom", fontsize=8)
+    tiles, corners = mosaic(images, columns, gap, above, background=255)  # white
+    figure, axes = canvas(columns * cell_inches, len(tiles) / pixels_per_inch + 0.4)
+    for number, ((left, top), text) in enumerate(zip(corners, titles, strict=True)):
+        middle, bottom = left + width / 2, top - 0.05 * pixels_per_inch
+        axes.text(middle, bottom, text, ha="center", va="bottom", fontsize=8)
         for mark in marks[number] if marks else ():
-            _draw(axes, mark, left - 0.5, top - 0.5)  # the middle of a pixel is a whole number
-    axes.imshow(together, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            _draw(axes, mark, left - 0.5, top - 0.5)  # imshow has pixel centers at whole numbers
+    axes.imshow(tiles, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
     figure.suptitle(title)
     return figure
@@ -64,31 +64,22 @@ def mosaic(
     """Images (N, height, width) in rows as one image, and the left and top pixel of each.
 
     Args:
-        gap, above: pixels of background to the right of each, and above it.
+        gap, above: pixels of background to the right of each image, and above it.
     """
     height, width = images.shape[1:]
     rows = max(1, -(-len(images) // columns))
-    together = np.full((rows * (height + above), columns * (width + gap)), background, np.float64)
-    places = []
+    tiles = np.full((rows * (height + above), columns * (width + gap)), background, np.float64)
+    corners = []
     for number, image in enumerate(images):
         left, top = number % columns * (width + gap), number // columns * (height + above) + above
-        together[top : top + height, left : left + width] = image
-        places.append((left, top))
-    return together, places
+        tiles[top : top + height, left : left + width] = image
+        corners.append((left, top))
+    return tiles, corners
 
 
 def _draw(axes: Axes, mark: Mark, left: float, top: float) -> None:
     x1, y1, x2, y2 = mark.box
-    axes.add_patch(
-        Rectangle(
-            (left + x1, top + y1),
-            x2 - x1,
-            y2 - y1,
-            fill=False,
-            edgecolor=mark.colour,
-            linestyle=mark.style,
-            linewidth=1,
-        )
-    )
+    style = {"edgecolor": mark.color, "linestyle": mark.style, "linewidth": 1}
+    axes.add_patch(Rectangle((left + x1, top + y1), x2 - x1, y2 - y1, fill=False, **style))
     y, side = (y2 + 1, "top") if mark.below else (y1 - 1, "bottom")
-    axes.text(left + x1, top + y, mark.text, color=mark.colour, fontsize=6.5, va=side)
+    axes.text(left + x1, top + y, mark.text, color=mark.color, fontsize=6.5, va=side)

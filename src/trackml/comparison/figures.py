@@ -1,0 +1,111 @@
+"""Figures of configurations side by side, from rankings and from tables of models."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from trackml.evaluation.figures.axes import (
+    FIRST,
+    LEGEND_ABOVE,
+    LEGEND_RIGHT,
+    SECOND,
+    canvas,
+    finish,
+    grid,
+)
+from trackml.metrics import LATENCY, Metric
+
+
+def ranking(table: pd.DataFrame, names: Sequence[str], metric: Metric) -> Figure:
+    """Validation and test means by rank, with the interval of the test mean."""
+    figure, axes = canvas(9, 1.4 + 0.32 * len(table))
+    rows = range(len(table))
+    half = (table["test_high"] - table["test_mean"]).fillna(0)
+    label = "test, with the 95 % interval of the mean where n > 1"
+    axes.errorbar(table["test_mean"], rows, None, half, "o", color=FIRST, capsize=3, label=label)
+    label = "validation: it ranks"
+    axes.plot(table["val_mean"], rows, "D", color=SECOND, markersize=4, label=label)
+    axes.set_yticks(rows, [f"{name}, n = {n}" for name, n in zip(names, table["n"], strict=True)])
+    finish(axes, LEGEND_ABOVE, lines=True, xlabel=str(metric), ylim=(len(table) - 0.5, -0.5))
+    return figure
+
+
+def curves(by_name: Mapping[str, Mapping[int, float]], metric: Metric) -> Figure:
+    """Validation scores per epoch, a curve for each name."""
+    figure, axes = canvas(9, 4.8)
+    colors = sns.color_palette("colorblind", len(by_name))
+    for (name, curve), color in zip(by_name.items(), colors, strict=True):
+        epochs = [epoch for epoch in curve if epoch]  # 0 is the untrained model
+        values = [curve[epoch] for epoch in epochs]
+        axes.plot(epochs, values, color=color, marker="o", markersize=3, label=name)
+    axes.set(xlabel="epoch", ylabel=f"validation {metric}", title="The best run of each, by rank")
+    finish(axes, LEGEND_RIGHT if by_name else None, lines=True, epochs=True)
+    return figure
+
+
+def cost(table: pd.DataFrame, metric: Metric) -> Figure:
+    """Test scores over what training, predicting and storing cost, each point with its rank."""
+    panels = (
+        ("epoch_seconds", "seconds per epoch", 1.0),
+        (LATENCY, "seconds per 1,000 answers", 1.0),
+        ("model_size_bytes", "size of the model, MB", 1e-6),
+    )
+    figure, cells = grid(1, len(panels), width=13, height=4.2)
+    for axes, (name, label, unit) in zip(cells[0], panels, strict=True):
+        known = table[table[name] > 0]
+        costs, scores = known[name] * unit, known["test_mean"]
+        axes.plot(costs, scores, "o", color=FIRST)
+        for number, *point in zip(known["rank"], costs, scores, strict=True):
+            axes.annotate(number, point, (4, 4), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.15)
+        finish(axes, lines=True, xlabel=label)
+    cells[0, 0].set_ylabel(f"test {metric}")
+    figure.suptitle("What it costs: each point is a configuration, by its rank")
+    return figure
+
+
+def models(table: pd.DataFrame) -> Figure:
+    """Scores of models with their spread, and their costs."""
+    panels = (
+        ("test_accuracy_mean", "test accuracy", ".4f"),
+        ("test_f1_macro_mean", "macro F1 on the test set", ".4f"),
+        ("seconds_mean", "seconds of training and validation", ",.0f"),
+        ("parameters", "trained parameters", ",.0f"),
+    )
+    figure, cells = grid(1, len(panels), width=14, height=1.4 + 0.45 * len(table))
+    rows = range(len(table))
+    for axes, (name, title, spec) in zip(cells[0], panels, strict=True):
+        stds = table[name.replace("_mean", "_std")].fillna(0) if "_mean" in name else None
+        axes.errorbar(table[name], rows, None, stds, "o", color=FIRST, capsize=3)
+        texts = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+        for row, value in enumerate(table[name]):
+            axes.annotate(format(value, spec), (value, row), (0, 6), **texts)
+        axes.set_yticks(rows, [""] * len(table))
+        if spec != ".4f":
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.2)
+        finish(axes, lines=True, title=title, ylim=(len(table) - 0.5, -0.6))
+    names = zip(table["model"], table["n"], strict=True)
+    cells[0, 0].set_yticklabels([f"{name}, n = {n}" for name, n in names])
+    return figure
+
+
+def bars(values: pd.DataFrame) -> Figure:
+    """Bars side by side, of metrics (rows) and architectures (columns)."""
+    figure, axes = canvas(1.8 + 0.9 * len(values), 4.2)
+    long = values.melt(ignore_index=False, var_name="architecture", value_name="value")
+    long = long.reset_index(names="metric")
+    sns.barplot(long, x="metric", y="value", hue="architecture", palette="colorblind", ax=axes)
+    for container in axes.containers:
+        axes.bar_label(container, fmt="%.3f", fontsize=8, padding=2)  # type: ignore[arg-type]
+    legend = LEGEND_ABOVE | {"ncols": len(values.columns)}
+    finish(axes, legend, xlabel="", ylabel="on the test set", ylim=(0, 1.05))
+    return figure

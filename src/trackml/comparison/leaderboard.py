@@ -1,0 +1,130 @@
+"""One table of all configurations of a task: which is best, how sure that is, what it costs."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from textwrap import shorten
+from typing import Any
+
+import pandas as pd
+
+from trackml.comparison import figures
+from trackml.comparison.statistics import SIGNIFICANT, left_out, on_the_same_rows, rank, scored
+from trackml.evaluation.report import Report, Table, number_of, spread_of, text_of, with_spread
+from trackml.metrics import LATENCY, Metric
+
+MAX_ROWS = 20
+MAX_CURVES = 8
+MAX_LABEL = 40  # characters of the differences, in figures
+_DERIVED = ("model_parameters", "train_samples", "test_samples", "validation_samples")
+NOTES = (
+    "Runs that differ only in their seed are one configuration: they have the same data, device,",
+    "precision, and parameters that affect the result; n is how many there are. Scores are mean ±",
+    "standard deviation over them. Validation scores rank; test scores have no influence. The",
+    "interval is that of the test mean, by Student's t. Against first: Welch's test of validation",
+    f"scores, within noise if p >= {SIGNIFICANT}, not corrected for multiple comparisons; unknown",
+    "for n = 1. Parameters are the trained ones. s/epoch is the time of the last epoch, s/1,000",
+    "the time to predict 1,000 inputs, both on the machine of each run.",
+)
+
+
+def leaderboard(task: str, runs: pd.DataFrame, metric: Metric, min_runs: int) -> Table:
+    """All configurations of a task, ranked; the notes count the runs that are left out.
+
+    Args:
+        runs: as `runs.run_table` returns them.
+    """
+    compared = on_the_same_rows(scored(runs, metric))
+    ranking = rank(compared, metric, min_runs)
+    reasons = left_out(runs, compared, metric, min_runs)
+    return as_table(f"{task}, by {metric} on validation", ranking, reasons)
+
+
+def as_table(title: str, ranking: pd.DataFrame, left_out: Sequence[str] = ()) -> Table:
+    """A ranking, as `statistics.rank` returns it, as people read it."""
+    shown = ranking.head(MAX_ROWS)
+    differing = dict(zip(shown["rank"], differences(shown), strict=True))
+    columns = {
+        **{name: text_of(name) for name in ("rank", "architecture", "framework", "n")},
+        "validation": spread_of("val"),
+        "test": _test,
+        "95 % interval": _interval,
+        "against first": verdict,
+        "parameters": number_of("parameters", ",.0f"),
+        "s/epoch": number_of("epoch_seconds", ".3g"),
+        "MB": number_of("model_size_bytes", ".3g", 1e6),
+        "s/1,000": number_of(LATENCY, ".2g"),
+        "differs in": lambda row: differing[row["rank"]],
+    }
+    hidden = len(ranking) - len(shown)
+    more = [f"{hidden:,} more configurations are in leaderboard.csv"] if hidden else []
+    return Table(title, ranking, columns, MAX_ROWS, [*left_out, *more])
+
+
+def _test(row: "pd.Series[Any]") -> str:
+    of_fewer = f" (n = {row['test_n']})" if 0 < row["test_n"] < row["n"] else ""
+    return with_spread(row["test_mean"], row["test_std"]) + of_fewer
+
+
+def _interval(row: "pd.Series[Any]") -> str:
+    low, high = row["test_low"], row["test_high"]
+    return "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
+
+
+def verdict(row: "pd.Series[Any]") -> str:
+    """How a configuration compares with the first one."""
+    if row["rank"] == 1:
+        return "first"
+    p_value = float(row["p_value"])
+    if math.isnan(p_value):
+        return "unknown"
+    return "within noise" if p_value >= SIGNIFICANT else f"worse (p = {p_value:.2g})"
+
+
+def differences(ranking: pd.DataFrame) -> list[str]:
+    """Of each configuration, the parameters in which those of its architecture differ."""
+    settings, architectures = ranking["configuration"].map(_settings), ranking["architecture"]
+    texts = []
+    for own, architecture in zip(settings, architectures, strict=True):
+        others = settings[architectures == architecture]
+        differing = [name for name in own if len({str(each.get(name)) for each in others}) > 1]
+        texts.append(", ".join(f"{name}={_short(own[name])}" for name in differing))
+    return texts
+
+
+def _settings(configuration: str) -> dict[str, object]:
+    """The parameters that a person set, and the device and precision that `auto` became."""
+    params, (_data, device, precision) = json.loads(configuration)
+    every = params | {"device": device, "precision": precision}
+    return {name: value for name, value in every.items() if name not in _DERIVED}
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def report_leaderboard(
+    table: Table, metric: Metric, curves: Mapping[int, Mapping[int, float]]
+) -> Report:
+    """The leaderboard as CSV, Markdown and figures.
+
+    Args:
+        curves: rank → epoch → validation score.
+    """
+    shown = table.data.head(table.max_rows)
+    names = [_label(row[0], row[1], row[-1]) for row in table.rows]
+    by_name = {names[number - 1]: curve for number, curve in curves.items()}
+    lines = [f"# {table.title}", "", table.as_markdown(), "", *NOTES, ""]
+    return Report(
+        texts={"leaderboard.csv": table.as_csv(), "leaderboard.md": "\n".join(lines)},
+        figures={
+            "figures/ranking.png": figures.ranking(shown, names, metric),
+            "figures/learning_curves.png": figures.curves(by_name, metric),
+            "figures/cost.png": figures.cost(shown, metric),
+        },
+    )
+
+
+def _label(rank: str, architecture: str, differences: str) -> str:
+    differing = shorten(differences, MAX_LABEL, placeholder=" …")
+    return f"{rank}. {architecture}" + f", {differing}" * bool(differing)

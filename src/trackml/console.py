@@ -1,0 +1,305 @@
+"""What a person sees while a program runs, and at its end: a view per kind of program."""
+
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from trackml.errors import TrackingIncomplete
+from trackml.history import Callback
+from trackml.params import Params, RunParams, TrainingParams
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from trackml.evaluation.report import Table
+    from trackml.sweeps.runner import SweepResult
+    from trackml.sweeps.tuner import TrialCallback
+    from trackml.sweeps.worker import Outcome
+    from trackml.tracking.registry import Registration
+    from trackml.tracking.run import EndedRun, Result
+
+WIDTH = 130  # characters of a table, into a file or a pipe
+LEADERBOARD_WIDTH = 200  # it has many columns
+
+
+@dataclass(frozen=True)
+class View:
+    """What a person sees of a program.
+
+    Attributes:
+        progress: parameters → a callback for `main`, or None, for as long as it runs.
+        show_result: prints what `main` gave back.
+    """
+
+    progress: Callable[[Any], AbstractContextManager[Any]]
+    show_result: Callable[[Any, Any], None]
+
+
+def console(width: int = WIDTH) -> Console:
+    """A console that prints texts as they are, and leaves it to the terminal to break lines.
+
+    Args:
+        width: what tables have room for, in characters, into a file or a pipe.
+    """
+    out = Console(highlight=False, markup=False, soft_wrap=True)
+    if not out.is_terminal:
+        out.width = width
+    return out
+
+
+@contextmanager
+def _lines_above_bar(unit: str, total: int | None) -> Iterator[Callable[[str, int, int], None]]:
+    """A function that prints a line and moves the bar: (line, so many done, of so many).
+
+    Args:
+        total: None where it is not known yet.
+    """
+    out = Console(highlight=False, markup=False)
+    if not out.is_terminal:
+        yield lambda line, _done, _total: print(line, flush=True)
+        return
+    columns = (TextColumn(unit), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out, transient=True) as bar:
+        task = bar.add_task(unit, total=total)
+
+        def show(line: str, done: int, total: int) -> None:
+            out.print(line, soft_wrap=True)
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
+def _epoch_progress(params: TrainingParams) -> Iterator[Callback]:
+    """A callback that prints a line per epoch, on a terminal above a bar that shows the time."""
+    epochs = params.epochs
+    with _lines_above_bar("epoch", epochs) as show:
+
+        def line(epoch: int, metrics: Mapping[str, float]) -> str:
+            scores = [
+                f"{name} {value:.4f}"
+                for name, value in metrics.items()
+                if name.startswith(("train_", "val_"))
+                and name.count("_") == 1  # not parts of a loss
+            ]
+            number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
+            seconds = metrics.get("epoch_seconds")  # not of an untrained model
+            time = [] if seconds is None else [f"{seconds:.1f} s"]
+            return "  ".join([number, *scores, *time])
+
+        def callback(epoch: int, metrics: Mapping[str, float]) -> None:
+            show(line(epoch, metrics), epoch, epochs)
+
+        yield callback
+
+
+def _show_training(result: "Result", params: TrainingParams) -> None:
+    """Print the test results, what became of the model, and how to look at it all.
+
+    Raises:
+        TrackingIncomplete: after that, if the store does not have all of it.
+    """
+    out = console()
+    history = result.history
+    if history.stopped:
+        done = f"epoch {len(history.rows)} of {params.epochs}"
+        out.print(f"stopped after {done}: {history.stopped}")
+    scores = history.summary | dict(result.report.metrics)
+    names = [name for name in scores if "_class_" not in name]
+    values = [format(scores[name], "g" if name.endswith("_epoch") else ".4f") for name in names]
+    rows = zip(names, values, strict=True)
+    _print_table(out, _texts(f"{result.task}: {result.architecture}", ["result", "value"], rows))
+    _close(out, result, [result.registration] if result.registration else [], params)
+
+
+@contextmanager
+def _trial_progress(_params: Params) -> "Iterator[TrialCallback]":
+    """A callback that prints a line per trial that has ended, on a terminal above a bar."""
+    with _lines_above_bar("trial", None) as show:
+        yield lambda outcome, done, total: show(_trial_line(outcome, done, total), done, total)
+
+
+def _trial_line(outcome: "Outcome", done: int, total: int) -> str:
+    number = f"trial {done:>{len(str(total))}}/{total}  {outcome.name}"
+    if outcome.failure:
+        return f"{number}  failed: {outcome.failure}"
+    if outcome.pruned_after:
+        return f"{number}  pruned after epoch {outcome.pruned_after}  {outcome.seconds:.1f} s"
+    scores = [
+        f"{name} {value:g}" if name.endswith("_epoch") else f"{name} {value:.4f}"
+        for name, value in outcome.summary.items()
+    ]
+    return "  ".join([number, *scores, f"{outcome.seconds:.1f} s"])
+
+
+def _show_sweep(result: "SweepResult", params: RunParams) -> None:
+    """Print the best, what failed, and how to look at it all.
+
+    Raises:
+        TrackingIncomplete: after that, if the store does not have all of it.
+    """
+    out, report = console(), result.report
+    _print_table(out, report.table)
+    out.print(report.summary)
+    if report.command:
+        out.print(f"to run it again: {report.command}")
+    _close(out, result, result.registrations, params)
+
+
+@contextmanager
+def _no_progress(_params: Params) -> Iterator[None]:
+    """Nothing: it takes seconds."""
+    yield None
+
+
+def _show_leaderboard(tables: "Sequence[Table]", _params: Params) -> None:
+    """Print the leaderboard, what is left out of it, and how to look at it all."""
+    out = console(LEADERBOARD_WIDTH)
+    for table in tables:
+        _print_table(out, table)
+    out.print("mean ± standard deviation over n runs with different seeds; ranked by validation")
+    out.print(f"to compare runs: {ui_command()}")
+
+
+TRAINING = View(_epoch_progress, _show_training)
+SWEEP = View(_trial_progress, _show_sweep)
+LEADERBOARD = View(_no_progress, _show_leaderboard)
+
+
+def _close(
+    out: Console, result: "EndedRun", registrations: "Sequence[Registration]", params: RunParams
+) -> None:
+    """Print the last lines: what became of models, how to see it all, and what is owed.
+
+    Raises:
+        TrackingIncomplete: after them, if the store does not have all of the run.
+    """
+    from trackml.tracking.server import shown_address
+
+    for registration in registrations:
+        for line in _in_words(registration):
+            out.print(line)
+    if not params.register_model:
+        out.print("not registered (--register false)")
+    out.print(f"to compare runs: {ui_command()}")
+    if result.is_pending:
+        raise TrackingIncomplete(
+            f"done, but {shown_address()} does not have all of run {result.run_id} yet: it is "
+            f"kept in {result.folder}; once the store answers, `python -m trackml sync` delivers it"
+        )
+
+
+def ui_command() -> str:
+    """The command, or the address, that shows the store."""
+    import mlflow
+
+    from trackml.tracking import server
+
+    uri = mlflow.get_tracking_uri()
+    if server.is_server(uri):
+        return f"open {server.without_password(uri)}"
+    if path := server.database_path(uri):
+        is_default = path == Path("mlflow.db").absolute()
+        uri = "sqlite:///mlflow.db" if is_default else shlex.quote(uri)
+        return f"mlflow ui --backend-store-uri {uri}"
+    return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
+
+
+def _in_words(registration: "Registration") -> list[str]:
+    """What became of a model in the registry."""
+    from trackml.tracking.registry import STILL_CHAMPION
+
+    verdict = "new champion" if registration.is_champion else "not the champion"
+    return [
+        f"registered {registration.task} version {registration.version}, aliases: "
+        + ", ".join(registration.aliases),
+        STILL_CHAMPION
+        if registration.reason == STILL_CHAMPION
+        else f"{verdict}: {registration.reason}",
+    ]
+
+
+def show_runs() -> None:
+    """Mark what no process works on any more, then print the runs that have not finished."""
+    from trackml.tracking import server
+    from trackml.tracking.resume import mark_dead_runs, unfinished_runs
+
+    client = server.connect()
+    marked = mark_dead_runs(client)
+    out = console()
+    runs = unfinished_runs(client)
+    if not runs:
+        out.print("all runs have finished")
+        return
+    _print_table(out, _runs_table(runs))
+    if marked:
+        out.print(f"{len(marked)} were RUNNING though their process is no more: KILLED now")
+    out.print("the command that began one, with --resume true, continues it")
+
+
+def show_sync() -> None:
+    """Deliver what is owed, and print what became of each run.
+
+    Raises:
+        TrackingIncomplete: a store still does not have all of it.
+    """
+    from trackml.tracking.uploader import sync
+
+    out = console()
+    owed, done = 0, 0
+    for run in sync():
+        if run.problem:
+            owed += 1
+            out.print(f"run {run.run_id}: still owed, and kept in {run.folder}: {run.problem}")
+            continue
+        done += 1
+        out.print(f"run {run.run_id}: delivered, {run.status}")
+        for line in _in_words(run.registration) if run.registration else []:
+            out.print(f"  {line}")
+    if owed:
+        raise TrackingIncomplete(f"{owed} of {owed + done} runs are still owed; try again later")
+    if not done:
+        out.print("nothing is owed")
+
+
+def _runs_table(runs: "Sequence[Run]") -> "Table":
+    rows = []
+    for run in runs:
+        tags = run.data.tags
+        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.info.start_time / 1000))
+        why = tags.get("trackml.failure", "")
+        if successor := tags.get("trackml.successor"):
+            why = f"continued by {successor}"
+        elif run.info.status == "RUNNING":
+            why = f"process {tags.get('trackml.process', 'unknown')}"
+        architecture = tags.get("trackml.architecture", "")
+        rows.append(
+            [run.info.run_id, begun, tags["trackml.task"], architecture, run.info.status, why]
+        )
+    headings = ["run", "begun", "task", "architecture", "status", "why"]
+    return _texts("unfinished runs", headings, rows)
+
+
+def _texts(title: str, headings: list[str], rows: Iterable[Sequence[str]]) -> "Table":
+    """A table of texts."""
+    import pandas as pd
+
+    from trackml.evaluation.report import Table, text_of
+
+    return Table(
+        title, pd.DataFrame(rows, columns=headings), {name: text_of(name) for name in headings}
+    )
+
+
+def _print_table(out: Console, table: "Table") -> None:
+    """Print a table and its notes."""
+    out.print(table.as_rich())
+    for note in table.notes:
+        out.print(note)

@@ -1,0 +1,110 @@
+"""Write files so that a crash or a power cut leaves the old content or the new, never a part."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from trackml.errors import AlreadyActive, TrackmlError
+
+
+def replace_file(
+    path: Path, save: Callable[[BinaryIO], object], *, permissions: int | None = None
+) -> None:
+    """Replace a file as a whole: until `save` has written all of the new one, the old one stays.
+
+    Several processes may replace the same file at once.
+
+    Args:
+        permissions: such as 0o644; by default those that the umask gives to new files.
+
+    Raises:
+        OSError: the file cannot be written; the old one is intact.
+    """
+    draft = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with draft.open("xb") as file:
+            save(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if permissions is not None:
+            draft.chmod(permissions)
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the list of files in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_files(folder: Path) -> None:
+    """Make all files below a folder survive a power cut."""
+    for path in [folder, *folder.rglob("*")]:
+        sync(path)
+
+
+@contextmanager
+def writable(folder: Path, purpose: str, variable: str) -> Iterator[None]:
+    """Create a folder if necessary, and explain why it, or a file in it, cannot be written.
+
+    Args:
+        purpose: what the folder is, for the message: "where runs are kept".
+        variable: environment variable that sets another folder.
+
+    Raises:
+        TrackmlError: the block, or creating the folder, raised an OSError.
+    """
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            sync(folder.parent)
+        yield
+    except OSError as error:
+        raise TrackmlError(
+            f"cannot write to {folder}, {purpose}: {error.strerror or error}; files that were "
+            f"there are intact; free some space, make the folder writable, or set {variable} to "
+            "another folder"
+        ) from error
+
+
+@contextmanager
+def exclusive_lock(path: Path, purpose: str) -> Iterator[None]:
+    """Hold a lock for the block. The system releases it when the process dies.
+
+    Args:
+        purpose: what the lock protects, for the message: "run 1234".
+
+    Raises:
+        AlreadyActive: another process of this machine holds it.
+    """
+    holder = path.with_suffix(".pid")  # not in the lock itself, which every attempt truncates
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        number = ""
+        with suppress(OSError, ValueError):  # it may not have written its number yet
+            number = f" ({int(holder.read_text())})"
+        raise AlreadyActive(
+            f"another process{number} is at work on {purpose}; wait for its end, or stop it"
+        ) from None
+    try:
+        holder.write_text(str(os.getpid()))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        lock.release()

@@ -1,0 +1,28 @@
+"""All that a pipeline needs, a module per framework, imported when it is first used.
+
+A pipeline names it on top, and `--help` still waits for neither TensorFlow nor PyTorch.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trackml.frameworks import keras, numpy, torch
+else:
+
+    class _Lazy(ModuleType):
+        """A module that is imported when its first attribute is used.
+
+        It is not in `sys.modules`, as one of importlib's LazyLoader would be: PyTorch looks at all
+        modules there while it is imported, and would load TensorFlow.
+        """
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return getattr(import_module(self.__name__), name)
+
+    keras, numpy, torch = (_Lazy(f"{__name__}.{name}") for name in ("keras", "numpy", "torch"))
+
+__all__ = ["keras", "numpy", "torch"]

@@ -1,0 +1,27 @@
+"""What pipelines in Keras use."""
+
+from sklearn.preprocessing import StandardScaler as StandardScaler
+
+from trackml.backends import keras as keras, seed_everything as seed_everything
+from trackml.comparison.side_by_side import with_baseline as with_baseline
+from trackml.evaluation.classification import evaluate_classifier as evaluate_classifier
+from trackml.evaluation.exploration import explore as explore
+from trackml.evaluation.regression import evaluate_regressor as evaluate_regressor
+from trackml.history import Callbacks as Callbacks
+from trackml.models.keras import (
+    dense_classifier as dense_classifier,
+    dense_regressor as dense_regressor,
+    describe as describe,
+    fashion_cnn as fashion_cnn,
+    with_named_columns as with_named_columns,
+)
+from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run as tracked_run
+from trackml.training.augmentation import random_affine as random_affine
+from trackml.training.keras import (
+    CLASSIFICATION as CLASSIFICATION,
+    OPTIMIZERS as OPTIMIZERS,
+    REGRESSION as REGRESSION,
+    fit as fit,
+    predictor as predictor,
+)
+from trackml.training.schedules import SCHEDULES as SCHEDULES

@@ -1,0 +1,306 @@
+"""The tracking store: which one, whether it responds, how long a request may take.
+
+What a run does while the store does not respond: `uploader.Uploader.push`.
+"""
+
+import getpass
+import hashlib
+import logging
+import os
+import re
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+import requests
+from alembic.script import ScriptDirectory
+from filelock import FileLock
+from mlflow.environment_variables import (
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils as mlflow_db
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracking import MlflowClient
+from sqlalchemy import make_url
+from urllib3.exceptions import HTTPError
+
+from trackml.errors import TrackmlError, UsageError, one_line
+from trackml.process import environment
+
+RESPONSE_SECONDS = 3  # for a server to respond at all
+BRIEF_SECONDS = 5  # for a request while training waits
+END_SECONDS = 20  # for the last one
+_RETRIES, _TIMEOUT = MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, MLFLOW_HTTP_REQUEST_TIMEOUT.name
+_DEFAULTS = {
+    _RETRIES: "2",
+    _TIMEOUT: "60",  # seconds of each; MLflow's own 7 and 120 would be a quarter of an hour
+    # Where tqdm is installed MLflow shows bars on stderr, which is for errors.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # It prints the server's address when a run ends, with the password.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+_TEMPORARY = "429|5[0-9][0-9]"  # statuses of HTTP that are not the request's fault
+
+_log = logging.getLogger(__name__)
+
+
+def connect() -> MlflowClient:
+    """As `prepare`; raises TrackmlError too if the store does not respond."""
+    client = prepare()
+    responds(must=True)
+    return client
+
+
+def prepare() -> MlflowClient:
+    """A client of the configured store, else of ./mlflow.db, created when missing.
+
+    MLFLOW_TRACKING_URI configures it, or mlflow.set_tracking_uri in this process. Any number of
+    processes may call this at once in an empty folder. A server need not respond.
+
+    Raises:
+        TrackmlError: the database is not one that MLflow can use.
+    """
+    for name, default in _DEFAULTS.items():
+        os.environ.setdefault(name, default)
+    uri = mlflow.get_tracking_uri() if is_configured() else "sqlite:///mlflow.db"
+    if path := database_path(uri):
+        if os.environ.get("MLFLOW_RUN_ID") and not path.exists():
+            raise TrackmlError(
+                f"{path}, which should have the run of `mlflow run`, does not exist; "
+                "MLFLOW_TRACKING_URI needs an absolute path there"
+            )
+        # Absolute, so that artifacts and messages do not depend on the current folder.
+        uri = _sqlite_uri(path, options=uri.partition("?")[2])
+        _prepare_database(path)
+    mlflow.set_tracking_uri(uri)
+    return MlflowClient()
+
+
+def is_configured() -> bool:
+    """True if the environment or this process named a store."""
+    return bool(mlflow.is_tracking_uri_set())  # type: ignore[no-untyped-call]
+
+
+def is_server(uri: str) -> bool:
+    """True if a store is a server, reached over HTTP."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def responds(*, must: bool = False) -> bool:
+    """True if the server responds; TrackmlError if it must. A database counts as responding."""
+    uri = mlflow.get_tracking_uri()
+    if not is_server(uri):
+        return True
+    try:
+        status = str(requests.get(uri, timeout=RESPONSE_SECONDS).status_code)
+        problem = f"HTTP {status}" if re.fullmatch(_TEMPORARY, status) else ""
+    except requests.exceptions.SSLError:
+        problem = ""  # MLflow has settings of its own for certificates
+    except requests.RequestException as error:
+        problem = type(error).__name__
+    if problem and must:
+        raise TrackmlError(
+            f"no tracking server answers at {without_password(uri)} ({problem}); "
+            "start it, unset MLFLOW_TRACKING_URI to use ./mlflow.db, or let the run be delivered "
+            "later with --tracking deferred"
+        )
+    return not problem
+
+
+@contextmanager
+def request_timeout(seconds: int | None) -> Iterator[None]:
+    """Try each request in the block once, for so many seconds; None changes nothing.
+
+    What a user has set takes precedence.
+    """
+    changes: dict[str, str | None] = {}
+    if seconds is not None:
+        wanted = {_RETRIES: "0", _TIMEOUT: str(seconds)}
+        changes = {k: v for k, v in wanted.items() if os.environ.get(k) in (None, _DEFAULTS[k])}
+    # MLflow prints the traceback of a database's error, which is handled here.
+    log = logging.getLogger("mlflow.store.db.utils")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with environment(**changes):
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def is_unreachable(error: BaseException | None) -> bool:
+    """True if an error means that the store did not respond, or that it cannot at present."""
+    while error:
+        match error:
+            case requests.HTTPError(response=requests.Response(status_code=status)):
+                return bool(re.fullmatch(_TEMPORARY, str(status)))
+            case requests.RequestException() | HTTPError() | ConnectionError() | TimeoutError():
+                return True
+            case MlflowException(error_code="TEMPORARILY_UNAVAILABLE"):
+                return True
+            # MLflow's error for a response of which it understands the status only.
+            case MlflowException() if re.search(f"with error code ({_TEMPORARY}) ", str(error)):
+                return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def reason_of(error: BaseException) -> str:
+    """The innermost cause of an error, in few words."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return f"{type(error).__name__}: {one_line(error)[:200]}"
+
+
+def shown_address() -> str:
+    """The store's address without a password, the same however it was typed."""
+    uri = without_password(mlflow.get_tracking_uri())
+    if not is_server(uri):
+        return uri
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
+
+
+def without_password(uri: str) -> str:
+    """An address that may be shown."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri  # geturl would drop slashes of a SQLite address
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def database_path(uri: str) -> Path | None:
+    """The absolute path of the file behind a SQLite URI; None for all other stores."""
+    if not uri.startswith("sqlite:"):
+        return None
+    name = make_url(uri).database
+    return Path(name).absolute() if name and name != ":memory:" else None
+
+
+def check_shared(hosts: int) -> None:
+    """Raise UsageError for a database in a file where runs come from several machines."""
+    if hosts > 1 and (not is_configured() or database_path(mlflow.get_tracking_uri())):
+        raise UsageError(
+            f"the {hosts} machines of the Ray cluster cannot share a database in a file; "
+            "set MLFLOW_TRACKING_URI to a tracking server that all of them reach"
+        )
+
+
+def exclusive(purpose: str) -> AbstractContextManager[object]:
+    """A lock on the store, one per `purpose`.
+
+    It excludes all processes that use a database file; with a server, this user's on this machine.
+    """
+    uri = mlflow.get_tracking_uri()
+    if path := database_path(uri):
+        return FileLock(path.with_name(f".{path.name}.{purpose}.lock"))
+    name = hashlib.sha256(f"{getpass.getuser()} {uri}".encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir(), f"trackml-{name}.{purpose}.lock"))
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The experiment of that name, created when missing; TrackmlError if it was deleted."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        path = database_path(mlflow.get_tracking_uri())
+        # Explicit: MLflow's default is the current folder of the process that creates it.
+        folder = re.sub(r"[^\w-]", "_", name)  # a name may be a path, such as "/Users/me/mnist"
+        location = _artifact_root(path).joinpath(folder).as_uri() if path else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            experiment = client.get_experiment_by_name(name)  # another process was faster
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        raise TrackmlError(
+            f"the experiment {name!r} was deleted; bring it back with "
+            f"`mlflow experiments restore -x {experiment.experiment_id}`"
+        )
+    return str(experiment.experiment_id)
+
+
+def _prepare_database(path: Path) -> None:
+    """Create a database where there is none, and check that MLflow can use it."""
+    if not _revision(path):
+        if not path.parent.is_dir():
+            message = f"there is no folder {path.parent} to keep {path.name} in; create it"
+            raise TrackmlError(message)
+        try:
+            with FileLock(path.with_name(f".{path.name}.lock")):
+                if not _revision(path):
+                    create_database(path)
+        except OSError as error:
+            raise TrackmlError(
+                f"cannot write to {path.parent}: {error.strerror or error}; change to another "
+                "folder, or set MLFLOW_TRACKING_URI"
+            ) from error
+    if (revision := _revision(path)) != mlflow_db._get_latest_schema_revision():  # type: ignore[no-untyped-call]  # noqa: SLF001
+        _accept_newer_schema(path, str(revision))
+
+
+def create_database(path: Path) -> None:
+    """Make the schema in a temporary file: a migration that dies half-way must not stay."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        draft = Path(folder, path.name)
+        for name in ("alembic", mlflow_db.__name__):  # they announce each step
+            logging.getLogger(name).setLevel(logging.WARNING)
+        uri, root = _sqlite_uri(draft), _artifact_root(path).as_uri()
+        SqlAlchemyStore(uri, root).engine.dispose()  # type: ignore[no-untyped-call]
+        draft.replace(path)
+
+
+def _sqlite_uri(path: Path, options: str = "") -> str:
+    """The URI of a database, with no more escaped than SQLAlchemy needs, for people to read."""
+    uri = "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+    return f"{uri}?{options}" if options else uri
+
+
+def _artifact_root(database: Path) -> Path:
+    return database.with_name("mlruns")
+
+
+def _revision(path: Path) -> str | None:
+    """The schema revision of a database; None if there is no file, or nothing in it."""
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=20)) as database:
+            row = database.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        raise TrackmlError(
+            f"{path} is not an intact MLflow database ({error}); move it away, or name another "
+            "store in MLFLOW_TRACKING_URI"
+        ) from None
+    if row is None:
+        raise TrackmlError(
+            f"{path} has an MLflow schema that is not complete: another program is making it, or "
+            "died while it did; try again in a minute, then move it away"
+        )
+    return str(row[0])
+
+
+def _accept_newer_schema(path: Path, revision: str) -> None:
+    """Let MLflow use a database that a newer MLflow has made; refuse one that an older has.
+
+    `mlflow run` from an environment with a newer MLflow makes the database before our pinned one
+    sees it. Newer schemas have only added tables and columns for features that we do not use, yet
+    MLflow refuses every revision but its own (docs/decisions/0003-tracking-store.md).
+    """
+    uri = _sqlite_uri(path)
+    config = mlflow_db._get_alembic_config(uri)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    older = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision in older:
+        raise TrackmlError(
+            f"{path} was made by an older MLflow than {mlflow.__version__}; make a copy of it, "
+            f"then run `mlflow db upgrade {uri}`"
+        )
+    message = "%s was made by a newer MLflow than %s: using it as it is"
+    _log.warning(message, path, mlflow.__version__)
+    mlflow_db._verify_schema = lambda _engine: None  # noqa: SLF001

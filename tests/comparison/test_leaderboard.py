@@ -1,0 +1,120 @@
+"""The leaderboard as people read it, from a ranking that is written down here."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.evaluation.drawing import drawn
+from trackml.comparison.leaderboard import (
+    MAX_ROWS,
+    as_table,
+    differences,
+    report_leaderboard,
+    verdict,
+)
+from trackml.metrics import ACCURACY
+
+NAN = float("nan")
+
+
+def configured(device: str = "cpu", **params: Any) -> str:
+    return json.dumps([params, ["sum", device, "float32"]])
+
+
+def row(rank: int, architecture: str = "cnn", **more: Any) -> dict[str, Any]:
+    return {
+        "rank": rank,
+        "framework": "torch",
+        "architecture": architecture,
+        "configuration": configured(dropout=0.3, epochs=8.0),
+        "n": 3,
+        "val_mean": 0.98,
+        "val_std": 0.001,
+        "test_mean": 0.97,
+        "test_n": 3,
+        "test_std": 0.002,
+        "test_low": 0.965,
+        "test_high": 0.975,
+        "parameters": 105_866.0,
+        "p_value": NAN,
+        "epoch_seconds": 1.234,
+        "model_size_bytes": 1.5e6,
+        "prediction_seconds_per_1000": NAN,
+        "run_id": f"run{rank}",
+        "run_ids": f"run{rank}",
+        **more,
+    }
+
+
+def shown(**more: Any) -> dict[str, str]:
+    """The first row, by heading."""
+    table = as_table("mnist", pd.DataFrame([row(1, **more)]))
+    return dict(zip(table.columns, table.rows[0], strict=True))
+
+
+def test_a_row_shows_scores_confidence_and_costs() -> None:
+    assert shown() == {
+        "rank": "1",
+        "architecture": "cnn",
+        "framework": "torch",
+        "n": "3",
+        "validation": "0.9800 ± 0.0010",
+        "test": "0.9700 ± 0.0020",
+        "95 % interval": "0.9650 to 0.9750",
+        "against first": "first",
+        "parameters": "105,866",
+        "s/epoch": "1.23",
+        "MB": "1.5",
+        "s/1,000": "-",
+        "differs in": "",
+    }
+
+
+def test_a_test_mean_of_fewer_runs_shows_their_number() -> None:
+    assert shown(test_n=2)["test"] == "0.9700 ± 0.0020 (n = 2)"
+    nothing = dict.fromkeys(("test_mean", "test_std", "test_low", "test_high"), NAN)
+    untested = shown(test_n=0, **nothing)
+    assert (untested["test"], untested["95 % interval"]) == ("-", "-")
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"),
+    [(0.05, "within noise"), (0.8, "within noise"), (0.049, "worse (p = 0.049)"), (NAN, "unknown")],
+)
+def test_a_difference_is_noise_or_not_or_unknown(p_value: float, text: str) -> None:
+    assert verdict(pd.Series(row(2, p_value=p_value))) == text
+
+
+def test_configurations_are_told_apart_by_their_differences_within_an_architecture() -> None:
+    rows = [
+        row(1, configuration=configured(dropout=0.3, epochs=8.0, model_parameters=7.0)),
+        row(2, configuration=configured(dropout=0.5, epochs=8.0, model_parameters=8.0)),
+        row(3, "dense", configuration=configured(hidden_units=512.0)),
+        row(4, configuration=configured(dropout=0.3, epochs=8.0, schedule="cosine")),
+    ]
+    expected = ["dropout=0.3", "dropout=0.5", "", "dropout=0.3, schedule=cosine"]
+    assert differences(pd.DataFrame(rows)) == expected
+    rows = [row(n, configuration=configured(device)) for n, device in ((1, "cpu"), (2, "cuda"))]
+    assert differences(pd.DataFrame(rows)) == ["device=cpu", "device=cuda"]
+
+
+def test_the_report_has_all_configurations_and_shows_the_first() -> None:
+    ranking = pd.DataFrame([row(rank) for rank in range(1, MAX_ROWS + 4)])
+    table = as_table("mnist, by accuracy", ranking, ["runs left out: 2, for a reason"])
+    report = report_leaderboard(table, ACCURACY, {1: {0: 0.1, 1: 0.8, 2: 0.9}, 2: {}})
+    read = list(csv.DictReader(io.StringIO(report.texts["leaderboard.csv"])))
+    assert len(read) == MAX_ROWS + 3
+    assert list(read[0]) == list(row(1))
+    markdown = report.texts["leaderboard.md"]
+    assert markdown.startswith("# mnist, by accuracy\n")
+    assert markdown.count("| cnn | torch |") == MAX_ROWS
+    assert "- 3 more configurations are in leaderboard.csv\n" in markdown
+    assert "- runs left out: 2, for a reason\n" in markdown
+    assert drawn(report) == {"ranking", "learning_curves", "cost"}
+    (axes,) = report.figures["figures/learning_curves.png"].axes
+    assert np.asarray(axes.lines[0].get_xdata()).tolist() == [1, 2]  # not the untrained model

@@ -1,0 +1,123 @@
+"""A request to stop waits for what must be finished, and no longer."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from trackml import process
+from trackml.process import deferred_signals, environment, stop_at_next_call, stop_requests
+
+
+def ask(number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
+
+
+def stopped(program: Callable[[list[str]], None]) -> list[str]:
+    """What a program has done when a request to stop has ended it."""
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt), stop_requests():
+        program(done)
+    return done
+
+
+def test_it_waits_for_the_next_call() -> None:
+    def program(done: list[str]) -> None:
+        with stop_at_next_call() as stop_if_asked:
+            stop_if_asked()
+            ask()
+            done.append("batch")
+            stop_if_asked()
+            done.append("next batch")
+
+    assert stopped(program) == ["batch"]
+
+
+def test_it_waits_for_the_end_where_no_call_comes() -> None:
+    def program(done: list[str]) -> None:
+        with stop_at_next_call():
+            ask()
+            done.append("last batch")
+        done.append("more")
+
+    assert stopped(program) == ["last batch"]
+
+
+def test_an_echo_does_not_end_the_wait_and_a_second_request_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(process, "monotonic", lambda: now)
+
+    def program(done: list[str]) -> None:
+        nonlocal now
+        with stop_at_next_call():
+            ask()
+            now += 0.9 * process.ECHO_SECONDS
+            ask()
+            done.append("echo")
+            now += 0.2 * process.ECHO_SECONDS
+            ask()
+            done.append("second request")
+
+    assert stopped(program) == ["echo"]
+
+
+def test_a_deferred_request_is_delivered_at_the_end() -> None:
+    def program(done: list[str]) -> None:
+        with deferred_signals():
+            ask()
+            done.append("all of it")
+        done.append("more")
+
+    assert stopped(program) == ["all of it"]
+
+
+LAUNCHER = """
+import subprocess, sys
+subprocess.run(["bash", "-c", 'true; "$0" -c "$1"; true', sys.executable, sys.argv[1]])
+"""
+PROGRAM = """
+import signal, sys, time
+from trackml.process import stop_with_parent
+signal.signal(signal.SIGTERM, lambda *_: (print("stopped", flush=True), sys.exit()))
+stop_with_parent()
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_program_stops_with_the_one_that_started_it_through_a_shell() -> None:
+    """As `mlflow run` does. The shell alone is no reason to stop."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, PROGRAM], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout
+    assert parent.stdout.readline() == "ready\n"
+    shell, program = psutil.Process(parent.pid).children(recursive=True)
+    assert (shell.name(), program.ppid()) == ("bash", shell.pid)
+    time.sleep(2 * process._POLL_SECONDS)
+    assert program.is_running()
+    parent.kill()
+    assert parent.stdout.readline() == "stopped\n"
+    parent.communicate()
+
+
+def test_variables_of_the_environment_are_set_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OLD", "1")
+    monkeypatch.setenv("GONE", "2")
+    monkeypatch.delenv("NEW", raising=False)
+    seen: list[object] = []
+    with suppress(ValueError), environment(OLD="3", NEW="4", GONE=None):
+        seen += [os.environ["OLD"], os.environ["NEW"], "GONE" in os.environ]
+        raise ValueError("no")
+    assert seen == ["3", "4", False]
+    assert (os.environ["OLD"], "NEW" in os.environ, os.environ["GONE"]) == ("1", False, "2")
