@@ -142,6 +142,11 @@ class TableData:
     ) -> "TableData":
         """Split as `ImageData.from_arrays` does, with the same errors.
 
+        >>> homes = np.ones((10, 2)), np.ones(10)
+        >>> data = TableData.from_arrays("homes", homes, homes, columns=["rooms", "age"])
+        >>> data.train.features.shape, data.test.target.shape
+        ((9, 2), (10,))
+
         Args:
             train, test: features (N, columns) and target (N,), finite numbers in float32.
         """
