@@ -71,7 +71,7 @@ def test_vgg16_is_answered_as_in_process_too(tmp_path: Path) -> None:
 
 
 def check_answers(folder: Path, task: str, alias: str) -> None:
-    images = load("mnist" if task == "mnist" else "fashion_mnist").test.images[:20]
+    images = load("mnist" if task == "mnist" else "fashion_mnist").test.images[:20].copy()
     model = loaded(folder, task, alias)
     expected = model.predict(images)
     for kind in ("float32", "float64", "bool", "int64"):
