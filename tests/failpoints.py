@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any
 
 STEPS = {
-    "data": "trackml.data:load",
+    "data": "trackml.data.datasets:load",
     "migration": "alembic.op:add_column",
     "schema": "mlflow.store.db.utils:_initialize_tables",
     "create_run": "mlflow.tracking:MlflowClient.create_run",
