@@ -96,7 +96,7 @@ def probabilities(folder: Path, run: Run) -> Any:
     (output,) = run.outputs.model_outputs
     keep_triton_out()
     files = read(folder).get_logged_model(output.model_id).artifact_location
-    return mlflow.pyfunc.load_model(files).predict(load("mnist").test.images[:50])
+    return mlflow.pyfunc.load_model(files).predict(load("mnist").test.images[:50].copy())
 
 
 def check_same(broken: Path, whole: Path) -> Run:
