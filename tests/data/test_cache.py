@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from trackml.data import cache, formats
 from trackml.data.cache import Dataset, File
@@ -46,11 +47,9 @@ class Failing:
     """A source that has nothing."""
 
     error: Exception = NO_RESPONSE
-    seconds: float = 0.0
     label: str = "failing"
 
     def fetch(self, names: Collection[str]) -> Contents:
-        time.sleep(self.seconds)
         yield from ()  # a generator, as every source is
         raise self.error
 
@@ -183,22 +182,37 @@ def test_a_file_and_its_archive_are_as_good_as_one(dataset: Dataset, folder: Pat
     assert is_complete(dataset)
 
 
-def test_a_failure_is_shared_by_all_that_wait_for_it(dataset: Dataset, folder: Path) -> None:
-    slow = replace(dataset, sources=(Failing(seconds=1),))
+def test_a_failure_is_shared_by_all_that_wait_for_it(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Path] = []
+    tries: list[Collection[str]] = []
+
+    class Slow(Failing):
+        def fetch(self, names: Collection[str]) -> Contents:
+            tries.append(names)
+            while len(waiting) < 3:
+                time.sleep(0.01)
+            time.sleep(0.1)  # the file system's clock may be that late
+            yield from super().fetch(names)
+
+    def lock(path: Path) -> FileLock:
+        waiting.append(path)
+        return FileLock(path)
 
     def ask() -> None:
         with pytest.raises(cache.DataUnavailable, match="failing: no response"):
-            cache.fetch(slow)
+            cache.fetch(replace(dataset, sources=(Slow(),)))
 
-    started = time.monotonic()
+    monkeypatch.setattr(cache, "FileLock", lock)
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert time.monotonic() - started < 1.5
+    assert len(tries) == 1
     ask()  # a later one asks again
-    assert time.monotonic() - started >= 2
+    assert len(tries) == 2
 
 
 @pytest.mark.parametrize("origins", [b"null", b"[1]", b"{", b'{"images": 1}'])

@@ -109,8 +109,9 @@ def test_frozen_no_epoch_waits_for_more_than_ten_seconds(tmp_path: Path) -> None
         at_the_end, stderr = process.communicate()
         assert process.returncode == 130
         assert sum(waits(at_the_end)) < 15
-        epochs = [sum(waits(lines)) for lines in said.split("epoch ")]
-        assert [0 < seconds < 10 for seconds in epochs[-4:]] == [True, True, True, False]
+        timeouts = [sum(waits(lines)) for lines in said.split("epoch ")]  # as passed, not spent
+        assert all(0 < timeout < 10 for timeout in timeouts[-4:-1])
+        assert timeouts[-1] == 0
         assert stderr.count("warning:") == 1
         server.signal(signal.SIGCONT)
         assert "delivered, KILLED" in start("trackml", "sync", folder=tmp_path).stdout
