@@ -60,11 +60,11 @@ class EntryPoint:
         return getattr(self.module, "TASK", None)
 
 
-def find_entry_points(package: str = "pipelines") -> dict[str, EntryPoint]:
-    """The entry points of all pipelines in a package, by name: its modules with `Params`."""
+def find_entry_points() -> dict[str, EntryPoint]:
+    """The entry points of all pipelines, by name: the modules of `pipelines` with `Params`."""
     found: dict[str, EntryPoint] = {}
-    for each in pkgutil.iter_modules(import_module(package).__path__):
-        module = import_module(f"{package}.{each.name}")
+    for each in pkgutil.iter_modules(import_module("pipelines").__path__):
+        module = import_module(f"pipelines.{each.name}")
         if not hasattr(module, "Params"):
             continue
         task: Task[Any] | None = getattr(module, "TASK", None)
