@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, strategies as st
 from mlflow.entities import Run
 
 from pipelines.cnn_suite import Params
@@ -21,23 +20,9 @@ from tests.pipelines.families import (
     wait_until,
 )
 from trackml.errors import UsageError
-from trackml.params import OPTIMIZER_NAMES, parse_names
 
 BRIEF = ("--limit", "500", "--epochs", "2", "--validation_split", "0.02")
 TWO = (*BRIEF, "--variants", "plain", "--optimizers", "adam,sgd")
-
-
-@given(st.lists(st.sampled_from(OPTIMIZER_NAMES), min_size=1))
-def test_names_are_read_with_or_without_spaces_in_any_order(names: list[str]) -> None:
-    for comma in (",", ", ", " ,"):
-        params = Params.parse({"optimizers": comma.join(names)})
-        assert set(parse_names(params.optimizers, OPTIMIZER_NAMES)) == set(names)
-        assert (params.optimizers == "all") is (len(set(names)) == len(OPTIMIZER_NAMES))
-
-
-def test_all_names_stay_all_in_what_is_logged() -> None:
-    assert Params.parse({"optimizers": "all"}).as_text()["optimizers"] == "all"
-    assert parse_names("all", OPTIMIZER_NAMES) == ("adam", "sgd", "rmsprop")
 
 
 @pytest.mark.parametrize("text", ["", ",", "adam,", "adam,all", "Adam", "adam;sgd"])
