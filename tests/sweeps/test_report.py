@@ -120,6 +120,14 @@ def many(scores: list[tuple[float, int, float]], plan: Plan = PLAN) -> pd.DataFr
     return tabulate(pd.DataFrame(map(child, names, curves)), plan)
 
 
+def test_equal_scores_are_one_tick_without_a_color_bar() -> None:
+    """No axis goes up to an accuracy of 1.9, because one trial has 0.9."""
+    drawn = report(many([(0.1, 16, 0.9), (0.01, 16, 0.9)])).figures
+    (axes,) = drawn["figures/parallel_coordinates.png"].axes
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[texts.index("validation accuracy") :] == ["validation accuracy", "0.9000"]
+
+
 def test_a_parameter_that_makes_the_difference_is_important() -> None:
     table = many([(10.0**-e, u, u / 100) for e in (1, 2, 3, 4) for u in (16, 32, 64)])
     shares = importances(table, PLAN)

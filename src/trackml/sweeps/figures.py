@@ -31,7 +31,7 @@ def history(tried: pd.DataFrame, metric: Metric) -> Figure:
     figure, axes = canvas(8, 4.4)
     axes.step(trials["trial"], best.ffill(), where="post", color=FIRST, label="best so far")
     axes.plot(finished["trial"], finished[score], "o", color=FIRST, markersize=5, label="finished")
-    title = f"{len(finished)} trials finished"
+    title = f"{len(finished)} of {len(tried)} trials finished"
     if len(pruned):
         # Scores after an epoch or two are so far off that they would flatten the others.
         low, high = finished[score].min(), finished[score].max()
@@ -49,10 +49,12 @@ def parallel_coordinates(tried: pd.DataFrame, space: Space, metric: Metric) -> F
     """A line per finished trial through its parameters to its score; the best is drawn last."""
     trials = tried[tried["state"] == "finished"][::-1]
     scores = trials[f"best_val_{metric}"].to_numpy(float)
-    low, span = scores.min(), np.ptp(scores) or 1.0
+    low, span = scores.min(), np.ptp(scores)  # without a span, there is one tick and no color bar
     coordinates = {name: _coordinate(one, trials[name]) for name, one in space.items()}
-    ticks = [(height, f"{low + height * span:.4f}") for height in np.linspace(0, 1, 5)]
-    coordinates[f"validation {metric}"] = (scores - low) / span, ticks
+    heights = (scores - low) / span if span else np.full(len(scores), 0.5)
+    shares = np.linspace(0, 1, 5) if span else [0.5]
+    ticks = [(share, f"{low + share * span:.4f}") for share in shares]
+    coordinates[f"validation {metric}"] = heights, ticks
     figure, axes = canvas(2.2 + 1.9 * len(space), 4.6)
     best, worst, palette, extend = (
         (scores.max(), np.quantile(scores, _WORST), "viridis", "min")
@@ -71,7 +73,8 @@ def parallel_coordinates(tried: pd.DataFrame, space: Space, metric: Metric) -> F
     axes.vlines(range(len(coordinates)), 0, 1, color="black", linewidth=0.8)
     axes.set(xlim=(-0.15, len(space) + 0.45), ylim=(-0.04, 1.14))
     axes.axis("off")
-    figure.colorbar(colors, ax=axes, label=f"best validation {metric}", extend=extend)
+    if span:
+        figure.colorbar(colors, ax=axes, label=f"best validation {metric}", extend=extend)
     return figure
 
 
