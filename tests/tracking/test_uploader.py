@@ -19,7 +19,7 @@ from trackml.tracking import server
 from trackml.tracking.model_files import save_model
 from trackml.tracking.outbox import Outbox, RunState, outbox_folders, runs_folder
 from trackml.tracking.resume import PROCESS_TAG
-from trackml.tracking.uploader import Uploader, sync
+from trackml.tracking.uploader import Uploader, sync, uploading
 from trackml.training.checkpoint import Checkpoint
 
 
@@ -159,6 +159,38 @@ def test_a_request_to_stop_in_a_failing_request_is_not_lost(client: MlflowClient
     stopped: Any = Stopped()
     with pytest.raises(KeyboardInterrupt), stop_requests():
         Uploader(stopped, made()).push()
+
+
+def test_a_request_to_stop_waits_for_the_end_of_the_request_to_the_store(
+    client: MlflowClient,
+) -> None:
+    ended: list[str] = []
+
+    class Asked:
+        def __getattr__(self, name: str) -> Any:
+            def call(*args: Any, **options: Any) -> Any:
+                if name == "create_run":
+                    os.kill(os.getpid(), signal.SIGINT)
+                result = getattr(client, name)(*args, **options)
+                ended.append(name)
+                return result
+
+            return call
+
+    asked: Any = Asked()
+    with pytest.raises(KeyboardInterrupt), stop_requests():
+        Uploader(asked, made()).push()
+    assert ended[-1] == "create_run"
+
+
+def test_nothing_is_kept_of_a_run_that_never_began(client: MlflowClient) -> None:
+    unsteady: Any = Changed(client, "create_run", fails=9)
+    with (
+        pytest.raises(TrackmlError, match="broken"),
+        uploading(unsteady, made(), must_respond=False),
+    ):
+        raise TrackmlError("broken")
+    assert outbox_folders() == []
 
 
 def test_a_store_must_accept_a_run_unless_it_may_be_deferred(client: MlflowClient) -> None:
