@@ -41,7 +41,9 @@ def _parse(flags: list[str]) -> Namespace:
     promotion.add_argument("--alias", action="append", default=[], help=alias)
 
     killed = "those whose process was killed are marked KILLED"
-    add("runs", _runs, f"list the runs that have not finished; {killed}")
+    runs = add("runs", _runs, f"list the runs that have not finished; {killed}")
+    surely_dead = "take this run from a process that surely is dead, on a machine out of sight"
+    runs.add_argument("--release", metavar="RUN_ID", help=surely_dead)
     add("sync", _sync, "upload runs that a tracking server did not accept yet")
     return parser.parse_args(flags)
 
@@ -61,10 +63,10 @@ def _promote(given: Namespace) -> None:
         print(f"{promotion.task}@{alias} is version {promotion.version} ({was})")
 
 
-def _runs(_given: Namespace) -> None:
+def _runs(given: Namespace) -> None:
     from trackml.console import show_runs
 
-    show_runs()
+    show_runs(given.release)
 
 
 def _sync(_given: Namespace) -> None:

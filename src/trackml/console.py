@@ -226,12 +226,18 @@ def _in_words(registration: "Registration") -> list[str]:
     ]
 
 
-def show_runs() -> None:
-    """Mark what no process works on any more, then print the runs that have not finished."""
+def show_runs(released: str | None = None) -> None:
+    """Mark what no process works on any more, then print the runs that have not finished.
+
+    Args:
+        released: the id of a run whose process surely is dead.
+    """
     from trackml.tracking import server
-    from trackml.tracking.resume import mark_dead_runs, unfinished_runs
+    from trackml.tracking.resume import mark_dead_runs, release_run, unfinished_runs
 
     client = server.connect()
+    if released:
+        release_run(client, released)
     marked = mark_dead_runs(client)
     out = console()
     runs = unfinished_runs(client)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from trackml.errors import AlreadyActive, TrackmlError
+from trackml.errors import TrackmlError
 
 
 def replace_file(
@@ -80,31 +80,7 @@ def writable(folder: Path, purpose: str, variable: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def exclusive_lock(path: Path, purpose: str) -> Iterator[None]:
-    """Hold a lock for the block. The system releases it when the process dies.
-
-    Args:
-        purpose: what the lock protects, for the message: "run 1234".
-
-    Raises:
-        AlreadyActive: another process of this machine holds it.
-    """
-    holder = path.with_suffix(".pid")  # not in the lock itself, which every attempt truncates
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        number = ""
-        with suppress(OSError, ValueError):  # it may not have written its number yet
-            number = f" ({int(holder.read_text())})"
-        raise AlreadyActive(
-            f"another process{number} is at work on {purpose}; wait for its end, or stop it"
-        ) from None
-    try:
-        holder.write_text(str(os.getpid()))
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-        lock.release()
+def lock_file(path: Path) -> FileLock:
+    """A lock that whoever may write in its folder can use: another user's is in nobody's way."""
+    mode = path.parent.stat().st_mode & 0o666 if path.parent.is_dir() else -1
+    return FileLock(path, mode=mode, fallback_to_soft=False)

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
 from types import FrameType
@@ -121,20 +122,16 @@ def _parent_program() -> int:
     return 0
 
 
-def this_host() -> str:
-    """The name of this machine."""
-    return socket.gethostname().replace("'", "")
-
-
 def this_process() -> str:
-    """This process as other processes may know it, host:number."""
-    return f"{this_host()}:{os.getpid()}"
+    """This process, host:number, for people: another container may have the same."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def may_be_running(process: str) -> bool:
-    """True if a process of `this_process` is alive, or on another machine; not if it is unknown."""
-    host, _, number = process.rpartition(":")
-    return bool(process) and (host != this_host() or psutil.pid_exists(int(number)))
+def this_kernel() -> str:
+    """An id of the running system: the same in all its containers, another after each boot."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{socket.gethostname()}-{psutil.boot_time():.0f}"
 
 
 @contextmanager

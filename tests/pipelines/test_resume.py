@@ -162,7 +162,7 @@ def test_killed_twenty_times_at_random_it_ends_as_if_it_had_not_been(
 def test_a_run_that_another_process_is_at_work_on_is_not_continued(empty_folder: Path) -> None:
     process = begun(empty_folder, "scratch_mnist", *ENDLESS)
     wait_until(lambda: epochs_of(empty_folder) > 0, process)
-    with pytest.raises(AlreadyActive, match=rf"another process \({process.pid}\) is at work on"):
+    with pytest.raises(AlreadyActive, match=rf"another process \(\S+:{process.pid}, alive"):
         scratch_mnist.main(resumed(ENDLESS))
     process.terminate()
     process.communicate()

@@ -2,7 +2,7 @@
 
 import json
 import math
-import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trackml.errors import AlreadyActive, TrackmlError
+from trackml.errors import TrackmlError
 from trackml.tracking import outbox as module
 from trackml.tracking.outbox import (
     Outbox,
     RunMetric,
     RunState,
+    outbox_folder,
     outbox_folders,
     remove,
-    run_lock,
     runs_folder,
 )
 from trackml.training.checkpoint import Checkpoint
@@ -185,15 +185,6 @@ def test_a_temporary_outbox_writes_no_state_and_no_checkpoint() -> None:
     assert not runs_folder().exists()
 
 
-def test_a_run_is_held_by_one_process_which_is_named() -> None:
-    words = rf"process \({os.getpid()}\) is at work on run 1234"
-    for name, run_id in (("1234", ""), ("a", "1234")):
-        with run_lock(name), pytest.raises(AlreadyActive, match=words), run_lock(name, run_id):
-            pass
-        with run_lock(name):
-            pass
-
-
 @pytest.mark.parametrize(
     ("named", "folder"), [("", ".trackml/runs/a"), ("b", "b/a"), ("~/b", "~/b/a")]
 )
@@ -202,3 +193,21 @@ def test_a_variable_names_the_folder_of_all_runs(
 ) -> None:
     monkeypatch.setenv("TRACKML_RUNS_DIR", named)
     assert runs_folder() / "a" == Path(folder).expanduser().absolute()
+
+
+def test_in_the_copy_that_mlflow_makes_of_a_repository_runs_are_kept_for_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRACKML_RUNS_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with tempfile.TemporaryDirectory() as copy:
+        monkeypatch.chdir(copy)
+        assert runs_folder() == Path(copy).resolve() / ".trackml" / "runs"
+        monkeypatch.setenv("MLFLOW_RUN_ID", "1")
+        kept = made("a").folder
+        assert kept == tmp_path / "trackml" / "runs" / "a"
+    monkeypatch.chdir(tmp_path)  # and found from anywhere
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    assert outbox_folders() == [kept]
+    assert outbox_folder("a") == kept
+    assert outbox_folder("../b") == tmp_path / ".trackml" / "runs" / "b"

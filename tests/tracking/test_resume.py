@@ -9,54 +9,51 @@ import pytest
 from tests.conftest import start
 from tests.tracking.toy import Store, finish, train
 from trackml.errors import AlreadyActive, TrackmlError
-from trackml.process import this_process
+from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG, run_lock
 from trackml.tracking.outbox import (
     FAILURE_TAG,
-    Outbox,
-    RunState,
     outbox_folders,
-    run_lock,
     runs_folder,
 )
 from trackml.tracking.queries import SUCCESSOR_TAG, child_runs
-from trackml.tracking.resume import PROCESS_TAG, mark_dead_runs
+from trackml.tracking.resume import mark_dead_runs
 
 ELSEWHERE = "another-machine:1"
 
 
-def running(store: Store, process: str) -> str:
-    tags = {PROCESS_TAG: process, "trackml.task": "blobs", "trackml.architecture": "cnn"}
+def dead(store: Store) -> str:
+    """A run whose process was killed somewhere, a while ago."""
+    tags = {PROCESS_TAG: ELSEWHERE, HEARTBEAT_TAG: "1"}
+    tags |= {"trackml.task": "blobs", "trackml.architecture": "cnn"}
     return str(store.client.create_run("0", tags=tags).info.run_id)
 
 
-def test_a_run_without_a_process_is_marked_killed(store: Store, gone: str) -> None:
-    dead = running(store, gone)
+def test_a_run_without_a_process_is_marked_killed(store: Store) -> None:
+    first = dead(store)
     (marked,) = mark_dead_runs(store.client)
-    assert (marked.info.run_id, marked.info.status) == (dead, "KILLED")
+    assert (marked.info.run_id, marked.info.status) == (first, "KILLED")
     assert marked.data.tags[FAILURE_TAG] == "its process was killed"
     assert mark_dead_runs(store.client) == []
-    other = running(store, gone)
+    other = dead(store)
     with store.tracked() as run:  # the next start marks it, too
         assert (store.status(other), store.status(run.run_id)) == ("KILLED", "RUNNING")
 
 
-def test_a_run_that_lives_or_is_held_or_is_of_another_machine_is_left_alone(
-    store: Store, gone: str
-) -> None:
-    alive, held, other = (running(store, each) for each in (this_process(), gone, ELSEWHERE))
-    unknown = store.client.create_run("0").info.run_id
-    with run_lock(held):
+def test_a_run_that_is_held_or_of_another_program_is_left_alone(store: Store) -> None:
+    held, unknown = dead(store), store.client.create_run("0").info.run_id
+    (runs_folder() / held).mkdir(parents=True)
+    with run_lock(runs_folder() / held):
         assert mark_dead_runs(store.client) == []
-    for run_id in (alive, held, other, unknown):
+    for run_id in (held, unknown):
         assert store.status(run_id) == "RUNNING"
 
 
-def test_a_person_is_told(store: Store, gone: str, empty_folder: Path) -> None:
+def test_a_person_is_told(store: Store, empty_folder: Path) -> None:
     assert start("trackml", "runs", folder=empty_folder).stdout == "all runs have finished\n"
-    dead = running(store, gone)
+    killed = dead(store)
     said = start("trackml", "runs", folder=empty_folder)
     assert said.returncode == 0, said.stderr
-    for words in (dead, "KILLED", "its process was killed", "1 were RUNNING", "--resume true"):
+    for words in (killed, "KILLED", "its process was killed", "1 were RUNNING", "--resume true"):
         assert words in said.stdout
     assert store.status() == "KILLED"
 
@@ -93,7 +90,7 @@ def test_a_run_that_is_held_is_not_resumed(store: Store, is_kept: bool) -> None:
     held = store.failed(after=int(is_kept))
     assert len(outbox_folders()) == is_kept
     with (
-        run_lock(store.tags(held)["trackml.journal"]),
+        run_lock(runs_folder() / store.tags(held)["trackml.journal"]),
         pytest.raises(AlreadyActive, match=f"at work on run {held}"),
         store.tracked(resume=True),
     ):
@@ -105,7 +102,7 @@ def test_a_finished_run_with_failed_trials_is_resumed_and_one_without_is_not(
     store: Store,
 ) -> None:
     with store.tracked() as run:
-        store.client.set_tag(run.run_id, FAILURE_TAG, "1 of 2 trials failed")
+        run.log_tags({FAILURE_TAG: "1 of 2 trials failed"})
     store.client.set_tag(run.run_id, "trackml.journal", "../../elsewhere")
     with store.tracked(resume=True) as again:
         assert again.run_id == run.run_id
@@ -136,7 +133,7 @@ def test_another_run_that_looks_the_same_is_not_continued(store: Store) -> None:
                 client.set_tag(run_id, PROCESS_TAG, ELSEWHERE),
             ),
             AlreadyActive,
-            f"by process {ELSEWHERE}",
+            ELSEWHERE,
         ),
         (
             lambda client, run_id: client.log_metric(run_id, "train_loss", 0.5, step=1),
@@ -164,7 +161,7 @@ def test_a_run_that_may_be_alive_keeps_its_half_written_files(store: Store) -> N
     (folder,) = outbox_folders()
     draft = folder / ".checkpoint.npz.5f2c"
     draft.touch()
-    Outbox(folder, RunState.read(folder)).update(tags={PROCESS_TAG: ELSEWHERE})
+    folder.with_name(f"{folder.name}.holder").write_text(f"{ELSEWHERE}\nanother-kernel\n")
     store.client.update_run(other, status="RUNNING")
     with pytest.raises(AlreadyActive, match=ELSEWHERE), store.tracked(resume=True):
         pass
@@ -193,25 +190,23 @@ def test_the_run_that_continues_has_the_children(store: Store, by_mlflow: bool) 
         assert child_runs(store.client, run.run_id) == []
 
 
-def killed_before_it_reaches_the_store(store: Store, gone: str) -> None:
+def killed_before_it_reaches_the_store(store: Store) -> None:
     """Resume a run in a process that lives no longer than until it is addressed to a new one."""
     with store.monkeypatch.context() as broken:
         broken.setattr("trackml.tracking.run.uploading", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError), store.tracked(resume=True):
             pass
-    (folder,) = outbox_folders()
-    Outbox.read(folder).update(tags={PROCESS_TAG: gone})
 
 
 @pytest.mark.parametrize("reaches_store", [True, False])
 def test_resumed_twice_under_mlflow_run_the_last_run_has_all_and_replaces_the_others(
-    store: Store, gone: str, reaches_store: bool
+    store: Store, reaches_store: bool
 ) -> None:
     first, second = store.failed(after=1), store.made_by_mlflow()
     if reaches_store:
         assert store.failed(after=2, resume=True) == second
     else:
-        killed_before_it_reaches_the_store(store, gone)
+        killed_before_it_reaches_the_store(store)
     third = store.made_by_mlflow()
     with store.tracked(resume=True) as run:
         train(run, 3)
@@ -229,10 +224,10 @@ def test_resumed_twice_under_mlflow_run_the_last_run_has_all_and_replaces_the_ot
 
 
 def test_a_run_whose_successor_was_deleted_before_it_began_continues(
-    store: Store, gone: str
+    store: Store,
 ) -> None:
     first, second = store.failed(after=1), store.made_by_mlflow()
-    killed_before_it_reaches_the_store(store, gone)
+    killed_before_it_reaches_the_store(store)
     store.client.delete_run(second)
     store.monkeypatch.delenv("MLFLOW_RUN_ID")
     with store.tracked(resume=True) as run:

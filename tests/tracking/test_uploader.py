@@ -18,7 +18,6 @@ from trackml.process import stop_requests
 from trackml.tracking import server
 from trackml.tracking.model_files import save_model
 from trackml.tracking.outbox import Outbox, RunState, outbox_folders, runs_folder
-from trackml.tracking.resume import PROCESS_TAG
 from trackml.tracking.uploader import Uploader, sync, uploading
 from trackml.training.checkpoint import Checkpoint
 
@@ -223,12 +222,9 @@ def test_sync_does_not_bring_back_a_run_that_was_deleted_in_the_store(store: Sto
     assert store.status(outbox.run_id) == "RUNNING"
 
 
-def test_sync_ends_a_run_whose_process_was_killed_at_its_last_epoch(
-    store: Store, gone: str
-) -> None:
+def test_sync_ends_a_run_whose_process_was_killed_at_its_last_epoch(store: Store) -> None:
     """Whatever else of it the store refuses."""
     outbox = made()
-    outbox.update(tags={PROCESS_TAG: gone})
     outbox.add_epoch(1, ROW, lambda: Checkpoint({}, [], [ROW], {}))
     outbox.add_artifact("note.txt", lambda path: path.write_text("a"))
     with store.monkeypatch.context() as broken:

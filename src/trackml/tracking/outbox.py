@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from platformdirs import user_state_path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trackml.errors import TrackmlError, one_line
-from trackml.files import exclusive_lock, replace_file, sync_files, writable
+from trackml.files import replace_file, sync_files, writable
 from trackml.training import checkpoint
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
 
@@ -120,13 +121,11 @@ class Outbox:
         self._resume_point: Checkpoint | None = None
 
     @classmethod
-    @contextmanager
-    def create(cls, state: RunState) -> Iterator["Outbox"]:
-        """A new outbox, locked for the block. A run that cannot be kept does not begin."""
-        outbox = cls(runs_folder() / (state.run_id or uuid.uuid4().hex), state)
-        with run_lock(outbox.name, state.run_id):
-            outbox.update()
-            yield outbox
+    def create(cls, folder: Path, state: RunState) -> "Outbox":
+        """A new outbox, which the caller has locked. A run that cannot be kept does not begin."""
+        outbox = cls(folder, state)
+        outbox.update()
+        return outbox
 
     @classmethod
     @contextmanager
@@ -246,21 +245,37 @@ class Outbox:
         return writable(folder, "where a run is kept", "TRACKML_RUNS_DIR")
 
 
-def run_lock(outbox: str, run_id: str = "") -> AbstractContextManager[None]:
-    """A lock on a run, by the name of its outbox; AlreadyActive if another process holds it."""
-    # Not in the store's folder or the current one: both may differ between the two processes.
-    path = Path(tempfile.gettempdir(), f"trackml-{Path(outbox).name}.lock")
-    return exclusive_lock(path, f"run {run_id or outbox}")
-
-
 def runs_folder() -> Path:
-    """The folder of all outboxes: TRACKML_RUNS_DIR, or .trackml/runs."""
-    named = os.environ.get("TRACKML_RUNS_DIR") or ".trackml/runs"
-    return Path(named).expanduser().absolute()
+    """The folder of new outboxes: TRACKML_RUNS_DIR, or .trackml/runs.
+
+    The copy of a repository that `mlflow run` makes for an address of git is gone after it: from
+    there runs are kept below the user's home folder.
+    """
+    return _all_runs_folders()[-1 if _is_in_copy_of_mlflow() else 0]
+
+
+def _all_runs_folders() -> list[Path]:
+    if named := os.environ.get("TRACKML_RUNS_DIR"):
+        return [Path(named).expanduser().absolute()]
+    return [Path(".trackml/runs").absolute(), user_state_path("trackml") / "runs"]
+
+
+def _is_in_copy_of_mlflow() -> bool:
+    """True in a program of `mlflow run` within a folder as tempfile.mkdtemp makes them."""
+    temporary, here = Path(tempfile.gettempdir()).resolve(), Path.cwd()
+    if "MLFLOW_RUN_ID" not in os.environ or not here.is_relative_to(temporary):
+        return False
+    return here.relative_to(temporary).as_posix().startswith(tempfile.gettempprefix())
+
+
+def outbox_folder(name: str) -> Path:
+    """The folder of the outbox of that name, whether it is there or not."""
+    folders = [folder / Path(name).name for folder in _all_runs_folders()]
+    return next(filter(Path.exists, folders), runs_folder() / Path(name).name)
 
 
 def outbox_folders() -> list[Path]:
-    """The folders of all outboxes, those of the newest runs first."""
+    """The folders of all outboxes that this user may change, those of the newest runs first."""
 
     def started(folder: Path) -> int:
         try:
@@ -268,7 +283,8 @@ def outbox_folders() -> list[Path]:
         except TrackmlError:
             return 0  # damaged, or gone by now
 
-    folders = [path.parent for path in runs_folder().glob(f"[!.]*/{_STATE}")]
+    states = (path for runs in _all_runs_folders() for path in runs.glob(f"[!.]*/{_STATE}"))
+    folders = [path.parent for path in states if os.access(path.parent, os.W_OK)]
     return sorted(folders, key=started, reverse=True)
 
 

@@ -8,16 +8,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
 
-from trackml.errors import AlreadyActive, TrackmlError
+from trackml.errors import TrackmlError
 from trackml.params import are_same
-from trackml.process import may_be_running, this_host
 from trackml.tracking import queries
+from trackml.tracking.lease import PROCESS_TAG, check_lease, release, run_lock
 from trackml.tracking.outbox import (
     FAILURE_TAG,
     OUTBOX_TAG,
@@ -25,13 +28,13 @@ from trackml.tracking.outbox import (
     Outbox,
     RunMetric,
     RunState,
+    outbox_folder,
     outbox_folders,
-    run_lock,
     runs_folder,
 )
 from trackml.tracking.queries import CODE_TAG, SUCCESSOR_TAG, find_run, search_runs
+from trackml.tracking.server import shown_address
 
-PROCESS_TAG = "trackml.process"
 _IDENTITY = ("trackml.task", "trackml.architecture", "trackml.data_sha256", CODE_TAG)
 
 _log = logging.getLogger(__name__)
@@ -63,7 +66,11 @@ def open_outbox(
             mark_dead_runs(client)
         if found:
             _continue(client, *found, state)
-        yield found[0] if found else locks.enter_context(Outbox.create(state))
+            yield found[0]
+        else:
+            folder = runs_folder() / (state.run_id or uuid4().hex)
+            locks.enter_context(run_lock(folder, state.run_id))
+            yield Outbox.create(folder, state)
 
 
 Unfinished = tuple[Outbox, MlflowRun | None]
@@ -101,13 +108,12 @@ class _Search:
             if not (has_identity and are_same(self.state.params, kept.params)):
                 continue
             with ExitStack() as lock:
-                lock.enter_context(run_lock(folder.name, kept.run_id))
+                lock.enter_context(run_lock(folder, kept.run_id))
                 run = find_run(self.client, kept.run_id) if self.is_reachable else None
                 is_replaced = run and SUCCESSOR_TAG in run.data.tags
                 is_deleted = self.is_reachable and kept.run_id and not run
                 if is_replaced or is_deleted or not folder.exists():
                     continue  # another run continues it, or it has finished by now
-                _check_dead(folder.name, kept, run)
                 outbox = Outbox.read(folder)
                 if run and "train_loss" in run.data.metrics and not outbox.epochs:
                     raise _without_checkpoint(outbox)
@@ -121,6 +127,7 @@ class _Search:
             run
             for run in queries.recent_runs(self.client, identity)
             if queries.TRIAL_TAG not in run.data.tags  # a trial belongs to its sweep
+            and run.data.tags.get(MLFLOW_USER) == resolve_tags().get(MLFLOW_USER)
             and are_same(self.state.params, run.data.params)
             and _is_unfinished(run)
         )
@@ -128,14 +135,14 @@ class _Search:
         if not run:
             return None
         run_id, tags = run.info.run_id, run.data.tags
-        folder = runs_folder() / Path(tags.get(OUTBOX_TAG, run_id)).name  # whatever the tag says
-        self.locks.enter_context(run_lock(folder.name, run_id))
+        folder = outbox_folder(tags.get(OUTBOX_TAG, run_id))
+        self.locks.enter_context(run_lock(folder, run_id))
         run = self.client.get_run(run_id)
         if not _is_unfinished(run):
             return None  # it has finished by now
         if folder.exists():  # of another address of the store, or of a run that was deleted
-            _check_dead(folder.name, RunState.read(folder), run)
             return Outbox.read(folder), run
+        check_lease(run)
         state = RunState(
             store=self.state.store,
             experiment="",
@@ -147,21 +154,9 @@ class _Search:
             tags=tags,
             metrics={name: RunMetric(value, 0) for name, value in run.data.metrics.items()},
         )
-        _check_dead(folder.name, state, run)
         if "train_loss" in run.data.metrics:
             raise _without_checkpoint(Outbox(folder, state))
         return Outbox(folder, state), run
-
-
-def _check_dead(outbox: str, state: RunState, run: MlflowRun | None) -> None:
-    """Raise AlreadyActive if a process may be at work on a run; it may not have the same locks."""
-    process = state.tags.get(PROCESS_TAG, "")
-    status = run.info.status if run else state.status
-    if status == "RUNNING" and may_be_running(process):
-        raise AlreadyActive(
-            f"run {state.run_id or outbox} is RUNNING, by process {process}; wait for its end, or "
-            "if that process has died, run `python -m trackml runs` on its machine"
-        )
 
 
 def _is_unfinished(run: MlflowRun) -> bool:
@@ -206,26 +201,49 @@ def _continue(client: MlflowClient, outbox: Outbox, run: MlflowRun | None, state
 
 
 def mark_dead_runs(client: MlflowClient) -> list[MlflowRun]:
-    """Mark RUNNING runs of this machine as KILLED whose process has died; return them.
-
-    A run is left alone while a process holds its lock, or has the process id of the one that made
-    it: two jobs on one machine may have temporary folders, and so locks, of their own.
-    """
-    of_host = f"tags.`{PROCESS_TAG}` LIKE '{this_host()}:%'"
+    """Mark RUNNING runs that no process holds as KILLED, with their trials; return them."""
+    running = ("attributes.status = 'RUNNING'", f"tags.`{PROCESS_TAG}` != ''")
     marked = []
-    for run in search_runs(client, "attributes.status = 'RUNNING'", of_host, newest_first=False):
-        if may_be_running(run.data.tags[PROCESS_TAG]):
-            continue
-        with suppress(AlreadyActive), run_lock(run.data.tags.get(OUTBOX_TAG, run.info.run_id)):
-            if client.get_run(run.info.run_id).info.status == "RUNNING":
-                client.set_tag(run.info.run_id, FAILURE_TAG, "its process was killed")
-                client.set_terminated(run.info.run_id, "KILLED")
-                marked.append(client.get_run(run.info.run_id))
+    for found in search_runs(client, *running, newest_first=False):
+        run_id, tags = found.info.run_id, found.data.tags
+        if MLFLOW_PARENT_RUN_ID in tags:
+            continue  # a trial is held with its sweep
+        folder = outbox_folder(tags.get(OUTBOX_TAG, run_id))
+        # Another user's folder, or a server's permissions, may keep this user from marking it.
+        with suppress(TrackmlError, MlflowException), ExitStack() as lock:
+            if folder.exists():
+                lock.enter_context(run_lock(folder, run_id))
+            run = client.get_run(run_id)
+            if not folder.exists():
+                check_lease(run)
+            if run.info.status == "RUNNING":
+                marked.append(_mark_killed(client, run_id, "its process was killed"))
     return marked
+
+
+def release_run(client: MlflowClient, run_id: str) -> MlflowRun:
+    """Take a run from a process that a person knows to be dead; it is KILLED, and can be resumed.
+
+    Raises:
+        AlreadyActive: the process is alive on this machine.
+        TrackmlError: there is no such run.
+    """
+    run = find_run(client, run_id)
+    if not run:
+        raise TrackmlError(f"--release {run_id}: there is no such run in {shown_address()}")
+    release(outbox_folder(run.data.tags.get(OUTBOX_TAG, run_id)), run_id)
+    return _mark_killed(client, run_id, "released by hand")
+
+
+def _mark_killed(client: MlflowClient, run_id: str, reason: str) -> MlflowRun:
+    queries.end_dead_children(client, run_id, "KILLED", reason)
+    client.set_tag(run_id, FAILURE_TAG, reason)
+    client.set_terminated(run_id, "KILLED")
+    return client.get_run(run_id)
 
 
 def unfinished_runs(client: MlflowClient) -> list[MlflowRun]:
     """The runs of trackml that have not finished, the newest first; no trials."""
     runs = search_runs(client, "attributes.status != 'FINISHED'")
-    wanted = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    wanted = (run for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags)
     return [run for run in wanted if "trackml.task" in run.data.tags]

@@ -25,11 +25,12 @@ from trackml.params import Params, RunParams, with_effect
 from trackml.process import this_process
 from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
+from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
 from trackml.tracking.model_files import save_model
 from trackml.tracking.outbox import Link, Outbox, RunState, now_ms
 from trackml.tracking.queries import CODE_TAG, ParentRun
 from trackml.tracking.registry import Registration
-from trackml.tracking.resume import PROCESS_TAG, open_outbox
+from trackml.tracking.resume import open_outbox
 from trackml.tracking.uploader import Uploader, uploading
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
 
@@ -282,6 +283,7 @@ def _initial_state(
         COLOR_TAG: run_color(name, with_effect(texts)),
         CODE_TAG: source_sha256(type(params).__module__),
         PROCESS_TAG: this_process(),
+        HEARTBEAT_TAG: str(now_ms()),
         VERSION_TAG: trackml.__version__,
     }
     if aliases:

@@ -3,7 +3,6 @@
 What a run does while the store does not respond: `uploader.Uploader.push`.
 """
 
-import getpass
 import hashlib
 import logging
 import os
@@ -31,6 +30,7 @@ from sqlalchemy import make_url
 from urllib3.exceptions import HTTPError
 
 from trackml.errors import TrackmlError, UsageError, one_line
+from trackml.files import lock_file
 from trackml.process import environment
 
 RESPONSE_SECONDS = 3  # for a server to respond at all
@@ -199,9 +199,9 @@ def exclusive(purpose: str) -> AbstractContextManager[object]:
     """
     uri = mlflow.get_tracking_uri()
     if path := database_path(uri):
-        return FileLock(path.with_name(f".{path.name}.{purpose}.lock"))
-    name = hashlib.sha256(f"{getpass.getuser()} {uri}".encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir(), f"trackml-{name}.{purpose}.lock"))
+        return lock_file(path.with_name(f".{path.name}.{purpose}.lock"))
+    name = f"trackml-{os.getuid()}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
+    return FileLock(Path(tempfile.gettempdir(), f"{name}.{purpose}.lock"))
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
@@ -233,7 +233,7 @@ def _prepare_database(path: Path) -> None:
             message = f"there is no folder {path.parent} to keep {path.name} in; create it"
             raise TrackmlError(message)
         try:
-            with FileLock(path.with_name(f".{path.name}.lock")):
+            with lock_file(path.with_name(f".{path.name}.lock")):
                 if not _revision(path):
                     create_database(path)
         except OSError as error:

@@ -15,9 +15,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils import name_utils
 
-from trackml.errors import AlreadyActive, Pruned, Terminated, TrackmlError, one_line
-from trackml.process import deferred_signals, may_be_running, stop_at_next_call
+from trackml.errors import Pruned, Terminated, TrackmlError, one_line
+from trackml.process import deferred_signals, stop_at_next_call
 from trackml.tracking import queries, registry, server
+from trackml.tracking.lease import run_lock, signs_of_life
 from trackml.tracking.model_files import log_model
 from trackml.tracking.outbox import (
     FAILURE_TAG,
@@ -28,10 +29,8 @@ from trackml.tracking.outbox import (
     Status,
     now_ms,
     outbox_folders,
-    run_lock,
 )
 from trackml.tracking.queries import PRUNED_TAG, find_run
-from trackml.tracking.resume import PROCESS_TAG
 
 _ROWS_PER_REQUEST = 900  # of metrics: MLflow accepts 1,000
 
@@ -54,8 +53,9 @@ def uploading(
     try:
         with deferred_signals():
             uploader.begin(must_respond=must_respond)
-        yield uploader
-        uploader.push(seconds=None)
+        with signs_of_life(client, outbox):
+            yield uploader
+            uploader.push(seconds=None)
         with deferred_signals():
             uploader.end("FINISHED")
     except BaseException as error:
@@ -316,6 +316,9 @@ class Uploader:
         if state.ended and state.run_id and self._status != state.status:
             try:
                 self._log_params_and_tags()  # tags say why
+                run = self.client.get_run(state.run_id)
+                if FAILURE_TAG in run.data.tags and FAILURE_TAG not in state.tags:
+                    self.client.delete_tag(state.run_id, FAILURE_TAG)  # it was taken for dead
             finally:
                 self.client.set_terminated(state.run_id, state.status, state.ended)
             self._status = state.status
@@ -350,7 +353,7 @@ def sync() -> Iterator[Synced]:
     for folder in reversed(outbox_folders()):
         run_id, status = folder.name, "unknown"
         try:
-            with run_lock(folder.name):
+            with run_lock(folder):
                 if not folder.exists() or (state := RunState.read(folder)).is_delivered:
                     continue
                 run_id, status = state.run_id or run_id, state.status
@@ -361,9 +364,6 @@ def sync() -> Iterator[Synced]:
 
 def _sync(folder: Path, state: RunState, configured: str) -> Synced:
     """Upload one outbox, to the configured address if there is one."""
-    process = state.tags.get(PROCESS_TAG, "")
-    if state.status == "RUNNING" and may_be_running(process):
-        raise AlreadyActive(f"process {process} may be at work on it; sync there")
     outbox = Outbox.read(folder)
     uploader = Uploader(_client_of(state, configured), outbox)
     if state.status == "RUNNING":

@@ -1,0 +1,220 @@
+"""A run, and others around it: in another container, of another user, started by mistake."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, execute, read, runs, start, user_environment
+from tests.pipelines.families import MARK, wait_for_the_end, wait_until
+from tests.pipelines.servers import free_port
+from tests.pipelines.test_resume import (
+    FLAGS,
+    Whole,
+    check_same,
+    epochs_of,
+    metric_rows,
+    values,
+    whole,
+)
+from trackml.data.cache import data_dir
+
+__all__ = ["whole"]
+
+TRAIN = ("pipelines.scratch_mnist", *FLAGS["scratch_mnist"])
+OTHER_USER = 54321
+LONGER = ("--limit", "3000", "--epochs", "300", "--patience", "0", "--model", "mlp")
+# Trains as TRAIN does, and waits at an epoch until it is killed, or may go on.
+WAITING = """
+import sys, time
+from pathlib import Path
+from pipelines import scratch_mnist
+def wait(epoch, _metrics):
+    if epoch == 3:
+        Path("waits").touch()
+        while not Path("may go on").exists():
+            time.sleep(0.1)
+flags = sys.argv[1:]
+values = {flag[2:]: value for flag, value in zip(flags[::2], flags[1::2])}
+scratch_mnist.main(scratch_mnist.Params.parse(values), [wait])
+"""
+
+
+def module(*words: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *words)
+
+
+def container(name: str) -> tuple[str, ...]:
+    """What starts a program as process 1 of a machine of that name, as in a container."""
+    own = ("unshare", "--pid", "--uts", "--fork", "--mount-proc", "--kill-child")
+    return (*own, "sh", "-c", 'hostname "$0" && exec "$@"', name)
+
+
+def user(number: int) -> tuple[str, ...]:
+    """What starts a program as a user who can read, but not write, the files of others."""
+    may_read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
+    return ("setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", *may_read)
+
+
+def _works(*words: str) -> bool:
+    is_there = bool(shutil.which(words[0]))
+    return is_there and not execute(*words, "true", folder=Path()).returncode
+
+
+needs_containers = pytest.mark.skipif(
+    not _works(*container("box")), reason="this system makes no namespaces for this user"
+)
+needs_users = pytest.mark.skipif(
+    not _works(*user(OTHER_USER)), reason="only root may act as another user"
+)
+
+
+def waiting(folder: Path, *, by: Sequence[str] = ()) -> "subprocess.Popen[str]":
+    """A training that waits after its third epoch."""
+    process = subprocess.Popen(
+        [*by, sys.executable, "-c", WAITING, *TRAIN[1:], "--resume", "true"],
+        cwd=folder,
+        env=user_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until((folder / "waits").exists, process)
+    return process
+
+
+@needs_containers
+@pytest.mark.parametrize("name", [pytest.param("another", marks=pytest.mark.slow), "box"])
+def test_killed_in_a_container_it_goes_on_in_the_next(
+    name: str, whole: Whole, tmp_path: Path
+) -> None:
+    """With another name, or with the same name and the same process number, 1."""
+    process = waiting(tmp_path, by=container("box"))
+    process.kill()
+    process.communicate()
+    assert [run.info.status for run in runs(tmp_path)] == ["RUNNING"]
+    said = execute(*container(name), *module(*TRAIN, "--resume", "true"), folder=tmp_path)
+    assert said.returncode == 0, said.stderr
+    run = check_same(tmp_path, whole("scratch_mnist", *FLAGS["scratch_mnist"]))
+    assert f"resume: run {run.info.run_id} goes on" in said.stderr
+
+
+def shared(folder: Path) -> tuple[Path, dict[str, str]]:
+    """A store that all users of the machine can write, and another user's place and settings."""
+    theirs, artifacts = folder / "theirs", folder / "mlruns" / "mnist"
+    for path in (theirs, artifacts):
+        path.mkdir(parents=True, exist_ok=True)
+    os.chown(theirs, OTHER_USER, OTHER_USER)
+    for path in (folder, artifacts):
+        path.chmod(0o777)
+    (folder / "mlflow.db").chmod(0o666)
+    settings = {"HOME": str(theirs), "TRACKML_DATA_DIR": str(data_dir()), "LOGNAME": "other"}
+    return theirs, settings | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+
+
+@needs_containers
+@needs_users
+@pytest.mark.parametrize("starts", [4, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_live_run_is_left_alone_whoever_starts_whatever_beside_it(
+    starts: int, whole: Whole, tmp_path: Path
+) -> None:
+    live = waiting(tmp_path)
+    theirs, settings = shared(tmp_path)
+    resume, new = (*TRAIN, "--resume", "true"), (*TRAIN, "--epochs", "1")
+    programs = [resume, ("trackml", "runs"), new, ("trackml", "sync"), resume]
+    places = [(), container("box"), user(OTHER_USER), container("another")]
+    for program, place in islice(zip(cycle(programs), cycle(places), strict=False), starts):
+        is_other = place == user(OTHER_USER)
+        said = execute(
+            *place,
+            *module(*program),
+            folder=theirs if is_other else tmp_path,
+            **(settings if is_other else {}),
+        )
+        # Another user, who does not see the folder, begins a run of their own instead.
+        codes = {75} if program == resume and not is_other else {0}
+        codes |= {3} if program == ("trackml", "sync") else set()
+        assert said.returncode in codes, (place, program, said.stdout, said.stderr)
+    (tmp_path / "may go on").touch()
+    live.communicate()
+    assert live.returncode == 0
+    run, *others = runs(tmp_path)  # the oldest is the live one
+    same = [other for other in others if other.data.params["epochs"] == run.data.params["epochs"]]
+    assert {other.data.tags["mlflow.user"] for other in same} <= {"other"}
+    assert {other.info.status for other in others} <= {"FINISHED"}
+    assert (run.info.status, "trackml.failure" in run.data.tags) == ("FINISHED", False)
+    undisturbed = whole("scratch_mnist", *FLAGS["scratch_mnist"])
+    assert metric_rows(read(tmp_path), run) == metric_rows(read(undisturbed), *runs(undisturbed))
+    champion = read(tmp_path).get_model_version_by_alias("mnist", "champion")
+    # Of equal results the first one stays champion.
+    assert champion.run_id in {each.info.run_id for each in (run, *same)}
+
+
+@needs_users
+def test_two_users_of_a_store_are_in_nobody_s_way(tmp_path: Path) -> None:
+    """Killed, started, resumed, promoted and delivered, in the same temporary folder."""
+    live = waiting(tmp_path)
+    theirs, settings = shared(tmp_path)
+    live.kill()
+    live.communicate()
+    (ours,) = runs(tmp_path)
+
+    def other(*words: str) -> "subprocess.CompletedProcess[str]":
+        said = execute(*user(OTHER_USER), *module(*words), folder=theirs, **settings)
+        assert said.returncode == 0, (words, said.stderr)
+        return said
+
+    other(*TRAIN, "--resume", "true")
+    for command in ("runs", "sync"):
+        other("trackml", command)
+    (own,) = (run for run in runs(tmp_path) if run.data.tags["mlflow.user"] == "other")
+    assert own.info.status == "FINISHED"
+    said = execute(*module(*TRAIN, "--resume", "true"), folder=tmp_path)
+    assert f"resume: run {ours.info.run_id} goes on" in said.stderr, said.stderr
+    assert read(tmp_path).get_run(ours.info.run_id).info.status == "FINISHED"
+    other("trackml", "promote", "mnist", "--run", ours.info.run_id)
+
+
+@pytest.mark.slow
+def test_a_run_of_a_git_address_goes_on_from_the_next_copy(whole: Whole, tmp_path: Path) -> None:
+    """MLflow clones the repository into a temporary folder each time."""
+    source = tmp_path / "served" / "project"
+    for name in ("pipelines", "src"):
+        shutil.copytree(ROOT / name, source / name)
+    for name in ("MLproject", "python_env.yaml", "requirements.txt"):
+        shutil.copy(ROOT / name, source)
+    author = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    steps: list[tuple[str, ...]] = [("init", "-q"), ("add", ".")]
+    for step in (*steps, (*author, "commit", "-qm", "Project")):
+        assert execute("git", *step, folder=source).returncode == 0
+    port = str(free_port())
+    serving = ("git", "daemon", "--export-all", f"--base-path={source.parent}", f"--port={port}")
+    pairs = [f"{name}={value}" for name, value in values(LONGER).items()]
+    given = [word for value in (*pairs, "resume=true") for word in ("-P", value)]
+    command = ("mlflow", "run", f"git://127.0.0.1:{port}/project", "-e", "scratch_mnist")
+    settings = {
+        "XDG_STATE_HOME": str(tmp_path),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+    }
+    with subprocess.Popen(serving, start_new_session=True) as daemon:
+        try:
+            words = [sys.executable, "-m", *command, "--env-manager", "local", *given]
+            environment = user_environment() | settings | {MARK: str(tmp_path)}
+            process = subprocess.Popen(words, cwd=tmp_path, env=environment, text=True)
+            wait_until(lambda: epochs_of(tmp_path) > 1, process)
+            process.kill()
+            wait_for_the_end(tmp_path)  # what it began stops with it
+            said = start(*command, "--env-manager", "local", *given, folder=tmp_path, **settings)
+        finally:
+            os.killpg(daemon.pid, signal.SIGTERM)
+    assert said.returncode == 0, said.stderr
+    assert "goes on" in said.stderr
+    first, second = runs(tmp_path)
+    assert first.data.tags["trackml.successor"] == second.info.run_id
+    undisturbed = whole("scratch_mnist", *LONGER)
+    assert metric_rows(read(tmp_path), second) == metric_rows(read(undisturbed), *runs(undisturbed))
