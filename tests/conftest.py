@@ -176,6 +176,13 @@ def blank_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def store_folder(tmp_path: Path, blank_database: Path) -> Path:
+    """A folder with an empty store: a program that makes one takes a second longer."""
+    shutil.copy(blank_database, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, empty, with no store chosen by the environment."""
     import mlflow

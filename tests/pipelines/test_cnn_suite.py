@@ -106,12 +106,12 @@ def test_the_best_run_of_each_variant_is_registered_and_no_other(finished: Ended
 
 
 @pytest.mark.slow
-def test_a_trial_that_fails_marks_its_own_run_and_the_suite_goes_on(tmp_path: Path) -> None:
+def test_a_trial_that_fails_marks_its_own_run_and_the_suite_goes_on(store_folder: Path) -> None:
     """With steps this large the loss of sgd is no number any more; adam survives it."""
     steps = ("--learning_rate", "1e6", "--precision", "float32")
-    said = start("pipelines.cnn_suite", *TWO, *steps, folder=tmp_path)
+    said = start("pipelines.cnn_suite", *TWO, *steps, folder=store_folder)
     assert said.returncode == 0, said.stderr
-    suite = Ended(tmp_path, said.stdout)
+    suite = Ended(store_folder, said.stdout)
     states = {str(child.info.run_name): child.info.status for child in suite.children}
     assert states == {"plain adam seed 0": "FINISHED", "plain sgd seed 0": "FAILED"}
     assert suite.parent.info.status == "FINISHED"
@@ -121,56 +121,62 @@ def test_a_trial_that_fails_marks_its_own_run_and_the_suite_goes_on(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_where_all_trials_fail_so_does_the_suite(tmp_path: Path) -> None:
+def test_where_all_trials_fail_so_does_the_suite(store_folder: Path) -> None:
     flags = (*BRIEF, "--variants", "plain", "--optimizers", "sgd", "--learning_rate", "1e30")
-    said = start("pipelines.cnn_suite", *flags, folder=tmp_path)
+    said = start("pipelines.cnn_suite", *flags, folder=store_folder)
     assert said.returncode == 1
     assert said.stderr.splitlines()[-1].startswith("error: 1 of 1 trials failed; the first, plain")
-    assert {run.info.status for run in runs(tmp_path)} == {"FAILED"}
+    assert {run.info.status for run in runs(store_folder)} == {"FAILED"}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_ends_the_suite_and_all_its_processes_with_true_states(
-    number: signal.Signals, code: int, tmp_path: Path
+    number: signal.Signals, code: int, store_folder: Path
 ) -> None:
-    process = begun(tmp_path, "cnn_suite", *TWO, "--epochs", "100000")
-    wait_until(lambda: in_states(tmp_path, RUNNING=2), process)
+    process = begun(store_folder, "cnn_suite", *TWO, "--epochs", "100000")
+    wait_until(lambda: in_states(store_folder, RUNNING=2), process)
     if Path("/proc/self/environ").exists():
-        assert len(processes_of(tmp_path)) > 3
+        assert len(processes_of(store_folder)) > 3
     process.send_signal(number)
     _, errors = process.communicate()
     assert process.returncode == code, errors
     assert errors.count("\n") == 1
-    assert {run.info.status for run in runs(tmp_path)} == {"KILLED"}
-    wait_for_the_end(tmp_path)
+    assert {run.info.status for run in runs(store_folder)} == {"KILLED"}
+    wait_for_the_end(store_folder)
 
 
-@pytest.mark.parametrize("point", ["before:ray", "before:ray_processes", "after:ray"])
-def test_sigterm_while_ray_starts_is_told_from_a_failure(point: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "point",
+    ["before:ray", pytest.param("before:ray_processes", marks=pytest.mark.slow), "after:ray"],
+)
+def test_sigterm_while_ray_starts_is_told_from_a_failure(point: str, store_folder: Path) -> None:
     command = (f"SIGTERM@{point}", "pipelines.cnn_suite", *TWO)
-    said = start("tests.failpoints", *command, folder=tmp_path)
+    said = start("tests.failpoints", *command, folder=store_folder)
     assert (said.returncode, said.stderr) == (143, "error: terminated\n")
 
 
 @pytest.mark.slow
-def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(tmp_path: Path) -> None:
+def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(store_folder: Path) -> None:
     command = ("after:trial", "pipelines.cnn_suite", *TWO, "--concurrency", "1")
-    said = start("tests.failpoints", *command, folder=tmp_path)
+    said = start("tests.failpoints", *command, folder=store_folder)
     assert said.returncode == -signal.SIGKILL, said.stderr
-    assert in_states(tmp_path, FINISHED=1)
-    old = Ended(tmp_path, said.stdout).parent
+    assert in_states(store_folder, FINISHED=1)
+    old = Ended(store_folder, said.stdout).parent
     said = start(
         *("mlflow", "run", str(ROOT), "-e", "cnn_suite", "--env-manager", "local"),
         *("-P", "limit=500", "-P", "epochs=2", "-P", "variants=plain"),
         *("-P", "validation_split=0.02"),
         *("-P", "optimizers=adam,sgd", "-P", "resume=true"),
-        folder=tmp_path,
+        folder=store_folder,
     )
     assert said.returncode == 0, said.stderr
-    parents = [run for run in runs(tmp_path) if PARENT not in run.data.tags]
+    parents = [run for run in runs(store_folder) if PARENT not in run.data.tags]
     old, new = sorted(parents, key=lambda run: run.info.run_id != old.info.run_id)
     assert (old.info.status, old.data.tags["trackml.successor"]) == ("KILLED", new.info.run_id)
-    children = [run for run in runs(tmp_path) if run.data.tags.get(PARENT)]
+    children = [run for run in runs(store_folder) if run.data.tags.get(PARENT)]
     assert {child.data.tags[PARENT] for child in children} == {new.info.run_id}
     assert len(set(names(children))) == len(children) == 2
     assert {run.info.status for run in [new, *children]} == {"FINISHED"}

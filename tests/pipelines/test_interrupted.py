@@ -76,20 +76,20 @@ def test_a_pipeline_that_is_asked_to_stop_in_its_third_epoch_is_killed_and_can_g
     number: signal.Signals,
     code: int,
     batch: int,
-    tmp_path: Path,
+    store_folder: Path,
 ) -> None:
     """A rate is asked for once more than there are batches, and once more than calls of Keras."""
     flags = [word for name, value in (ENDLESS | own).items() for word in (f"--{name}", value)]
     point = f"{number.name}@before:batch:{batch}"
-    said = start("tests.failpoints", point, f"pipelines.{pipeline}", *flags, folder=tmp_path)
+    said = start("tests.failpoints", point, f"pipelines.{pipeline}", *flags, folder=store_folder)
     assert (said.returncode, said.stderr.count("\n")) == (code, 1)
     assert "epoch      1/100000" in said.stdout
-    (run,) = runs(tmp_path)
+    (run,) = runs(store_folder)
     assert run.info.status == "KILLED"
-    assert epochs_of(tmp_path) == 2
+    assert epochs_of(store_folder) == 2
 
-    again = begun(tmp_path, pipeline, *flags, "--resume", "true")
-    wait_until(lambda: epochs_of(tmp_path) > 2, again)
-    assert [run.info.status for run in runs(tmp_path)] == ["RUNNING"]
+    again = begun(store_folder, pipeline, *flags, "--resume", "true")
+    wait_until(lambda: epochs_of(store_folder) > 2, again)
+    assert [run.info.status for run in runs(store_folder)] == ["RUNNING"]
     again.terminate()
     again.communicate()

@@ -91,16 +91,16 @@ def waiting(folder: Path, *, by: Sequence[str] = ()) -> "subprocess.Popen[str]":
 @needs_containers
 @pytest.mark.parametrize("name", [pytest.param("another", marks=pytest.mark.slow), "box"])
 def test_killed_in_a_container_it_goes_on_in_the_next(
-    name: str, whole: Whole, tmp_path: Path
+    name: str, whole: Whole, store_folder: Path
 ) -> None:
     """With another name, or with the same name and the same process number, 1."""
-    process = waiting(tmp_path, by=container("box"))
+    process = waiting(store_folder, by=container("box"))
     process.kill()
     process.communicate()
-    assert [run.info.status for run in runs(tmp_path)] == ["RUNNING"]
-    said = execute(*container(name), *module(*TRAIN, "--resume", "true"), folder=tmp_path)
+    assert [run.info.status for run in runs(store_folder)] == ["RUNNING"]
+    said = execute(*container(name), *module(*TRAIN, "--resume", "true"), folder=store_folder)
     assert said.returncode == 0, said.stderr
-    run = check_same(tmp_path, whole("scratch_mnist", *FLAGS["scratch_mnist"]))
+    run = check_same(store_folder, whole("scratch_mnist", *FLAGS["scratch_mnist"]))
     assert f"resume: run {run.info.run_id} goes on" in said.stderr
 
 
@@ -121,10 +121,10 @@ def shared(folder: Path) -> tuple[Path, dict[str, str]]:
 @needs_users
 @pytest.mark.parametrize("starts", [4, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_live_run_is_left_alone_whoever_starts_whatever_beside_it(
-    starts: int, whole: Whole, tmp_path: Path
+    starts: int, whole: Whole, store_folder: Path
 ) -> None:
-    live = waiting(tmp_path)
-    theirs, settings = shared(tmp_path)
+    live = waiting(store_folder)
+    theirs, settings = shared(store_folder)
     resume, new = (*TRAIN, "--resume", "true"), (*TRAIN, "--epochs", "1")
     programs = [resume, ("trackml", "runs"), new, ("trackml", "sync"), resume]
     places = [(), container("box"), user(OTHER_USER), container("another")]
@@ -133,36 +133,38 @@ def test_a_live_run_is_left_alone_whoever_starts_whatever_beside_it(
         said = execute(
             *place,
             *module(*program),
-            folder=theirs if is_other else tmp_path,
+            folder=theirs if is_other else store_folder,
             **(settings if is_other else {}),
         )
         # Another user, who does not see the folder, begins a run of their own instead.
         codes = {75} if program == resume and not is_other else {0}
         codes |= {3} if program == ("trackml", "sync") else set()
         assert said.returncode in codes, (place, program, said.stdout, said.stderr)
-    (tmp_path / "may go on").touch()
+    (store_folder / "may go on").touch()
     live.communicate()
     assert live.returncode == 0
-    run, *others = runs(tmp_path)  # the oldest is the live one
+    run, *others = runs(store_folder)  # the oldest is the live one
     same = [other for other in others if other.data.params["epochs"] == run.data.params["epochs"]]
     assert {other.data.tags["mlflow.user"] for other in same} <= {"other"}
     assert {other.info.status for other in others} <= {"FINISHED"}
     assert (run.info.status, "trackml.failure" in run.data.tags) == ("FINISHED", False)
     undisturbed = whole("scratch_mnist", *FLAGS["scratch_mnist"])
-    assert metric_rows(read(tmp_path), run) == metric_rows(read(undisturbed), *runs(undisturbed))
-    champion = read(tmp_path).get_model_version_by_alias("mnist", "champion")
+    assert metric_rows(read(store_folder), run) == metric_rows(
+        read(undisturbed), *runs(undisturbed)
+    )
+    champion = read(store_folder).get_model_version_by_alias("mnist", "champion")
     # Of equal results the first one stays champion.
     assert champion.run_id in {each.info.run_id for each in (run, *same)}
 
 
 @needs_users
-def test_two_users_of_a_store_are_in_nobody_s_way(tmp_path: Path) -> None:
+def test_two_users_of_a_store_are_in_nobody_s_way(store_folder: Path) -> None:
     """Killed, started, resumed, promoted and delivered, in the same temporary folder."""
-    live = waiting(tmp_path)
-    theirs, settings = shared(tmp_path)
+    live = waiting(store_folder)
+    theirs, settings = shared(store_folder)
     live.kill()
     live.communicate()
-    (ours,) = runs(tmp_path)
+    (ours,) = runs(store_folder)
 
     def other(*words: str) -> "subprocess.CompletedProcess[str]":
         said = execute(*user(OTHER_USER), *module(*words), folder=theirs, **settings)
@@ -172,18 +174,20 @@ def test_two_users_of_a_store_are_in_nobody_s_way(tmp_path: Path) -> None:
     other(*TRAIN, "--resume", "true")
     for command in ("runs", "sync"):
         other("trackml", command)
-    (own,) = (run for run in runs(tmp_path) if run.data.tags["mlflow.user"] == "other")
+    (own,) = (run for run in runs(store_folder) if run.data.tags["mlflow.user"] == "other")
     assert own.info.status == "FINISHED"
-    said = execute(*module(*TRAIN, "--resume", "true"), folder=tmp_path)
+    said = execute(*module(*TRAIN, "--resume", "true"), folder=store_folder)
     assert f"resume: run {ours.info.run_id} goes on" in said.stderr, said.stderr
-    assert read(tmp_path).get_run(ours.info.run_id).info.status == "FINISHED"
+    assert read(store_folder).get_run(ours.info.run_id).info.status == "FINISHED"
     other("trackml", "promote", "mnist", "--run", ours.info.run_id)
 
 
 @pytest.mark.slow
-def test_a_run_of_a_git_address_goes_on_from_the_next_copy(whole: Whole, tmp_path: Path) -> None:
+def test_a_run_of_a_git_address_goes_on_from_the_next_copy(
+    whole: Whole, store_folder: Path
+) -> None:
     """MLflow clones the repository into a temporary folder each time."""
-    source = tmp_path / "served" / "project"
+    source = store_folder / "served" / "project"
     for name in ("pipelines", "src"):
         shutil.copytree(ROOT / name, source / name)
     for name in ("MLproject", "python_env.yaml", "requirements.txt"):
@@ -198,23 +202,27 @@ def test_a_run_of_a_git_address_goes_on_from_the_next_copy(whole: Whole, tmp_pat
     given = [word for value in (*pairs, "resume=true") for word in ("-P", value)]
     command = ("mlflow", "run", f"git://127.0.0.1:{port}/project", "-e", "scratch_mnist")
     settings = {
-        "XDG_STATE_HOME": str(tmp_path),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "XDG_STATE_HOME": str(store_folder),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store_folder}/mlflow.db",
     }
     with subprocess.Popen(serving, start_new_session=True) as daemon:
         try:
             words = [sys.executable, "-m", *command, "--env-manager", "local", *given]
-            environment = user_environment() | settings | {MARK: str(tmp_path)}
-            process = subprocess.Popen(words, cwd=tmp_path, env=environment, text=True)
-            wait_until(lambda: epochs_of(tmp_path) > 1, process)
+            environment = user_environment() | settings | {MARK: str(store_folder)}
+            process = subprocess.Popen(words, cwd=store_folder, env=environment, text=True)
+            wait_until(lambda: epochs_of(store_folder) > 1, process)
             process.kill()
-            wait_for_the_end(tmp_path)  # what it began stops with it
-            said = start(*command, "--env-manager", "local", *given, folder=tmp_path, **settings)
+            wait_for_the_end(store_folder)  # what it began stops with it
+            said = start(
+                *command, "--env-manager", "local", *given, folder=store_folder, **settings
+            )
         finally:
             os.killpg(daemon.pid, signal.SIGTERM)
     assert said.returncode == 0, said.stderr
     assert "goes on" in said.stderr
-    first, second = runs(tmp_path)
+    first, second = runs(store_folder)
     assert first.data.tags["trackml.successor"] == second.info.run_id
     undisturbed = whole("scratch_mnist", *LONGER)
-    assert metric_rows(read(tmp_path), second) == metric_rows(read(undisturbed), *runs(undisturbed))
+    assert metric_rows(read(store_folder), second) == metric_rows(
+        read(undisturbed), *runs(undisturbed)
+    )

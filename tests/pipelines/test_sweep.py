@@ -87,41 +87,43 @@ def test_the_parent_has_the_table_and_the_figures(pruned: Ended) -> None:
     assert pruned.figures == names
 
 
-def test_the_command_runs_the_registered_run_again(pruned: Ended, tmp_path: Path) -> None:
+def test_the_command_runs_the_registered_run_again(pruned: Ended, store_folder: Path) -> None:
     command = pruned.artifact("best_command.txt").strip()
     assert command in pruned.stdout
     words = shlex.split(command)
     assert words[:5] == ["mlflow", "run", ".", "-e", "scratch_mnist"]
     flags = [flag for pair in words[6::2] for flag in ("--" + pair).split("=", 1)]
-    done = start("pipelines.scratch_mnist", *flags, folder=tmp_path)
+    done = start("pipelines.scratch_mnist", *flags, folder=store_folder)
     assert done.returncode == 0, done.stderr
-    (run,), registered = runs(tmp_path), pruned.registered_run.data
+    (run,), registered = runs(store_folder), pruned.registered_run.data
     assert run.data.params["seed"] == registered.params["seed"]
     assert run.data.metrics["best_val_accuracy"] == registered.metrics["best_val_accuracy"]
 
 
 @pytest.mark.slow
-def test_the_documented_grid_is_what_mlflow_run_does(tmp_path: Path) -> None:
+def test_the_documented_grid_is_what_mlflow_run_does(store_folder: Path) -> None:
     said = start(
         *("mlflow", "run", str(ROOT), "-e", "sweep", "--env-manager", "local"),
         *("-P", "epochs=1", "-P", "limit=500", "-P", "register=false"),
-        folder=tmp_path,
+        folder=store_folder,
     )
     assert said.returncode == 0, said.stderr
-    ended = Ended(tmp_path, said.stdout)
-    assert {run.info.status for run in runs(tmp_path)} == {"FINISHED"}
+    ended = Ended(store_folder, said.stdout)
+    assert {run.info.status for run in runs(store_folder)} == {"FINISHED"}
     assert len(set(names(ended.children))) == len(ended.children) == 17
     table = ended.table("trials.csv")
     assert set(table["hidden_units"]) == {128, 256, 512, 1024}
     assert set(table["dropout"]) == {0.1, 0.2, 0.3, 0.5}
-    assert not read(tmp_path).search_registered_models()
+    assert not read(store_folder).search_registered_models()
 
 
-def test_a_trial_that_fails_is_marked_and_the_best_of_the_others_is_found(tmp_path: Path) -> None:
+def test_a_trial_that_fails_is_marked_and_the_best_of_the_others_is_found(
+    store_folder: Path,
+) -> None:
     space = ("--space", "learning_rate=1e30|0.1")
-    said = start("pipelines.sweep", *BRIEF, *space, folder=tmp_path)
+    said = start("pipelines.sweep", *BRIEF, *space, folder=store_folder)
     assert said.returncode == 0, said.stderr
-    ended = Ended(tmp_path, said.stdout)
+    ended = Ended(store_folder, said.stdout)
     states = {str(child.info.run_name): child.info.status for child in ended.children}
     assert states == {
         "learning_rate=1e+30": "FAILED",
@@ -162,18 +164,19 @@ def resumed(folder: Path, done: set[str], *flags: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_that_was_killed_ends_with_every_trial_once(tmp_path: Path) -> None:
+def test_a_sweep_that_was_killed_ends_with_every_trial_once(store_folder: Path) -> None:
     flags = (*LONG, *RATES, "--search", "random", "--prune", "true", "--trials", str(TRIALS))
-    resumed(tmp_path, kill_in_the_middle(tmp_path, *flags), *flags)
+    resumed(store_folder, kill_in_the_middle(store_folder, *flags), *flags)
 
 
+@pytest.mark.slow
 def test_on_two_machines_a_killed_sweep_ends_with_every_trial_once(
-    two_nodes: str, tmp_path: Path
+    two_nodes: str, store_folder: Path
 ) -> None:
     cluster = ("--ray_address", two_nodes)
     flags = (*LONG, *RATES, "--search", "tpe", "--trials", str(TRIALS), *cluster)
-    resumed(tmp_path, kill_in_the_middle(tmp_path, *flags), *flags)
-    children = [run for run in runs(tmp_path) if PARENT in run.data.tags]
+    resumed(store_folder, kill_in_the_middle(store_folder, *flags), *flags)
+    children = [run for run in runs(store_folder) if PARENT in run.data.tags]
     assert len({child.data.tags["trackml.ray_node"] for child in children}) == 2
 
 
