@@ -57,6 +57,7 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(store: Store) -> 
         "trackml.data_sha256": store.data.sha256,
         "trackml.code_sha256": source_sha256(Example.__module__),
         "trackml.process": f"{socket.gethostname()}:{os.getpid()}",
+        "trackml.heartbeat": own["trackml.heartbeat"],
         "trackml.journal": own["trackml.journal"],
         "trackml.version": trackml.__version__,
     }

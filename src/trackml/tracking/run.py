@@ -282,8 +282,6 @@ def _initial_state(
         "trackml.data_sha256": data.sha256,
         COLOR_TAG: run_color(name, with_effect(texts)),
         CODE_TAG: source_sha256(type(params).__module__),
-        PROCESS_TAG: this_process(),
-        HEARTBEAT_TAG: str(now_ms()),
         VERSION_TAG: trackml.__version__,
     }
     if aliases:
@@ -312,6 +310,7 @@ def _new_state(
     # Made by the client, not by mlflow.start_run: that would set the status at exit too.
     given = "" if parent else os.environ.get("MLFLOW_RUN_ID", "")
     origin = parent.child_tags if parent else {} if given else resolve_tags()
+    alive = {PROCESS_TAG: this_process(), HEARTBEAT_TAG: str(now_ms())}
     experiment_id = parent.experiment_id if parent else os.environ.get("MLFLOW_EXPERIMENT_ID", "")
     return RunState(
         store=server.shown_address(),
@@ -321,7 +320,7 @@ def _new_state(
         started=now_ms(),
         run_id=given,
         params=params,
-        tags={**origin, **tags},
+        tags={**origin, **alive, **tags},
         dataset=dataset,
     )
 
