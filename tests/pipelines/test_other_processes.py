@@ -212,6 +212,7 @@ def test_a_run_of_a_git_address_goes_on_from_the_next_copy(
             process = subprocess.Popen(words, cwd=store_folder, env=environment, text=True)
             wait_until(lambda: epochs_of(store_folder) > 1, process)
             process.kill()
+            process.wait()
             wait_for_the_end(store_folder)  # what it began stops with it
             said = start(
                 *command, "--env-manager", "local", *given, folder=store_folder, **settings
