@@ -6,6 +6,7 @@ import pytest
 
 from tests.conftest import start
 from trackml.errors import UsageError
+from trackml.tracking import server
 from trackml.tracking.address import check_address, without_password
 
 
@@ -96,6 +97,15 @@ def test_a_wrong_address_is_told_in_one_line_with_the_right_one(
 )
 def test_a_password_is_left_out(address: str, shown: str) -> None:
     assert without_password(address) == shown
+
+
+def test_the_registrys_own_address_is_checked(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "models.example.org:5000")
+    words = r"; set MLFLOW_REGISTRY_URI=http://models\.example\.org:5000$"
+    with pytest.raises(UsageError, match=words):
+        server.prepare()
 
 
 @pytest.mark.parametrize("command", [("trackml", "runs"), ("pipelines.scratch_mnist",)])

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from trackml.errors import UsageError
 
+TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 _HOST = r"(\*\*\*@)?(localhost|[\w-]+(\.[\w-]+)+|[\w-]+(?=:\d)|\[[\da-f:]+\])(:\d+)?(/.*)?"
 _SECRET = re.compile(r"([?&]\w*(password|passwd|token|secret)\w*=)[^&]*")
 
@@ -37,7 +38,7 @@ def store_uri() -> str:
     return sqlite_uri(path, options=uri.partition("?")[2]) if path else uri
 
 
-def check_address(typed: str) -> None:
+def check_address(typed: str, variable: str = TRACKING) -> None:
     """Raise UsageError, which says what to type instead, for an address that MLflow cannot use."""
     if _is_usable(typed):
         return
@@ -45,14 +46,14 @@ def check_address(typed: str) -> None:
     shown = re.sub(r"^([\s'\"]*(?:[\w+.-]+:/+|https?/+|:?/+)?)\S*@", r"\1***@", typed)
     meant = _meant(shown.strip(" \t\r\n'\""))
     if _is_usable(meant):
-        remedy = f"set MLFLOW_TRACKING_URI={meant}"
+        remedy = f"set {variable}={meant}"
     else:
         remedy = (
             "set it to http://HOST:PORT for a server, or to sqlite:////FOLDER/mlflow.db for a file "
-            "(`mlflow migrate-filestore` makes one of an mlruns folder), or unset it to use "
-            "./mlflow.db; in a password write @ as %40, / as %2F"
+            "(`mlflow migrate-filestore` makes one of an mlruns folder), or unset it; in a "
+            "password write @ as %40, / as %2F"
         )
-    raise UsageError(f"MLFLOW_TRACKING_URI={shown!r} is not the address of a store; {remedy}")
+    raise UsageError(f"{variable}={shown!r} is not the address of a store; {remedy}")
 
 
 def _is_usable(uri: str) -> bool:

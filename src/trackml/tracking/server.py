@@ -37,6 +37,9 @@ from urllib3.exceptions import HTTPError
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.process import environment
 from trackml.tracking.address import (
+    REGISTRY,
+    TRACKING,
+    check_address,
     database_path,
     is_configured,
     is_database_server,
@@ -98,8 +101,11 @@ def prepare() -> MlflowClient:
             )
         _prepare_database(path)
         check_location(path)
-    elif is_database_server(uri):
-        _check_database_server(uri)
+    registry = os.environ.get(REGISTRY) or uri  # models may be in a store of their own
+    check_address(registry, REGISTRY)
+    for address, variable in {registry: REGISTRY, uri: TRACKING}.items():
+        if is_database_server(address):
+            _check_database_server(address, variable)
     mlflow.set_tracking_uri(uri)
     return MlflowClient()
 
@@ -133,7 +139,7 @@ def responds(*, must: bool = False) -> bool:
     return not problem
 
 
-def _check_database_server(uri: str) -> None:
+def _check_database_server(uri: str, variable: str) -> None:
     """Raise TrackmlError unless a database server accepts a connection. MLflow tries for 102 s."""
     url = make_url(uri)
     if url.get_backend_name() == "mysql" and "connect_timeout" not in url.query:
@@ -146,14 +152,14 @@ def _check_database_server(uri: str) -> None:
             engine.dispose()
     except ImportError as error:
         raise TrackmlError(
-            f"MLFLOW_TRACKING_URI: the driver of {url.drivername} is not installed "
+            f"{variable}: the driver of {url.drivername} is not installed "
             f"({one_line(error)}); install it, or name another one, such as postgresql+psycopg://"
         ) from None
     except SQLAlchemyError as error:
         reason = one_line(getattr(error, "orig", None) or error)
         raise TrackmlError(
             f"the database {without_password(uri)} accepts no connection ({reason}); start it, or "
-            "correct or unset MLFLOW_TRACKING_URI (without it, ./mlflow.db is used)"
+            f"correct or unset {variable}"
         ) from None
 
 
