@@ -26,7 +26,7 @@ generated: .venv/ready  ## MLproject and docs/reference.md, from the parameters 
 	PYTHONPATH=.:src python -m docs.generate
 
 screenshots: .venv/ready  ## of README, of the runs in ./mlflow.db: first run fashion and fashion_aug here, directly
-	python -m tests.pipelines.ui docs/images
+	PYTHONPATH=.:src python -m tests.pipelines.ui docs/images
 
 lint: .venv/ready
 	ruff check .
@@ -38,15 +38,15 @@ format: .venv/ready
 	ruff format .
 
 benchmarks: .venv/ready  ## more than an hour, the last with PostgreSQL; let nothing else run meanwhile
-	PYTHONPATH=src python -m benchmarks.dense_mnist
-	PYTHONPATH=src python -m benchmarks.housing
-	PYTHONPATH=src python -m benchmarks.cnn
-	PYTHONPATH=src python -m benchmarks.cnn_suite
-	PYTHONPATH=src python -m benchmarks.scratch_mnist
-	PYTHONPATH=src python -m benchmarks.compare
-	PYTHONPATH=src python -m benchmarks.sweep
-	PYTHONPATH=src python -m benchmarks.serving
-	PYTHONPATH=src python -m benchmarks.tracking
+	PYTHONPATH=.:src python -m benchmarks.dense_mnist
+	PYTHONPATH=.:src python -m benchmarks.housing
+	PYTHONPATH=.:src python -m benchmarks.cnn
+	PYTHONPATH=.:src python -m benchmarks.cnn_suite
+	PYTHONPATH=.:src python -m benchmarks.scratch_mnist
+	PYTHONPATH=.:src python -m benchmarks.compare
+	PYTHONPATH=.:src python -m benchmarks.sweep
+	PYTHONPATH=.:src python -m benchmarks.serving
+	PYTHONPATH=.:src python -m benchmarks.tracking
 
 ui: .venv/ready
 	mlflow ui --backend-store-uri sqlite:///mlflow.db

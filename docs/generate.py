@@ -29,8 +29,8 @@ REFERENCE_HEAD = """\
 
 Generated from the parameters of `pipelines/` by `make generated`.
 `mlflow run . -e NAME -P parameter=value` runs one; directly, in an environment with
-`requirements.txt`: `PYTHONPATH=src python -m pipelines.MODULE --parameter value`, with `--help` for
-the same list.
+`requirements.txt`: `PYTHONPATH=.:src python -m pipelines.MODULE --parameter value`, with `--help`
+for the same list.
 """
 
 
@@ -60,7 +60,7 @@ def _declare(entry: EntryPoint) -> str:
         lines.append(f"      {name}: {{type: {kind}, default: {default}}}")
     flags = [f"--{name} {json.dumps(value)}" for name, value in entry.preset.items()]
     flags += [f"--{name} {{{name}}}" for name in fields]
-    command = f"PYTHONPATH=src python -m {entry.module.__name__} " + " ".join(flags)
+    command = f"PYTHONPATH=.:src python -m {entry.module.__name__} " + " ".join(flags)
     # A flag and its value stay on one line.
     wrapped = fill(command.replace(" {", "\0{"), 94, break_long_words=False, break_on_hyphens=False)
     lines += [

@@ -171,8 +171,9 @@ def blank_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from trackml.tracking import server
 
     folder = tmp_path_factory.mktemp("blank")
-    server.create_database(folder / "mlflow.db")
-    return folder / "mlflow.db"
+    # Its copies have another name, else they would pass for a project that was copied.
+    server.create_database(folder / "blank.db")
+    return folder / "blank.db"
 
 
 @pytest.fixture

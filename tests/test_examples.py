@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import ROOT, entry_points, runs, user_environment
 from tests.pipelines.servers import free_port, started
 
-COMMAND = re.compile(r"(make|mlflow run|conda|(PYTHONPATH=src )?python -m) .+")
+COMMAND = re.compile(r"(make|mlflow run|conda|(PYTHONPATH=\.:src )?python -m) .+")
 PAGES = ("README.md", "docs/team-server.md")
 
 

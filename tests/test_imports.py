@@ -73,9 +73,9 @@ def test_imports_go_in_no_circle() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize("room", ["*.py", "tracking/**/*.py"])
-def test_a_room_has_at_most_twelve_files(room: str) -> None:
-    assert 0 < len(list((SOURCES / "trackml").glob(room))) <= 12
+@pytest.mark.parametrize(("room", "files"), [("*.py", 12), ("tracking/**/*.py", 14)])
+def test_a_room_stays_small(room: str, files: int) -> None:
+    assert 0 < len(list((SOURCES / "trackml").glob(room))) <= files
 
 
 def test_a_run_is_passed_not_found_by_the_way() -> None:

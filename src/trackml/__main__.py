@@ -45,6 +45,15 @@ def _parse(flags: list[str]) -> Namespace:
     surely_dead = "take this run from a process that surely is dead, on a machine out of sight"
     runs.add_argument("--release", metavar="RUN_ID", help=surely_dead)
     add("sync", _sync, "upload runs that a tracking server did not accept yet")
+
+    about = "let ./mlflow.db find its artifacts after its folder was renamed, moved or copied"
+    relocation = add("relocate", _relocate, about)
+    old = "the folder of artifacts that the database names; by default it is found"
+    relocation.add_argument("--from", dest="old", metavar="FOLDER", help=old)
+    new = "the folder that they are in now; default: mlruns beside the database"
+    relocation.add_argument("--to", dest="new", metavar="FOLDER", help=new)
+    missing = "give up artifacts that are not there"
+    relocation.add_argument("--allow_missing", action="store_true", help=missing)
     return parser.parse_args(flags)
 
 
@@ -73,6 +82,22 @@ def _sync(_given: Namespace) -> None:
     from trackml.console import show_sync
 
     show_sync()
+
+
+def _relocate(given: Namespace) -> None:
+    from trackml.tracking.relocate import relocate_store
+
+    relocation = relocate_store(given.old, given.new, allow_missing=given.allow_missing)
+    for move in relocation.moves:
+        print(f"artifacts: {move.new} (before: {move.old})")
+    places, outboxes = relocation.places, relocation.outboxes
+    print(
+        f"changed {places} paths in the database, and {outboxes} unfinished runs on this machine"
+        if places or outboxes
+        else "nothing to do: the database names no artifacts of another folder"
+    )
+    for run_id in relocation.active:
+        print(f"left alone: run {run_id}, as a process is at work on it")
 
 
 if __name__ == "__main__":

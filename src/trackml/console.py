@@ -200,12 +200,12 @@ def ui_command() -> str:
     """The command, or the address, that shows the store."""
     import mlflow
 
-    from trackml.tracking import server
+    from trackml.tracking.address import database_path, is_server, without_password
 
     uri = mlflow.get_tracking_uri()
-    if server.is_server(uri):
-        return f"open {server.without_password(uri)}"
-    if path := server.database_path(uri):
+    if is_server(uri):
+        return f"open {without_password(uri)}"
+    if path := database_path(uri):
         is_default = path == Path("mlflow.db").absolute()
         uri = "sqlite:///mlflow.db" if is_default else shlex.quote(uri)
         return f"mlflow ui --backend-store-uri {uri}"

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,7 +21,8 @@ from mlflow.tracking import MlflowClient
 from requests.adapters import HTTPAdapter
 
 from tests.conftest import start, user_environment
-from tests.tracking.toy import unavailable
+from tests.pipelines.servers import postgres_cluster
+from tests.tracking.toy import Store, train, unavailable
 from tests.waits import noting
 from trackml import console
 from trackml.errors import TrackmlError, UsageError
@@ -263,3 +265,124 @@ def test_a_wrong_request_does_not_mean_that_the_store_is_unreachable(
 def test_a_server_has_one_address_however_it_is_typed(typed: str) -> None:
     mlflow.set_tracking_uri(typed)
     assert server.shown_address() == "http://host:5000"
+
+
+@pytest.mark.parametrize("deleted", ["RUN_ID", "EXPERIMENT_ID", "EXPERIMENT_NAME"])
+def test_a_variable_that_names_what_was_deleted_is_refused(
+    store: Store, deleted: str, empty_folder: Path
+) -> None:
+    experiment = store.client.create_experiment("mine")
+    run_id = store.client.create_run(experiment).info.run_id
+    values = {"RUN_ID": run_id, "EXPERIMENT_ID": experiment, "EXPERIMENT_NAME": "mine"}
+    if deleted == "RUN_ID":
+        store.client.delete_run(run_id)
+    else:
+        store.client.delete_experiment(experiment)
+    store.monkeypatch.setenv(f"MLFLOW_{deleted}", values[deleted])
+    with pytest.raises(UsageError, match=f"was deleted.*MLFLOW_{deleted}"), store.tracked():
+        pass
+    assert not Path(".trackml").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"RUN_ID": "0" * 32}, "MLFLOW_RUN_ID=0+: there is no such run"),
+        ({"RUN_ID": "no id; at all"}, "MLFLOW_RUN_ID=no id; at all: there is no such run"),
+        ({"EXPERIMENT_ID": "77"}, "MLFLOW_EXPERIMENT_ID=77: there is no such experiment"),
+        ({"EXPERIMENT_ID": "mnist"}, "MLFLOW_EXPERIMENT_ID=mnist: there is no such experiment"),
+        (
+            {"EXPERIMENT_ID": "0", "EXPERIMENT_NAME": "mine"},
+            "MLFLOW_EXPERIMENT_ID=0 is the experiment 'Default', but MLFLOW_EXPERIMENT_NAME is",
+        ),
+    ],
+)
+def test_a_variable_that_names_nothing_is_refused(
+    store: Store, variables: dict[str, str], words: str
+) -> None:
+    for name, value in variables.items():
+        store.monkeypatch.setenv(f"MLFLOW_{name}", value)
+    with pytest.raises(UsageError, match=words), store.tracked():
+        pass
+    assert not Path(".trackml").exists()
+    assert store.client.search_runs(["0"]) == []
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED", "RUNNING"])
+def test_a_run_that_has_ended_or_begun_takes_no_other_training(store: Store, status: str) -> None:
+    run_id = store.made_by_mlflow()
+    with store.tracked():
+        pass
+    store.client.update_run(run_id, status=status)
+    words = f"MLFLOW_RUN_ID={run_id}: that run .*; unset"
+    with pytest.raises(UsageError, match=words), store.tracked():
+        pass
+    assert store.status(run_id) == status
+
+
+def test_a_run_of_mlflow_run_that_was_stopped_is_resumed_as_itself(store: Store) -> None:
+    run_id = store.made_by_mlflow()
+    assert store.failed(after=1) == run_id
+    with store.tracked(resume=True) as run:
+        train(run, 2)
+    assert (run.run_id, store.status(run_id)) == (run_id, "FINISHED")
+    assert [step for step, _ in store.rows(run_id)] == [1, 2]
+
+
+def test_what_answers_must_be_mlflows_server(out_of_order: str) -> None:
+    mlflow.set_tracking_uri(f"{out_of_order}/404")
+    with pytest.raises(TrackmlError, match=r"is not MLflow's tracking server.*MLFLOW_TRACKING_URI"):
+        server.connect()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("postgresql+psycopg://me:secret@127.0.0.1:9/x", "accepts no connection .*refused"),
+        ("postgresql+psycopg2://me:secret@127.0.0.1:9/x", "the driver of postgresql.psycopg2 is"),
+        ("mysql://me:secret@127.0.0.1:9/x", "the driver of mysql is not installed .*MySQLdb"),
+    ],
+)
+def test_a_database_server_that_cannot_be_used_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str, words: str
+) -> None:
+    pytest.importorskip("psycopg", reason="MLflow's driver of PostgreSQL is not installed here")
+    monkeypatch.setattr(time, "sleep", forbidden)  # MLflow would try ten times
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(TrackmlError, match=words) as failure:
+        server.connect()
+    assert "MLFLOW_TRACKING_URI" in str(failure.value)
+    assert "secret" not in str(failure.value)
+
+
+def forbidden(*_: object) -> None:
+    raise AssertionError
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("trouble", ["frozen", "stopped", "wrong password", "no such database"])
+def test_postgresql_that_is_down_is_told_within_seconds(tmp_path: Path, trouble: str) -> None:
+    with postgres_cluster(tmp_path) as administrator:
+        port = administrator["PGPORT"]
+        shell = user_environment() | administrator
+        role = "CREATE ROLE me LOGIN PASSWORD 's3cret'"
+        for command in (["psql", "-c", role], ["createdb", "--owner", "me", "mlflow"]):
+            subprocess.run(command, env=shell, check=True)
+        password = "wr0ng" if trouble == "wrong password" else "s3cret"
+        name = "other" if trouble == "no such database" else "mlflow"
+        address = f"postgresql+psycopg://me:{password}@127.0.0.1:{port}/{name}"
+        pid = int(Path(administrator["PGHOST"], "postmaster.pid").read_text().split()[0])
+        stop = {"frozen": signal.SIGSTOP, "stopped": signal.SIGKILL}.get(trouble)
+        if stop:
+            os.kill(pid, stop)
+        try:
+            begun = time.monotonic()
+            said = start("trackml", "runs", folder=tmp_path, MLFLOW_TRACKING_URI=address)
+            assert time.monotonic() - begun < 60  # with MLflow's retries 102 s, or for ever
+        finally:
+            if trouble == "frozen":
+                os.kill(pid, signal.SIGCONT)
+        assert said.returncode == 1
+        assert said.stderr.count("\n") == 1
+        assert f"the database postgresql+psycopg://127.0.0.1:{port}/{name} accepts" in said.stderr
+        assert password not in said.stderr

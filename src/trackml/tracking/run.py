@@ -235,6 +235,8 @@ def tracked_run(
     client = server.prepare()
     must_respond = parent is not None or params.waits_for_store
     is_reachable = server.responds(must=must_respond)
+    if is_reachable and not parent:
+        server.check_variables(client, resume=params.resume)
     state = _initial_state(task, params, data, architecture, aliases, parent)
     with ExitStack() as stack:
         opened = (
@@ -251,6 +253,7 @@ def tracked_run(
 def log_reports(params: Params, reports: Iterable[Report], *, experiment: str, name: str) -> None:
     """Log reports in a run that trains nothing; its status is as that of `tracked_run`."""
     client = server.connect()
+    server.check_variables(client)
     state = _new_state(experiment, name, params.as_text(), {VERSION_TAG: trackml.__version__})
     with Outbox.temporary(state) as outbox, uploading(client, outbox):
         for report in reports:

@@ -9,15 +9,18 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from http.client import NOT_FOUND
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
 import requests
 from alembic.script import ScriptDirectory
 from filelock import FileLock
+from mlflow.entities import Experiment, Run as MlflowRun
 from mlflow.environment_variables import (
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
     MLFLOW_HTTP_REQUEST_TIMEOUT,
@@ -27,11 +30,26 @@ from mlflow.store.db import utils as mlflow_db
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 from urllib3.exceptions import HTTPError
 
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.files import lock_file
 from trackml.process import environment
+from trackml.tracking.address import (
+    REGISTRY,
+    TRACKING,
+    check_address,
+    database_path,
+    is_configured,
+    is_database_server,
+    is_server,
+    sqlite_uri,
+    store_uri,
+    without_password,
+)
+from trackml.tracking.outbox import FAILURE_TAG
+from trackml.tracking.relocate import ARTIFACTS, check_location
 
 RESPONSE_SECONDS = 3  # for a server to respond at all
 BRIEF_SECONDS = 5  # for a request while training waits
@@ -44,8 +62,12 @@ _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # It prints the server's address when a run ends, with the password.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "PGCONNECT_TIMEOUT": str(RESPONSE_SECONDS),  # of PostgreSQL's drivers, which else wait for ever
 }
 _TEMPORARY = "429|5[0-9][0-9]"  # statuses of HTTP that are not the request's fault
+
+# What MLflow's server has and another program has not; a proxy may let only the second through.
+_OF_MLFLOW = ("/version", "/api/2.0/mlflow/experiments/search?max_results=1")
 
 _log = logging.getLogger(__name__)
 
@@ -64,53 +86,81 @@ def prepare() -> MlflowClient:
     processes may call this at once in an empty folder. A server need not respond.
 
     Raises:
-        TrackmlError: the database is not one that MLflow can use.
+        UsageError: its address is none that MLflow can use.
+        TrackmlError: the database is not one that MLflow can use, its folder was moved, or it is on
+            a server that does not accept a connection.
     """
     for name, default in _DEFAULTS.items():
         os.environ.setdefault(name, default)
-    uri = mlflow.get_tracking_uri() if is_configured() else "sqlite:///mlflow.db"
+    uri = store_uri()
     if path := database_path(uri):
         if os.environ.get("MLFLOW_RUN_ID") and not path.exists():
             raise TrackmlError(
-                f"{path}, which should have the run of `mlflow run`, does not exist; "
-                "MLFLOW_TRACKING_URI needs an absolute path there"
+                f"{path}, which should have the run of MLFLOW_RUN_ID, does not exist; unset "
+                "MLFLOW_RUN_ID; under `mlflow run`, MLFLOW_TRACKING_URI needs an absolute path"
             )
-        # Absolute, so that artifacts and messages do not depend on the current folder.
-        uri = _sqlite_uri(path, options=uri.partition("?")[2])
         _prepare_database(path)
+        check_location(path)
+    registry = os.environ.get(REGISTRY) or uri  # models may be in a store of their own
+    check_address(registry, REGISTRY)
+    for address, variable in {registry: REGISTRY, uri: TRACKING}.items():
+        if is_database_server(address):
+            _check_database_server(address, variable)
     mlflow.set_tracking_uri(uri)
     return MlflowClient()
 
 
-def is_configured() -> bool:
-    """True if the environment or this process named a store."""
-    return bool(mlflow.is_tracking_uri_set())  # type: ignore[no-untyped-call]
-
-
-def is_server(uri: str) -> bool:
-    """True if a store is a server, reached over HTTP."""
-    return urlsplit(uri).scheme in ("http", "https")
-
-
 def responds(*, must: bool = False) -> bool:
-    """True if the server responds; TrackmlError if it must. A database counts as responding."""
+    """True if the server responds; TrackmlError if it must. A database responded to `prepare`."""
     uri = mlflow.get_tracking_uri()
     if not is_server(uri):
         return True
+    status, problem = 0, ""
     try:
-        status = str(requests.get(uri, timeout=RESPONSE_SECONDS).status_code)
-        problem = f"HTTP {status}" if re.fullmatch(_TEMPORARY, status) else ""
+        for path in _OF_MLFLOW:
+            status = requests.get(f"{uri.rstrip('/')}{path}", timeout=RESPONSE_SECONDS).status_code
+            problem = f"HTTP {status}" if re.fullmatch(_TEMPORARY, str(status)) else ""
+            if status != NOT_FOUND:
+                break
     except requests.exceptions.SSLError:
-        problem = ""  # MLflow has settings of its own for certificates
+        pass  # MLflow has settings of its own for certificates
     except requests.RequestException as error:
         problem = type(error).__name__
-    if problem and must:
+    if must and (problem or status == NOT_FOUND):
+        shown = without_password(uri)
         raise TrackmlError(
-            f"no tracking server answers at {without_password(uri)} ({problem}); "
-            "start it, unset MLFLOW_TRACKING_URI to use ./mlflow.db, or let the run be delivered "
+            f"no tracking server answers at {shown} ({problem}); start it, correct or unset "
+            "MLFLOW_TRACKING_URI (without it, ./mlflow.db is used), or let the run be delivered "
             "later with --tracking deferred"
+            if problem
+            else f"what answers at {shown} is not MLflow's tracking server (HTTP {status}); set "
+            "MLFLOW_TRACKING_URI to its address alone, such as http://HOST:PORT"
         )
     return not problem
+
+
+def _check_database_server(uri: str, variable: str) -> None:
+    """Raise TrackmlError unless a database server accepts a connection. MLflow tries for 102 s."""
+    url = make_url(uri)
+    if url.get_backend_name() == "mysql" and "connect_timeout" not in url.query:
+        url = url.update_query_dict({"connect_timeout": str(RESPONSE_SECONDS)})
+    try:
+        engine = mlflow_db.create_sqlalchemy_engine(url.render_as_string(hide_password=False))  # type: ignore[no-untyped-call]
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+    except ImportError as error:
+        raise TrackmlError(
+            f"{variable}: the driver of {url.drivername} is not installed "
+            f"({one_line(error)}); install it, or name another one, such as postgresql+psycopg://"
+        ) from None
+    except SQLAlchemyError as error:
+        reason = one_line(getattr(error, "orig", None) or error)
+        raise TrackmlError(
+            f"the database {without_password(uri)} accepts no connection ({reason}); start it, or "
+            f"correct or unset {variable}"
+        ) from None
 
 
 @contextmanager
@@ -167,22 +217,6 @@ def shown_address() -> str:
     return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
 
 
-def without_password(uri: str) -> str:
-    """An address that may be shown."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri  # geturl would drop slashes of a SQLite address
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def database_path(uri: str) -> Path | None:
-    """The absolute path of the file behind a SQLite URI; None for all other stores."""
-    if not uri.startswith("sqlite:"):
-        return None
-    name = make_url(uri).database
-    return Path(name).absolute() if name and name != ":memory:" else None
-
-
 def check_shared(hosts: int) -> None:
     """Raise UsageError for a database in a file where runs come from several machines."""
     if hosts > 1 and (not is_configured() or database_path(mlflow.get_tracking_uri())):
@@ -204,6 +238,70 @@ def exclusive(purpose: str) -> AbstractContextManager[object]:
     return FileLock(Path(tempfile.gettempdir(), f"{name}.{purpose}.lock"))
 
 
+def check_variables(client: MlflowClient, *, resume: bool = False) -> None:
+    """Raise UsageError if a run would go to a run or experiment that a stale variable names.
+
+    The store responds. `mlflow run` sets MLFLOW_RUN_ID to a run that is RUNNING and has begun
+    nothing; a run that is to be resumed may have begun, or ended early.
+    """
+    variables = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+    run_id, experiment_id, name = (os.environ.get(variable, "") for variable in variables)
+    if run_id:  # it has an experiment
+        if problem := _problem_of_run(_found(client.get_run, run_id), resume=resume):
+            raise UsageError(
+                f"MLFLOW_RUN_ID={run_id}: {problem} in {shown_address()}; unset MLFLOW_RUN_ID"
+            )
+        return
+    if not experiment_id:
+        if name:
+            _check_active(client.get_experiment_by_name(name))
+        return
+    experiment = _found(client.get_experiment, experiment_id)
+    if experiment is None:
+        raise UsageError(
+            f"MLFLOW_EXPERIMENT_ID={experiment_id}: there is no such experiment in "
+            f"{shown_address()}; unset MLFLOW_EXPERIMENT_ID, or set MLFLOW_EXPERIMENT_NAME instead"
+        )
+    _check_active(experiment)
+    if name and name != experiment.name:
+        raise UsageError(
+            f"MLFLOW_EXPERIMENT_ID={experiment_id} is the experiment {experiment.name!r}, but "
+            f"MLFLOW_EXPERIMENT_NAME is {name!r}; unset one of them"
+        )
+
+
+def _found(get: Callable[[str], Any], identifier: str) -> Any:
+    """What has an id; None if nothing has, or nothing can have it."""
+    try:
+        return get(identifier)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+
+
+def _problem_of_run(run: MlflowRun | None, *, resume: bool) -> str:
+    """Why nothing can be logged to a run; "" if it can."""
+    if run is None:
+        return "there is no such run"
+    if run.info.lifecycle_stage != "active":
+        return "that run was deleted"
+    has_failed = run.info.status in ("FAILED", "KILLED") or FAILURE_TAG in run.data.tags
+    if run.info.status not in ("RUNNING", "SCHEDULED"):
+        return "" if resume and has_failed else f"that run is {run.info.status}"
+    has_begun = "trackml.version" in run.data.tags
+    return "that run was begun by another program" if has_begun and not resume else ""
+
+
+def _check_active(experiment: Experiment | None) -> None:
+    if experiment and experiment.lifecycle_stage == "deleted":
+        raise UsageError(
+            f"the experiment {experiment.name!r} was deleted; bring it back with "
+            f"`mlflow experiments restore -x {experiment.experiment_id}`, or set "
+            "MLFLOW_EXPERIMENT_NAME to another one, without MLFLOW_EXPERIMENT_ID"
+        )
+
+
 def experiment_id(client: MlflowClient, name: str) -> str:
     """The experiment of that name, created when missing; TrackmlError if it was deleted."""
     experiment = client.get_experiment_by_name(name)
@@ -218,11 +316,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
             experiment = client.get_experiment_by_name(name)  # another process was faster
             if experiment is None:
                 raise
-    if experiment.lifecycle_stage == "deleted":
-        raise TrackmlError(
-            f"the experiment {name!r} was deleted; bring it back with "
-            f"`mlflow experiments restore -x {experiment.experiment_id}`"
-        )
+    _check_active(experiment)
     return str(experiment.experiment_id)
 
 
@@ -251,19 +345,13 @@ def create_database(path: Path) -> None:
         draft = Path(folder, path.name)
         for name in ("alembic", mlflow_db.__name__):  # they announce each step
             logging.getLogger(name).setLevel(logging.WARNING)
-        uri, root = _sqlite_uri(draft), _artifact_root(path).as_uri()
+        uri, root = sqlite_uri(draft), _artifact_root(path).as_uri()
         SqlAlchemyStore(uri, root).engine.dispose()  # type: ignore[no-untyped-call]
         draft.replace(path)
 
 
-def _sqlite_uri(path: Path, options: str = "") -> str:
-    """The URI of a database, with no more escaped than SQLAlchemy needs, for people to read."""
-    uri = "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
-    return f"{uri}?{options}" if options else uri
-
-
 def _artifact_root(database: Path) -> Path:
-    return database.with_name("mlruns")
+    return database.with_name(ARTIFACTS)
 
 
 def _revision(path: Path) -> str | None:
@@ -293,7 +381,7 @@ def _accept_newer_schema(path: Path, revision: str) -> None:
     sees it. Newer schemas have only added tables and columns for features that we do not use, yet
     MLflow refuses every revision but its own (docs/decisions/0003-tracking-store.md).
     """
-    uri = _sqlite_uri(path)
+    uri = sqlite_uri(path)
     config = mlflow_db._get_alembic_config(uri)  # type: ignore[no-untyped-call]  # noqa: SLF001
     older = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
     if revision in older:

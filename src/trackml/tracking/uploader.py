@@ -18,6 +18,7 @@ from mlflow.utils import name_utils
 from trackml.errors import Pruned, Terminated, TrackmlError, one_line
 from trackml.process import deferred_signals, stop_at_next_call
 from trackml.tracking import queries, registry, server
+from trackml.tracking.address import is_configured
 from trackml.tracking.lease import run_lock, signs_of_life
 from trackml.tracking.model_files import log_model
 from trackml.tracking.outbox import (
@@ -349,7 +350,7 @@ def sync() -> Iterator[Synced]:
     at work on is left alone. Doing it twice changes nothing more.
     """
     # With its password, which an outbox does not have.
-    configured = mlflow.get_tracking_uri() if server.is_configured() else ""
+    configured = mlflow.get_tracking_uri() if is_configured() else ""
     for folder in reversed(outbox_folders()):
         run_id, status = folder.name, "unknown"
         try:
