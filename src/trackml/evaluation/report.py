@@ -102,7 +102,7 @@ class Table:
         for row in self.rows:
             cells = zip(self.columns, row, strict=True)
             lines += ["", *(f"{name:<{margin}}  {' '.join(cell.split())}" for name, cell in cells)]
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join([*(line.rstrip() for line in lines), ""])
 
     @property
     def min_width(self) -> int:
