@@ -107,19 +107,29 @@ def test_mlflow_run_whose_terminal_is_closed_ends_its_program_in_order(
     assert run.data.tags["trackml.failure"] == "stopped by a signal"
 
 
-@pytest.mark.slow
-def test_a_suite_whose_terminal_is_closed_ends_with_all_its_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shell", "epochs", "code", "status"),
+    [
+        ('exec "$@"', "100000", 143, "KILLED"),
+        pytest.param(NOHUP, "2", 0, "FINISHED", marks=pytest.mark.slow),
+    ],
+)
+def test_a_suite_whose_terminal_is_closed_ends_with_all_its_processes(
+    shell: str, epochs: str, code: int, status: str, tmp_path: Path
+) -> None:
     display = begun_in_terminal(
         *("pipelines.cnn_suite", "--variants", "plain", "--optimizers", "adam,sgd"),
-        *("--limit", "500", "--epochs", "100000"),
+        *("--limit", "500", "--epochs", epochs, "--register", "false"),
         folder=tmp_path,
+        shell=shell,
         variables={MARK: str(tmp_path)},
     )
-    while not in_states(tmp_path, RUNNING=2):
+    while not in_states(tmp_path, RUNNING=1):
         display.read_some()
+        assert display.process.poll() is None, display.shown
     display.close()
-    assert display.process.wait() == 143
-    assert {run.info.status for run in runs(tmp_path)} == {"KILLED"}
+    assert display.process.wait() == code
+    assert {run.info.status for run in runs(tmp_path)} == {status}
     wait_for_the_end(tmp_path)
 
 
