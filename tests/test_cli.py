@@ -119,5 +119,15 @@ def test_sigterm_ends_with_143_and_its_handler_is_put_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU"])
+def test_other_signals_that_ask_for_an_end_are_named(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = signal.Signals[name]
+    assert exit_code(lambda: os.kill(os.getpid(), number)) == 143
+    assert capsys.readouterr().err == f"error: terminated ({name})\n"
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
 def test_success_is_zero() -> None:
     assert exit_code(lambda: None) == 0

@@ -4,7 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from trackml.console import LEADERBOARD, SWEEP, TRAINING
+from tests.terminals import begun_in_terminal
+from trackml.console import LEADERBOARD, SWEEP, TRAINING, table_of_texts
 from trackml.errors import TrackingIncomplete
 from trackml.evaluation.report import Report, Table, number_of, text_of
 from trackml.history import History
@@ -41,23 +42,100 @@ def asked(count: int, **values: object) -> TrainingParams:
     return TrainingParams.parse(common | values)
 
 
+@pytest.fixture(autouse=True)
+def _into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def test_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with TRAINING.progress(asked(10)) as show:
         show(3, ROW)
     assert capsys.readouterr().out == f"epoch  3/10  {LINE}\n"
 
 
+@pytest.mark.parametrize(
+    ("columns", "scores"),
+    [
+        ("200", LINE),
+        ("80", "val_loss 0.2500  val_mae 0.0625  1.2 s"),
+        ("45", "val_loss 0.2500  val_mae 0.0625"),
+        ("30", "val_mae 0.0625"),
+    ],
+)
+def test_an_epoch_fits_into_the_columns(
+    columns: str, scores: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    with TRAINING.progress(asked(10)) as show:
+        show(3, ROW)
+    assert capsys.readouterr().out == f"epoch  3/10  {scores}\n"
+
+
+BAR = """
+import sys
+from tests.test_console import ROW, asked
+from trackml.console import TRAINING
+with TRAINING.progress(asked(2)) as show:
+    show(1, ROW)
+    show(2, ROW)
+"""
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (40, "epoch 2/2  val_mae 0.0625"),
+        (80, "epoch 2/2  val_loss 0.2500  val_mae 0.0625  1.2 s"),
+        (200, f"epoch 2/2  {LINE}"),
+    ],
+)
 def test_on_a_terminal_a_bar_stands_below_the_lines_and_goes_away(
+    columns: int, line: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bar.py").write_text(BAR)
+    display = begun_in_terminal("bar", folder=tmp_path, columns=columns)
+    display.read()
+    shown = display.shown
+    assert f"{line}\r\n" in shown
+    assert "2/2" in shown.split(line)[-1]
+    assert "…" not in shown
+    assert "\x1b[2K" in shown[-20:]  # the bar's line, erased
+
+
+def test_color_is_no_reason_for_a_bar(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes its output for a terminal
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
     with TRAINING.progress(asked(2)) as show:
         show(1, ROW)
-        show(2, ROW)
+    TRAINING.show_result(RESULT, asked(2))
+    assert capsys.readouterr().out.startswith(f"epoch 1/2  {LINE}\n")
+
+
+@pytest.mark.parametrize(("columns", "is_table"), [("", True), ("120", True), ("78", False)])
+def test_where_a_table_does_not_fit_its_rows_stand_below_each_other(
+    columns: str,
+    is_table: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    rows = [[f"{number:x}" * 32, f"{number:x}" * 40] for number in (10, 11)]
+    LEADERBOARD.show_result([table_of_texts("runs", ["run", "why"], rows)], asked(1))
     shown = capsys.readouterr().out
-    assert f"epoch 1/2  {LINE}" in shown
-    assert "2/2" in shown.split(f"epoch 2/2  {LINE}")[1]
-    assert shown.endswith("\x1b[2K")  # the bar's line, erased
+    assert all(cell in shown for row in rows for cell in row)
+    assert ("━" in shown) == is_table
+    assert (f"run  {rows[0][0]}\nwhy  {rows[0][1]}\n\n" in shown) != is_table
+
+
+def test_a_table_in_a_file_gets_all_the_room_that_its_words_need(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [["/".join(["x" * 99] * 3), "y" * 150]]
+    LEADERBOARD.show_result([table_of_texts("paths", ["path", "other"], rows)], asked(1))
+    shown = capsys.readouterr().out
+    assert all(cell in shown for cell in rows[0])
 
 
 def test_the_result_names_scores_and_what_became_of_the_model(
@@ -118,6 +196,22 @@ def test_a_trial_is_a_line_whether_it_finished_or_not(capsys: pytest.CaptureFixt
         "trial  3/12  plain adam seed 0  best_epoch 2  best_val_mae 0.5000  1.2 s\n"
         "trial  4/12  plain sgd seed 0  failed: val_loss is nan\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "end"),
+    [("100", "best_val_mae 0.5000  1.2 s"), ("61", "best_val_mae 0.5000  1.2 s"), ("55", "0.5000")],
+)
+def test_a_trial_fits_into_the_columns(
+    columns: str, end: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    with SWEEP.progress(asked(1)) as show:
+        show(Outcome("plain adam seed 0", 1.25, {"best_epoch": 2, "best_val_mae": 0.5}), 3, 12)
+    shown = capsys.readouterr().out
+    assert ("best_epoch" in shown) == (columns == "100")
+    assert shown.endswith(f"{end}\n")
+    assert len(shown) <= int(columns) + 1
 
 
 def test_the_result_of_a_sweep_names_the_best_and_what_failed(

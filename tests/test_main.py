@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from tests.conftest import start, user_environment
 
@@ -64,6 +65,23 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     result = start("trackml", "data", "cifar", "--debug", folder=tmp_path)
     assert "Traceback" in result.stderr
     assert "there is no dataset 'cifar'" in result.stderr
+
+
+@pytest.mark.parametrize("columns", ["80", "130", ""])
+def test_runs_cuts_no_id(columns: str, client: MlflowClient, tmp_path: Path) -> None:
+    tags = {
+        "trackml.task": "mnist",
+        "trackml.architecture": "cnn-aug",
+        "trackml.failure": "why " * 60,
+    }
+    ids = [client.create_run("0", tags=tags).info.run_id for _ in range(2)]
+    for run_id in ids:
+        client.set_terminated(run_id, "FAILED")
+    said = start("trackml", "runs", folder=tmp_path, COLUMNS=columns)
+    assert said.returncode == 0, said.stderr
+    assert all(run_id in said.stdout for run_id in ids)
+    assert said.stdout.count("why ") > 100
+    assert "…" not in said.stdout
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from trackml import process
+from trackml.errors import Terminated
 from trackml.process import deferred_signals, environment, stop_at_next_call, stop_requests
 
 
@@ -19,10 +20,12 @@ def ask(number: int = signal.SIGINT) -> None:
     os.kill(os.getpid(), number)
 
 
-def stopped(program: Callable[[list[str]], None]) -> list[str]:
+def stopped(
+    program: Callable[[list[str]], None], by: type[BaseException] = KeyboardInterrupt
+) -> list[str]:
     """What a program has done when a request to stop has ended it."""
     done: list[str] = []
-    with pytest.raises(KeyboardInterrupt), stop_requests():
+    with pytest.raises(by), stop_requests():
         program(done)
     return done
 
@@ -69,6 +72,84 @@ def test_an_echo_does_not_end_the_wait_and_a_second_request_does(
     assert stopped(program) == ["echo"]
 
 
+def test_a_warning_that_comes_again_or_after_a_request_is_no_second_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(process, "monotonic", lambda: now)
+
+    def program(done: list[str]) -> None:
+        nonlocal now
+        try:
+            with stop_at_next_call():
+                ask(signal.SIGXCPU)
+                now += 2 * process.ECHO_SECONDS
+                ask(signal.SIGXCPU)
+                ask(signal.SIGHUP)
+                done.append("batch")
+        finally:
+            now += 2 * process.ECHO_SECONDS
+            ask(signal.SIGXCPU)
+            done.append("last words")
+
+    assert stopped(program, Terminated) == ["batch", "last words"]
+
+
+OUT_OF_TIME = """
+import time
+from resource import RLIMIT_CPU, setrlimit
+from trackml.cli import run_program
+
+def program():
+    used = int(time.process_time())
+    setrlimit(RLIMIT_CPU, (used + 1, used + 60))
+    try:
+        while True:
+            pass
+    finally:
+        end = time.process_time() + 1.5
+        while time.process_time() < end:
+            pass
+        print("last words")
+
+run_program(program, [])
+"""
+
+
+def test_processor_time_that_runs_out_ends_a_program_though_its_signal_comes_every_second() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", OUT_OF_TIME], capture_output=True, text=True, check=False
+    )
+    assert (said.returncode, said.stdout) == (143, "last words\n")
+    assert said.stderr == "error: terminated (SIGXCPU)\n"
+
+
+def test_a_request_after_a_warning_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(process, "monotonic", lambda: now)
+
+    def program(done: list[str]) -> None:
+        nonlocal now
+        with stop_at_next_call():
+            ask(signal.SIGUSR1)
+            now += 2 * process.ECHO_SECONDS
+            ask(signal.SIGTERM)
+            done.append("batch")
+
+    assert not stopped(program, Terminated)
+
+
+def test_a_warning_that_is_ignored_stays_ignored_and_one_that_nobody_awaits_is_left_alone() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_requests(), stop_at_next_call(), deferred_signals():
+            ask(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with stop_at_next_call(), deferred_signals():
+        assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
 def test_a_deferred_request_is_delivered_at_the_end() -> None:
     def program(done: list[str]) -> None:
         with deferred_signals():
@@ -86,7 +167,7 @@ subprocess.run(["bash", "-c", 'true; "$0" -c "$1"; true', sys.executable, sys.ar
 PROGRAM = """
 import signal, sys, time
 from trackml.process import stop_with_parent
-signal.signal(signal.SIGTERM, lambda *_: (print("stopped", flush=True), sys.exit()))
+signal.signal(signal.SIGHUP, lambda *_: (print("stopped", flush=True), sys.exit()))
 stop_with_parent()
 print("ready", flush=True)
 time.sleep(60)

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 
-from trackml.cli import DEBUG_HELP, Parser, exit_code
+from trackml.cli import DEBUG_HELP, Parser, run_program
 from trackml.data.datasets import CATALOG
 
 
@@ -16,7 +16,7 @@ def main() -> None:
         given = _parse(flags)
         given.run_command(given)
 
-    raise SystemExit(exit_code(program, flags))
+    run_program(program, flags)
 
 
 def _parse(flags: list[str]) -> Namespace:

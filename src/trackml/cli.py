@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource
 
 from trackml.errors import Terminated, TrackmlError, UsageError
 from trackml.params import Params, allowed
-from trackml.process import stop_requests, stop_with_parent
+from trackml.process import accept_all_output, ignore_warnings, stop_requests, stop_with_parent
 
 if TYPE_CHECKING:
     from trackml.console import View
@@ -42,6 +42,8 @@ def command_line(
     flags = sys.argv[1:]
 
     def program() -> None:
+        if "MLFLOW_RUN_ID" in os.environ:
+            stop_with_parent()
         given = parse_flags(params, flags, main.__doc__)
         from trackml.console import TRAINING
 
@@ -53,9 +55,13 @@ def command_line(
     # Frameworks leave 600,000 objects behind that are no garbage. To look through them as often as
     # Python does, and once more at exit, takes 2 s: as long as two epochs of `dense_mnist`.
     gc.set_threshold(GARBAGE_THRESHOLD)
-    if "MLFLOW_RUN_ID" in os.environ:
-        stop_with_parent()
+    run_program(program, flags)
+
+
+def run_program(program: Callable[[], object], flags: Sequence[str]) -> NoReturn:
+    """Run a program, and end this process with its exit code."""
     code = exit_code(program, flags)
+    ignore_warnings()
     if "triton" not in sys.modules:  # which takes objects that it finds at exit for leaks
         gc.freeze()
     raise SystemExit(code)
@@ -64,8 +70,10 @@ def command_line(
 def exit_code(program: Callable[[], object], flags: Sequence[str] = ()) -> int:
     """Run a program to its end: 0 done, 1 failed, 2 bad usage, 130 interrupted, 143 terminated.
 
-    Errors go to stderr in one line each; with --debug among `flags`, after their traceback.
+    Errors go to stderr in one line each; with --debug among `flags`, after their traceback. Whether
+    what is printed can be written has no influence.
     """
+    accept_all_output()
     _show_log()
     try:
         with stop_requests():
@@ -92,7 +100,8 @@ def _outcome(error: BaseException) -> tuple[str, int]:
         case KeyboardInterrupt():
             return "interrupted", 128 + signal.SIGINT
         case Terminated():
-            return "terminated", 128 + signal.SIGTERM
+            by = f" ({error})" if str(error) else ""
+            return f"terminated{by}", 128 + signal.SIGTERM
     return f"{type(error).__name__}: {error} (--debug shows the traceback)", 1
 
 

@@ -1,6 +1,8 @@
 """What a person sees while a program runs, and at its end: a view per kind of program."""
 
+import os
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -42,38 +44,76 @@ class View:
     show_result: Callable[[Any, Any], None]
 
 
+def line_width() -> int | None:
+    """The characters of a line, of the terminal or as COLUMNS says; None into a file or a pipe."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        return Console().width
+    return None
+
+
 def console(width: int = WIDTH) -> Console:
     """A console that prints texts as they are, and leaves it to the terminal to break lines.
 
     Args:
         width: what tables have room for, in characters, into a file or a pipe.
     """
-    out = Console(highlight=False, markup=False, soft_wrap=True)
-    if not out.is_terminal:
-        out.width = width
-    return out
+    return Console(
+        highlight=False, markup=False, emoji=False, soft_wrap=True, width=line_width() or width
+    )
+
+
+def print_table(out: Console, table: "Table") -> None:
+    """Print a table and its notes; its rows below each other on a terminal that is too narrow."""
+    if table.min_width > (line_width() or table.min_width):
+        out.print(table.as_blocks())
+    else:
+        out.print(table.as_rich(out.width))
+    for note in table.notes:
+        out.print(note)
+
+
+def table_of_texts(title: str, headings: list[str], rows: Iterable[Sequence[str]]) -> "Table":
+    """A table of texts."""
+    import pandas as pd
+
+    from trackml.evaluation.report import Table, text_of
+
+    data = pd.DataFrame(rows, columns=headings)
+    return Table(title, data, {name: text_of(name) for name in headings})
 
 
 @contextmanager
-def _lines_above_bar(unit: str, total: int | None) -> Iterator[Callable[[str, int, int], None]]:
+def _lines_above_bar(
+    unit: str, total: int | None
+) -> Iterator[Callable[[Sequence[Sequence[str]], int, int], None]]:
     """A function that prints a line and moves the bar: (line, so many done, of so many).
+
+    A line comes in versions, each a list of its parts: the first that fits is printed, or the last.
 
     Args:
         total: None where it is not known yet.
     """
-    out = Console(highlight=False, markup=False)
-    if not out.is_terminal:
-        yield lambda line, _done, _total: print(line, flush=True)
+    # Not `is_terminal` alone: FORCE_COLOR makes it true for a log.
+    out = Console(highlight=False, markup=False, emoji=False)
+    if not (sys.stdout.isatty() and out.is_terminal):
+        yield lambda versions, _done, _total: print(_fitting(versions), flush=True)
         return
-    columns = (TextColumn(unit), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # The bar alone gets narrower with the terminal.
+    columns = (TextColumn(unit), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, transient=True) as bar:
         task = bar.add_task(unit, total=total)
 
-        def show(line: str, done: int, total: int) -> None:
-            out.print(line, soft_wrap=True)
+        def show(versions: Sequence[Sequence[str]], done: int, total: int) -> None:
+            out.print(_fitting(versions), soft_wrap=True)
             bar.update(task, completed=done, total=total)
 
         yield show
+
+
+def _fitting(versions: Sequence[Sequence[str]]) -> str:
+    lines = ["  ".join(parts) for parts in versions]
+    width = line_width() or len(lines[0])
+    return next((line for line in lines if len(line) <= width), lines[-1])
 
 
 @contextmanager
@@ -82,22 +122,24 @@ def _epoch_progress(params: TrainingParams) -> Iterator[Callback]:
     epochs = params.epochs
     with _lines_above_bar("epoch", epochs) as show:
 
-        def line(epoch: int, metrics: Mapping[str, float]) -> str:
-            scores = [
-                f"{name} {value:.4f}"
-                for name, value in metrics.items()
-                if name.startswith(("train_", "val_"))
-                and name.count("_") == 1  # not parts of a loss
-            ]
-            number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
-            seconds = metrics.get("epoch_seconds")  # not of an untrained model
-            time = [] if seconds is None else [f"{seconds:.1f} s"]
-            return "  ".join([number, *scores, *time])
-
         def callback(epoch: int, metrics: Mapping[str, float]) -> None:
-            show(line(epoch, metrics), epoch, epochs)
+            show(_epoch_line(epoch, epochs, metrics), epoch, epochs)
 
         yield callback
+
+
+def _epoch_line(epoch: int, epochs: int, metrics: Mapping[str, float]) -> list[list[str]]:
+    """A line in versions: all; without training scores; without the time; the last score."""
+    number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
+    scores = [
+        f"{name} {value:.4f}"
+        for name, value in metrics.items()
+        if name.startswith(("train_", "val_")) and name.count("_") == 1  # not parts of a loss
+    ]
+    val = [score for score in scores if score.startswith("val_")]
+    seconds = metrics.get("epoch_seconds")  # not of an untrained model
+    time = [] if seconds is None else [f"{seconds:.1f} s"]
+    return [[number, *scores, *time], [number, *val, *time], [number, *val], [number, *val[-1:]]]
 
 
 def _show_training(result: "Result", params: TrainingParams) -> None:
@@ -115,7 +157,8 @@ def _show_training(result: "Result", params: TrainingParams) -> None:
     names = [name for name in scores if "_class_" not in name]
     values = [format(scores[name], "g" if name.endswith("_epoch") else ".4f") for name in names]
     rows = zip(names, values, strict=True)
-    _print_table(out, _texts(f"{result.task}: {result.architecture}", ["result", "value"], rows))
+    title = f"{result.task}: {result.architecture}"
+    print_table(out, table_of_texts(title, ["result", "value"], rows))
     _close(out, result, [result.registration] if result.registration else [], params)
 
 
@@ -126,17 +169,21 @@ def _trial_progress(_params: Params) -> "Iterator[TrialCallback]":
         yield lambda outcome, done, total: show(_trial_line(outcome, done, total), done, total)
 
 
-def _trial_line(outcome: "Outcome", done: int, total: int) -> str:
-    number = f"trial {done:>{len(str(total))}}/{total}  {outcome.name}"
+def _trial_line(outcome: "Outcome", done: int, total: int) -> list[list[str]]:
+    """A line in versions: all; the score alone; without the time."""
+    number, time = f"trial {done:>{len(str(total))}}/{total}", f"{outcome.seconds:.1f} s"
+    start = [number, outcome.name]
     if outcome.failure:
-        return f"{number}  failed: {outcome.failure}"
+        return [[*start, f"failed: {outcome.failure}"]]
     if outcome.pruned_after:
-        return f"{number}  pruned after epoch {outcome.pruned_after}  {outcome.seconds:.1f} s"
-    scores = [
-        f"{name} {value:g}" if name.endswith("_epoch") else f"{name} {value:.4f}"
+        pruned = [*start, f"pruned after epoch {outcome.pruned_after}"]
+        return [[*pruned, time], pruned]
+    scores = {
+        name: f"{name} {value:g}" if name.endswith("_epoch") else f"{name} {value:.4f}"
         for name, value in outcome.summary.items()
-    ]
-    return "  ".join([number, *scores, f"{outcome.seconds:.1f} s"])
+    }
+    best = [text for name, text in scores.items() if name.startswith("best_val_")][-1:]
+    return [[*start, *scores.values(), time], [*start, *best, time], [*start, *best]]
 
 
 def _show_sweep(result: "SweepResult", params: RunParams) -> None:
@@ -146,7 +193,7 @@ def _show_sweep(result: "SweepResult", params: RunParams) -> None:
         TrackingIncomplete: after that, if the store does not have all of it.
     """
     out, report = console(), result.report
-    _print_table(out, report.table)
+    print_table(out, report.table)
     out.print(report.summary)
     if report.command:
         out.print(f"to run it again: {report.command}")
@@ -163,8 +210,8 @@ def _show_leaderboard(tables: "Sequence[Table]", _params: Params) -> None:
     """Print the leaderboard, what is left out of it, and how to look at it all."""
     out = console(LEADERBOARD_WIDTH)
     for table in tables:
-        _print_table(out, table)
-    out.print("mean ± standard deviation over n runs with different seeds; ranked by validation")
+        print_table(out, table)
+    out.print("mean ± standard deviation over n runs of different seeds; ranked by validation")
     out.print(f"to compare runs: {ui_command()}")
 
 
@@ -244,7 +291,7 @@ def show_runs(released: str | None = None) -> None:
     if not runs:
         out.print("all runs have finished")
         return
-    _print_table(out, _runs_table(runs))
+    print_table(out, _runs_table(runs))
     if marked:
         out.print(f"{len(marked)} were RUNNING though their process is no more: KILLED now")
     out.print("the command that began one, with --resume true, continues it")
@@ -290,22 +337,4 @@ def _runs_table(runs: "Sequence[Run]") -> "Table":
             [run.info.run_id, begun, tags["trackml.task"], architecture, run.info.status, why]
         )
     headings = ["run", "begun", "task", "architecture", "status", "why"]
-    return _texts("unfinished runs", headings, rows)
-
-
-def _texts(title: str, headings: list[str], rows: Iterable[Sequence[str]]) -> "Table":
-    """A table of texts."""
-    import pandas as pd
-
-    from trackml.evaluation.report import Table, text_of
-
-    return Table(
-        title, pd.DataFrame(rows, columns=headings), {name: text_of(name) for name in headings}
-    )
-
-
-def _print_table(out: Console, table: "Table") -> None:
-    """Print a table and its notes."""
-    out.print(table.as_rich())
-    for note in table.notes:
-        out.print(note)
+    return table_of_texts("unfinished runs", headings, rows)

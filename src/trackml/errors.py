@@ -33,7 +33,10 @@ class AlreadyActive(TrackmlError):
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Like KeyboardInterrupt, no `except Exception` may swallow it."""
+    """SIGTERM arrived, or the signal of this name, which asks for the same.
+
+    Like KeyboardInterrupt, no `except Exception` may swallow it.
+    """
 
 
 class Pruned(SystemExit):

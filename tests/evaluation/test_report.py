@@ -38,14 +38,54 @@ def test_csv_has_all_data_unrounded() -> None:
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(TABLE.as_csv())), DATA)
 
 
-def test_a_narrow_terminal_breaks_texts_but_no_numbers() -> None:
-    out = Console(width=42)
+def shown(table: Table, width: int) -> str:
+    out = Console(width=200)
     with out.capture() as capture:
-        out.print(TABLE.as_rich())
-    shown = capture.get()
-    assert "0.5000 ± 0.1250" in shown
-    assert "two words" not in shown
-    assert "words" in shown
+        out.print(table.as_rich(width))
+    return capture.get()
+
+
+def test_a_narrow_terminal_breaks_texts_but_no_numbers() -> None:
+    lines = shown(TABLE, 42).splitlines()
+    assert max(map(len, lines)) <= 42
+    assert any("0.5000 ± 0.1250" in line for line in lines)
+    assert "two words" not in "".join(lines)
+    assert any("words" in line for line in lines)
+
+
+def test_no_table_is_too_narrow_for_its_words_and_numbers() -> None:
+    least = TABLE.min_width
+    assert shown(TABLE, 10) == shown(TABLE, least)
+    assert {len(line) for line in shown(TABLE, least).splitlines()[1:]} == {least}
+    assert "…" not in shown(TABLE, 10)
+    assert "two words" in shown(TABLE, least + 4)
+
+
+def test_the_first_texts_get_the_room_that_there_is() -> None:
+    ids, why = ["0123456789abcdef" * 2, "b"], ["continued by " + "f" * 32, "a b " * 30]
+    data = pd.DataFrame({"run": ids, "what": ["x y", "z"], "why": why})
+    table = Table(
+        "runs", data, {"run": text_of("run"), "what": text_of("what"), "why": text_of("why")}
+    )
+    for line, text in zip(shown(table, 90).splitlines()[4:], (ids[0], "f" * 32), strict=False):
+        assert text in line
+    assert "x y" in shown(table, 90)
+
+
+def test_blocks_have_a_line_per_cell() -> None:
+    assert TABLE.as_blocks().splitlines() == [
+        "losses",
+        "",
+        "name    a|b c",
+        "loss    0.5000 ± 0.1250",
+        "MB      2.0",
+        "change  -0.50",
+        "",
+        "name    two words",
+        "loss    0.2500",
+        "MB      -",
+        "change  +0.25",
+    ]
 
 
 def test_reports_merge_and_the_second_one_wins() -> None:

@@ -1,12 +1,8 @@
 """The command `python -m trackml data`."""
 
-import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from trackml.console import console, print_table, table_of_texts
 from trackml.data import cache
 from trackml.data.datasets import CATALOG, find
 from trackml.data.sources import at_once
@@ -25,12 +21,13 @@ def show_data(names: Sequence[str], *, fetch: bool) -> None:
     """
     datasets = [find(name) for name in names or CATALOG]
     problems = _fetch_all(datasets) if fetch else []
-    table = Table("dataset", "file", "bytes", "state", "source", title=Text(str(cache.data_dir())))
-    for dataset in datasets:
-        for file, state, source in cache.inspect(dataset):
-            table.add_row(dataset.name, file.name, f"{file.size:,}", state, Text(source))
-    # Into a file or a pipe the table takes the width it needs: nothing is cut.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    rows = [
+        [dataset.name, file.name, f"{file.size:,}", state, source]
+        for dataset in datasets
+        for file, state, source in cache.inspect(dataset)
+    ]
+    headings = ["dataset", "file", "bytes", "state", "source"]
+    print_table(console(), table_of_texts(str(cache.data_dir()), headings, rows))
     if problems:
         raise TrackmlError("; ".join(problems))
 

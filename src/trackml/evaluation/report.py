@@ -5,7 +5,9 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.cells import cell_len
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,16 +70,58 @@ class Table:
         lines = [f"| {' | '.join(row)} |" for row in [list(self.columns), rules, *rows]]
         return "\n".join([*lines, *[""] * bool(self.notes), *(f"- {note}" for note in self.notes)])
 
-    def as_rich(self) -> "rich.table.Table":
-        """The shown rows for a terminal, which breaks texts into lines, but no numbers."""
+    def as_rich(self, width: int) -> "rich.table.Table":
+        """The shown rows with lines around them, which breaks texts into lines, but no words.
+
+        Args:
+            width: in characters; the table takes at least `min_width`.
+        """
         import rich.table
 
-        table = rich.table.Table(title=self.title, title_justify="left")
-        for heading, numbers in zip(self.columns, self._are_numbers, strict=True):
-            table.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers)
+        widths, spare = self._min_widths, max(width - self.min_width, 0)
+        for column, texts in enumerate(self._texts):  # the first ones get all that they need
+            longest = max(cell_len(line) for text in texts for line in text.splitlines() or [""])
+            more = min(max(longest - widths[column], 0), spare)
+            widths[column] += more
+            spare -= more
+        table = rich.table.Table(
+            title=self.title, title_justify="left", width=sum(widths) + 3 * len(widths) + 1
+        )
+        numbers = self._are_numbers
+        for heading, each, is_number in zip(self.columns, widths, numbers, strict=True):
+            justify: Literal["left", "right"] = "right" if is_number else "left"
+            table.add_column(heading, justify=justify, width=each, overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         return table
+
+    def as_blocks(self) -> str:
+        """The shown rows below each other, a line per cell, for a terminal that is too narrow."""
+        margin = max(map(len, self.columns))
+        lines = [self.title]
+        for row in self.rows:
+            cells = zip(self.columns, row, strict=True)
+            lines += ["", *(f"{name:<{margin}}  {' '.join(cell.split())}" for name, cell in cells)]
+        return "\n".join([*(line.rstrip() for line in lines), ""])
+
+    @property
+    def min_width(self) -> int:
+        """The characters that `as_rich` needs to keep numbers and words whole."""
+        widths = self._min_widths
+        return sum(widths) + 3 * len(widths) + 1  # lines and blanks
+
+    @property
+    def _min_widths(self) -> list[int]:
+        """Of each column, the length of its longest word, or number with its spread."""
+        return [
+            max(map(cell_len, [*name.split(), *(cells if is_number else " ".join(cells).split())]))
+            for (name, *cells), is_number in zip(self._texts, self._are_numbers, strict=True)
+        ]
+
+    @property
+    def _texts(self) -> list[list[str]]:
+        """Of each column, its heading and its cells."""
+        return [list(texts) for texts in zip(self.columns, *self.rows, strict=True)]
 
     @property
     def _are_numbers(self) -> list[bool]:

@@ -19,7 +19,7 @@ import grpc
 
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.params import DeviceName
-from trackml.process import deferred_signals, environment
+from trackml.process import block_warnings, deferred_signals, environment
 
 ANSWER_SECONDS = 5.0  # for a cluster to respond
 _OBJECT_STORE_BYTES = 100_000_000  # trials get a few kilobytes from it
@@ -111,7 +111,9 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
 def _connect(address: str, options: Mapping[str, Any]) -> list[Any]:
     """Connect this process to a cluster, and return its nodes."""
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
+        # A closed terminal signals Ray's processes too: they must outlive the trials' runs.
+        with block_warnings():
+            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise TrackmlError(f"--ray_address {address}: {one_line(error)}") from None
     nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]

@@ -90,6 +90,10 @@ class Watch(tune.Callback):
         self._total, self._callbacks = total, callbacks
         self._stops = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune saves its callbacks for a restart, and a progress bar cannot be pickled."""
+        return {}
+
     def stop(self) -> None:
         """Let Tune end at its next step, by an error."""
         self._stops = True

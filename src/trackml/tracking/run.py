@@ -215,9 +215,9 @@ def tracked_run(
 ) -> Iterator[Run]:
     """A run whose final status reflects how the block exited: FINISHED, FAILED, or KILLED.
 
-    KILLED is a run that was stopped by SIGINT or, in a program of `trackml.cli`, by SIGTERM. Under
-    `mlflow run` it is the run that MLflow has made, else a new one, in the experiment of the
-    dataset's name.
+    KILLED is a run that was stopped by SIGINT or, in a program of `trackml.cli`, by SIGTERM or a
+    warning such as SIGHUP. Under `mlflow run` it is the run that MLflow has made, else a new one,
+    in the experiment of the dataset's name.
 
     Args:
         architecture: the run's name, and the alias of its registered model.
