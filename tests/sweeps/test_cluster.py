@@ -1,8 +1,10 @@
 """How a cluster's processors and GPUs are shared among trials, and what is asked of its address."""
 
 import math
+import signal
 import socket
 
+import psutil
 import pytest
 from hypothesis import given, strategies as st
 
@@ -93,3 +95,11 @@ def test_a_process_that_uses_ray_already_is_told_so() -> None:
             pass
         assert ray.is_initialized()
     assert not ray.is_initialized()
+
+
+def test_the_processes_of_a_cluster_survive_a_closed_terminal() -> None:
+    """Which signals all of them; the sweep ends them after its runs."""
+    with cluster("local"):
+        for process in psutil.Process().children():
+            process.send_signal(signal.SIGHUP)
+        assert ray.get(ray.remote(lambda: 1).remote(), timeout=60) == 1
