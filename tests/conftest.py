@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,6 +163,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         said[name] = subprocess.CompletedProcess(**json.loads((notes / name).read_text()))
         assert said[name].returncode == 0, said[name].stderr
     return Finished(folder, said)
+
+
+@pytest.fixture(autouse=True)
+def warnings_stay_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In runs too, where a user's `python -W error` has no effect."""
+    monkeypatch.setattr("trackml.backends.no_warning_is_an_error", nullcontext)
 
 
 @pytest.fixture(scope="session")

@@ -22,13 +22,19 @@ def python(code: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_an_import_is_silent_and_overrides_the_settings_of_this_machine(tmp_path: Path) -> None:
+def test_an_import_is_silent_and_a_block_overrides_the_settings_of_this_machine(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "keras.json").write_text(OTHER_SETTINGS)
     code = """
 import os, sys
-from trackml.backends import keras, tf
-settings = keras.backend.backend(), keras.backend.floatx(), keras.backend.image_data_format()
-assert settings == ("tensorflow", "float32", "channels_last"), settings
+from trackml.backends import keras, standard_settings, tf
+def settings():
+    return keras.backend.backend(), keras.backend.floatx(), keras.backend.image_data_format()
+with standard_settings():
+    assert settings() == ("tensorflow", "float32", "channels_last"), settings()
+assert settings() == ("tensorflow", "float64", "channels_first"), settings()
+assert "KERAS_BACKEND" not in os.environ
 assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
 assert sys.modules["triton"] is None
 os.write(2, b"the end")

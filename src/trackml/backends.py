@@ -1,4 +1,4 @@
-"""TensorFlow and PyTorch in one process, with the settings that trackml needs, and their seeds.
+"""TensorFlow and PyTorch in one process, the settings of all libraries, and their seeds.
 
 `from trackml.backends import keras, tf` imports TensorFlow without the lines that its native code
 prints on start-up: they are about CPU instructions and missing GPUs, and no log setting suppresses
@@ -8,8 +8,10 @@ them. Set TF_CPP_MIN_LOG_LEVEL to see them.
 import os
 import random
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-__all__ = ["keep_triton_out", "keras", "seed_everything", "tf"]
+__all__ = [
+    "keep_triton_out",
+    "keras",
+    "program_settings",
+    "seed_everything",
+    "standard_settings",
+    "tf",
+]
+
+Settings = Iterator[AbstractContextManager[Any]]
 
 _lock = RLock()  # two threads that redirect stderr at once would not restore it
 
@@ -38,8 +49,9 @@ def __getattr__(name: str) -> Any:
 
 
 def _import_tensorflow() -> None:
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # instead of the one in this machine's keras.json
     with ExitStack() as stack:
+        # Instead of the one in this machine's keras.json.
+        stack.enter_context(environment(KERAS_BACKEND="tensorflow"))
         if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
             stack.enter_context(environment(TF_CPP_MIN_LOG_LEVEL="3"))
             stack.enter_context(_silent_stderr())
@@ -52,8 +64,6 @@ def _import_tensorflow() -> None:
             f"Keras is already imported with its {keras.backend.backend()} backend; set "
             "KERAS_BACKEND=tensorflow, or import trackml.backends first"
         )
-    keras.config.set_floatx("float32")
-    keras.config.set_image_data_format("channels_last")
     keep_triton_out()
     globals().update(keras=keras, tf=tf)
 
@@ -81,6 +91,110 @@ def keep_triton_out() -> None:
     """
     if "tensorflow" in sys.modules:
         sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+
+
+@contextmanager
+def standard_settings() -> Iterator[None]:
+    """Give libraries their own default settings for the block, or as a decorator for a function.
+
+    So what trackml builds, trains and draws does not depend on what a user has set in a file, such
+    as keras.json, or in a notebook. The user's settings are back afterwards. It concerns the
+    libraries that are imported by then, and imports none.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(no_warning_is_an_error())
+        for name, settings in _SETTINGS.items():
+            if library := sys.modules.get(name):
+                for setting in settings(library):
+                    stack.enter_context(setting)
+        yield
+
+
+@contextmanager
+def program_settings() -> Iterator[None]:
+    """The same for a program of ours, around its imports."""
+    with environment(MPLBACKEND="agg"), no_warning_is_an_error():  # it opens no windows
+        yield
+
+
+@contextmanager
+def no_warning_is_an_error() -> Iterator[None]:
+    """Show warnings that `python -W error` would raise: they must not end a training."""
+    with warnings.catch_warnings():
+        warnings.filters = [
+            ("default", *entry[1:]) if entry[0] == "error" else entry for entry in warnings.filters
+        ]
+        yield
+
+
+@contextmanager
+def _changed(get: Callable[[], Any], change: Callable[[Any], object], value: Any) -> Iterator[None]:
+    before = get()
+    change(value)
+    try:
+        yield
+    finally:
+        change(before)
+
+
+# Each enters a setting after the other, as some read what was set before them.
+
+
+def _numpy(numpy: Any) -> Settings:
+    yield numpy.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+
+
+def _tensorflow(tensorflow: Any) -> Settings:
+    config = tensorflow.config
+    yield _changed(config.functions_run_eagerly, config.run_functions_eagerly, False)
+    yield _changed(config.optimizer.get_jit, config.optimizer.set_jit, False)
+
+
+def _keras(keras: Any) -> Settings:
+    from keras.src.backend.common import global_state
+
+    config, policy = keras.config, "dtype_policy"
+    yield _changed(config.floatx, config.set_floatx, "float32")
+    # Without a policy Keras makes one of floatx. Its public functions could not take it away again.
+    get = partial(global_state.get_global_attribute, policy)
+    yield _changed(get, partial(global_state.set_global_attribute, policy), None)
+    yield _changed(config.epsilon, config.set_epsilon, 1e-7)
+    yield _changed(config.image_data_format, config.set_image_data_format, "channels_last")
+
+
+def _torch(torch: Any) -> Settings:
+    yield torch.inference_mode(mode=False)  # which also records gradients
+    yield torch.autograd.set_detect_anomaly(mode=False)
+    get, change = torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode
+    yield _changed(get, change, "default")
+    get, change = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+    yield _changed(get, change, "highest")
+    yield _changed(torch.get_default_dtype, torch.set_default_dtype, torch.float32)
+    for device in ("cpu", "cuda"):
+        get, change = torch.is_autocast_enabled, torch.set_autocast_enabled
+        yield _changed(partial(get, device), partial(change, device), False)
+    if torch.get_default_device().type != "cpu":
+        yield torch.device("cpu")  # not always, as it makes each call slower
+
+
+def _sklearn(sklearn: Any) -> Settings:
+    yield sklearn.config_context(
+        assume_finite=False, array_api_dispatch=False, transform_output="default"
+    )
+
+
+def _matplotlib(style: Any) -> Settings:
+    yield style.context("default")
+
+
+_SETTINGS: Mapping[str, Callable[[Any], Settings]] = {
+    "numpy": _numpy,
+    "tensorflow": _tensorflow,
+    "keras": _keras,
+    "torch": _torch,
+    "sklearn": _sklearn,
+    "matplotlib.style": _matplotlib,
+}
 
 
 def seed_everything(seed: int) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic_settings import BaseSettings, CliSettingsSource
 
+from trackml.backends import program_settings
 from trackml.errors import Terminated, TrackmlError, UsageError
 from trackml.params import Params, allowed
 from trackml.process import accept_all_output, ignore_warnings, stop_requests, stop_with_parent
@@ -76,7 +77,7 @@ def exit_code(program: Callable[[], object], flags: Sequence[str] = ()) -> int:
     accept_all_output()
     _show_log()
     try:
-        with stop_requests():
+        with stop_requests(), program_settings():
             program()
     except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the last resort
         if _wants_debug(flags):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.evaluation.drawing import drawn
+from tests.evaluation.drawing import drawn, figure_of, text_of
 from trackml.comparison.leaderboard import (
     MAX_ROWS,
     as_table,
@@ -107,14 +107,14 @@ def test_the_report_has_all_configurations_and_shows_the_first() -> None:
     ranking = pd.DataFrame([row(rank) for rank in range(1, MAX_ROWS + 4)])
     table = as_table("mnist, by accuracy", ranking, ["runs left out: 2, for a reason"])
     report = report_leaderboard(table, ACCURACY, {1: {0: 0.1, 1: 0.8, 2: 0.9}, 2: {}})
-    read = list(csv.DictReader(io.StringIO(report.texts["leaderboard.csv"])))
+    read = list(csv.DictReader(io.StringIO(text_of(report, "leaderboard.csv"))))
     assert len(read) == MAX_ROWS + 3
     assert list(read[0]) == list(row(1))
-    markdown = report.texts["leaderboard.md"]
+    markdown = text_of(report, "leaderboard.md")
     assert markdown.startswith("# mnist, by accuracy\n")
     assert markdown.count("| cnn | torch |") == MAX_ROWS
     assert "- 3 more configurations are in leaderboard.csv\n" in markdown
     assert "- runs left out: 2, for a reason\n" in markdown
     assert drawn(report) == {"ranking", "learning_curves", "cost"}
-    (axes,) = report.figures["figures/learning_curves.png"].axes
+    (axes,) = figure_of(report, "figures/learning_curves.png").axes
     assert np.asarray(axes.lines[0].get_xdata()).tolist() == [1, 2]  # not the untrained model

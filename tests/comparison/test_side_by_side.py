@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 
-from tests.evaluation.drawing import drawn
+from tests.evaluation.drawing import drawn, text_of
 from trackml.comparison.side_by_side import compare_architectures, compare_models, report_models
 from trackml.evaluation.report import Table
 
@@ -47,6 +47,10 @@ def compared(
 
 @pytest.fixture
 def table() -> Table:
+    return example()
+
+
+def example() -> Table:
     scores = {"train_loss": 0.2, "train_accuracy": 0.96, "test_accuracy": 0.97}
     digits = [run("cnn", 0, **scores), run("cnn", 1), run("dense", 0, framework="keras")]
     detector = run("faster-rcnn", 0, best_val_map=0.8, parameters=14_848_842.0)
@@ -69,11 +73,11 @@ def test_models_of_both_tasks_have_a_row_each_in_the_order_of_their_names(table:
 
 def test_the_report_has_csv_markdown_and_a_figure(table: Table) -> None:
     report = report_models(table)
-    markdown = report.texts["comparison.md"]
+    markdown = text_of(report, "comparison.md")
     assert markdown.startswith("| model | n | train loss | train accuracy | test accuracy |")
     assert "| CNN | 2 | 0.1500 ± 0.0707 |" in markdown
     assert "- CNN: run cnn-0 cnn-1\n" in markdown
-    read = pd.read_csv(io.StringIO(report.texts["comparison.csv"]))
+    read = pd.read_csv(io.StringIO(text_of(report, "comparison.csv")))
     scores = ["train_loss", "train_accuracy", "test_accuracy", "test_f1_macro", "seconds"]
     assert list(read) == [
         *("model", "n", *(f"{name}_{part}" for name in scores for part in ("mean", "std"))),
@@ -92,7 +96,7 @@ def test_notes_name_the_runs_left_out_and_the_models_without_a_run() -> None:
         "CNN: 2 of its runs left out, validated on other rows",
         "Faster R-CNN: no configuration has a finished run; mlflow run . -e detector makes one",
     ]
-    assert f"- {table.notes[1]}\n" in report_models(table).texts["comparison.md"]
+    assert f"- {table.notes[1]}\n" in text_of(report_models(table), "comparison.md")
 
 
 @pytest.mark.parametrize(
@@ -115,8 +119,8 @@ def test_without_enough_complete_runs_there_is_no_table(
 def test_two_architectures_are_compared_by_their_difference() -> None:
     metrics = {"cnn": {"acc": 0.9, "other": 1.0}, "cnn-aug": {"acc": 0.875}}
     report = compare_architectures(metrics, ["acc"], ["One run each."])
-    markdown = report.texts["reports/comparison.md"]
+    markdown = text_of(report, "reports/comparison.md")
     assert "| acc | 0.9000 | 0.8750 | -0.0250 |" in markdown
     assert "One run each." in markdown
-    assert json.loads(report.texts["reports/comparison.json"])["cnn-aug"] == {"acc": 0.875}
+    assert json.loads(text_of(report, "reports/comparison.json"))["cnn-aug"] == {"acc": 0.875}
     assert drawn(report) == {"comparison"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.evaluation.drawing import drawn, words
+from tests.evaluation.drawing import drawn, text_of, words
 from trackml.data import ImageData
 from trackml.evaluation.classification import (
     evaluate_classifier,
@@ -45,14 +45,14 @@ def test_a_report_has_all_names_of_the_contract(
     assert set(report.texts) == {
         *(f"{details}.txt", f"{details}.json", "reports/confusion_matrix.json")
     }
-    matrix = json.loads(report.texts["reports/confusion_matrix.json"])
+    matrix = json.loads(text_of(report, "reports/confusion_matrix.json"))
     assert matrix["classes"] == ["top", "middle", "bottom"]
     assert np.trace(matrix["counts"]) == 57
     assert np.sum(matrix["counts"]) == 60
-    scores = json.loads(report.texts[f"{details}.json"])
+    scores = json.loads(text_of(report, f"{details}.json"))
     assert scores["accuracy"] == 57 / 60
     assert scores["middle"].keys() == {"precision", "recall", "f1-score", "support"}
-    assert "bottom" in report.texts[f"{details}.txt"]
+    assert "bottom" in text_of(report, f"{details}.txt")
 
 
 @pytest.mark.parametrize(

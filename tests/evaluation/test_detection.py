@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
-from tests.evaluation.drawing import drawn, words
+from tests.evaluation.drawing import drawn, figure_of, text_of, words
 from trackml.data.canvases import Canvases, DetectionData, Objects
 from trackml.evaluation.box_matching import match_boxes, mean_iou
 from trackml.evaluation.classification import NO_CLASS
@@ -114,6 +114,10 @@ def test_overlap_is_intersection_over_union_of_pixels(
 
 @pytest.fixture
 def report() -> Report:
+    return example()
+
+
+def example() -> Report:
     """Of a detector that misses the last object; of the singles it finds a cat, nothing, a cat."""
     singles = canvases(3, (0, LEFT, 0), (1, LEFT, 1), (2, RIGHT, 1))
     pets = ("cat", "dog")
@@ -144,14 +148,14 @@ def test_a_report_has_all_names_of_the_contract(report: Report) -> None:
 
 
 def test_images_without_a_detection_have_their_own_column(report: Report) -> None:
-    matrix = json.loads(report.texts["reports/confusion_matrix.json"])
+    matrix = json.loads(text_of(report, "reports/confusion_matrix.json"))
     assert matrix["classes"] == ["cat", "dog"]
     assert matrix["predicted"] == ["cat", "dog", "none"]
     assert matrix["counts"] == [[1, 0, 0], [1, 0, 1]]
-    scores = json.loads(report.texts["reports/classification_report.json"])
+    scores = json.loads(text_of(report, "reports/classification_report.json"))
     assert set(scores) == {"cat", "dog", "accuracy", "macro avg", "weighted avg"}
     assert scores["accuracy"] == pytest.approx(1 / 3)
-    (axes, *_) = report.figures["figures/confusion_matrix.png"].axes
+    (axes, *_) = figure_of(report, "figures/confusion_matrix.png").axes
     assert words(axes.get_xticklabels()) == ["cat", "dog", "none"]
 
 
@@ -162,6 +166,6 @@ def test_images_without_a_detection_have_their_own_column(report: Report) -> Non
 def test_perfect_canvases_are_counted_and_not_among_the_worst(
     name: str, title: str, shown: int, report: Report
 ) -> None:
-    figure = report.figures[f"figures/{name}.png"]
+    figure = figure_of(report, f"figures/{name}.png")
     assert figure.get_suptitle().startswith(title)
     assert sum(text.startswith("is ") for text in words(figure.axes[0].texts)) == shown

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from tests.evaluation.drawing import drawn, words
+from tests.evaluation.drawing import drawn, figure_of, text_of, words
 from trackml.data import TableData
 from trackml.evaluation.exploration import explore
 from trackml.evaluation.regression import evaluate_regressor, plot_errors
@@ -51,14 +51,14 @@ def test_a_report_has_all_names_of_the_contract_and_a_map_if_there_are_coordinat
 
 
 def test_axes_name_their_quantity_and_its_unit() -> None:
-    figures = report().figures
-    scatter = figures["figures/predicted_vs_true.png"].axes[0]
+    homes = report()
+    scatter = figure_of(homes, "figures/predicted_vs_true.png").axes[0]
     assert scatter.get_xlabel() == "true Price (dollars)"
     assert scatter.get_ylabel() == "predicted Price (dollars)"
     assert "on 100 test rows" in scatter.get_title()
     true, predicted = np.asarray(scatter.collections[0].get_offsets()).T
     assert (predicted > true).all()
-    over, spread = figures["figures/residuals.png"].axes[:2]
+    over, spread = figure_of(homes, "figures/residuals.png").axes[:2]
     assert over.get_xlabel() == "predicted Price (dollars)"
     assert "mean +0.500, median +0.500" in spread.get_title()
 
@@ -85,14 +85,14 @@ def test_the_map_shows_size_and_sign_of_errors_in_their_places_and_the_cities_in
 def test_exploration_uses_training_rows_only() -> None:
     data = table()
     homes = explore(data)
-    text = io.StringIO(homes.texts["reports/feature_statistics.csv"])
+    text = io.StringIO(text_of(homes, "reports/feature_statistics.csv"))
     statistics = pd.read_csv(text, index_col="column")
     assert list(statistics.index) == ["Rooms", "Latitude", "Longitude", "Price"]
     assert set(statistics["count"]) == {150}
     highest = data.train.features[:, 0].max()
     assert statistics.loc["Rooms", "max"] == pytest.approx(highest, rel=1e-5)
     assert set(statistics.columns) >= {"mean", "std", "min", "25%", "50%", "75%", "max"}
-    heat_map = homes.figures["figures/correlations.png"].axes[0]
+    heat_map = figure_of(homes, "figures/correlations.png").axes[0]
     assert "150 training rows" in heat_map.get_title()
     values = words(heat_map.texts)
     assert (values[6], values[-1]) == ("1.00", "1.00")  # price is half the rooms
@@ -101,4 +101,4 @@ def test_exploration_uses_training_rows_only() -> None:
 def test_a_single_row_has_statistics_and_no_correlation() -> None:
     homes = explore(table(limit=1))
     assert drawn(homes) == {"correlations"}
-    assert "Rooms,1," in homes.texts["reports/feature_statistics.csv"]
+    assert "Rooms,1," in text_of(homes, "reports/feature_statistics.csv")

@@ -89,5 +89,6 @@ def test_blocks_have_a_line_per_cell() -> None:
 
 
 def test_reports_merge_and_the_second_one_wins() -> None:
-    merged = Report({"a": 1, "b": 1}, {"x": "1"}) | Report({"b": 2, "c": 2}, {"y": "2"})
-    assert merged == Report({"a": 1, "b": 2, "c": 2}, {"x": "1", "y": "2"})
+    one, two = (lambda: "1"), (lambda: "2")
+    merged = Report({"a": 1, "b": 1}, {"x": one}) | Report({"b": 2, "c": 2}, {"y": two})
+    assert merged == Report({"a": 1, "b": 2, "c": 2}, {"x": one, "y": two})

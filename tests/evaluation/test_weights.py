@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.evaluation.drawing import figure_of
 from trackml.evaluation.weights import MAX_UNITS, draw_weights
 
 SHAPE, CLASSES = (4, 5), ("a", "b", "c")
@@ -27,7 +28,7 @@ def test_rows_of_w_are_shown_per_class_or_for_the_units_with_the_largest_outgoin
         largest = {unit: max(abs(weight) for weight in after[1][:, unit]) for unit in range(units)}
         best = sorted(largest, key=lambda unit: -largest[unit])[:MAX_UNITS]
         names = {unit: f"unit {unit}" for unit in best}
-    figure = draw_weights(before, after, SHAPE, CLASSES).figures["figures/weights.png"]
+    figure = figure_of(draw_weights(before, after, SHAPE, CLASSES), "figures/weights.png")
     height, width = SHAPE
     for axes, source, when in zip(figure.axes[:2], sides, ("before", "after"), strict=True):
         assert axes.get_title() == f"{when} training"

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from tests.evaluation.drawing import drawn, figure_of, text_of
 from tests.sweeps.plans import PLAN
 from trackml.errors import TrackmlError
-from trackml.evaluation.report import Report
 from trackml.metrics import ACCURACY, MAE, Metric
 from trackml.sweeps.plan import Plan
 from trackml.sweeps.report import (
@@ -56,13 +56,6 @@ def report(table: pd.DataFrame, plan: Plan = PLAN) -> SweepReport:
     return report_sweep(plan, table, repeats, FAILED)
 
 
-def check_drawn(drawn: Report) -> None:
-    for figure in drawn.figures.values():
-        file = io.BytesIO()
-        figure.savefig(file)
-        assert file.getvalue().startswith(b"\x89PNG")
-
-
 def test_the_best_epoch_of_each_trial_ranks_it_and_the_loss_breaks_ties() -> None:
     assert list(TRIED["trial"]) == [3, 5, 2, 1, 4]
     assert list(TRIED["state"]) == ["finished"] * 3 + ["pruned", "failed"]
@@ -92,19 +85,18 @@ def test_without_a_finished_trial_none_is_the_best(children: pd.DataFrame) -> No
 
 def test_a_sweep_has_all_trials_the_command_and_the_figures() -> None:
     sweep = report(TRIED)
-    assert len(pd.read_csv(io.StringIO(sweep.texts["trials.csv"]))) == 5
+    assert len(pd.read_csv(io.StringIO(text_of(sweep, "trials.csv")))) == 5
     flags = "-P epochs=2 -P limit=0 -P seed=1 -P rate=0.02 -P units=16"
-    assert sweep.texts["best_command.txt"] == f"mlflow run . -e dense_mnist {flags}\n"
-    page = sweep.texts["sweep.md"]
+    assert text_of(sweep, "best_command.txt") == f"mlflow run . -e dense_mnist {flags}\n"
+    page = text_of(sweep, "sweep.md")
     scores = "validation accuracy 0.9000 ± 0.0283, test accuracy 0.8200 ± 0.0283 (n = 2)"
     assert f"rate=0.02 units=16; run again: {scores}.\n" in page
     assert "| 0.1 | 16 | - | 0 | 0.0 | failed |" in page
     assert "- failed: rate=0.1 units=16: no number\n" in page
     assert page.endswith(f"\n\n    {sweep.command}\n")
     assert sweep.metrics == {"trials_finished": 3, "trials_pruned": 1, "trials_failed": 1}
-    names = ("optimization_history", "parallel_coordinates", "parameter_importances")
-    assert set(sweep.figures) == {f"figures/{name}.png" for name in names}
-    check_drawn(sweep)
+    names = {"optimization_history", "parallel_coordinates", "parameter_importances"}
+    assert drawn(sweep) == names
 
 
 @pytest.mark.parametrize(("metric", "best"), [(ACCURACY, "b"), (MAE, "a")])
@@ -122,8 +114,8 @@ def many(scores: list[tuple[float, int, float]], plan: Plan = PLAN) -> pd.DataFr
 
 def test_equal_scores_are_one_tick_without_a_color_bar() -> None:
     """No axis goes up to an accuracy of 1.9, because one trial has 0.9."""
-    drawn = report(many([(0.1, 16, 0.9), (0.01, 16, 0.9)])).figures
-    (axes,) = drawn["figures/parallel_coordinates.png"].axes
+    sweep = report(many([(0.1, 16, 0.9), (0.01, 16, 0.9)]))
+    (axes,) = figure_of(sweep, "figures/parallel_coordinates.png").axes
     texts = [text.get_text() for text in axes.texts]
     assert texts[texts.index("validation accuracy") :] == ["validation accuracy", "0.9000"]
 
@@ -141,7 +133,7 @@ def test_a_parameter_that_makes_the_difference_is_important() -> None:
 def test_where_all_scores_are_equal_nothing_is_important(count: int) -> None:
     table = many([(0.01, 16, 0.5), (0.02, 16, 0.5)][:count])
     assert importances(table, PLAN) == {}
-    check_drawn(report(table))
+    assert drawn(report(table)) == {"optimization_history", "parallel_coordinates"}
 
 
 trials = st.tuples(st.floats(1e-4, 1e-1), st.sampled_from((16, 32, 64)), st.floats(0, 1))
@@ -151,7 +143,7 @@ trials = st.tuples(st.floats(1e-4, 1e-1), st.sampled_from((16, 32, 64)), st.floa
 @given(st.lists(trials, min_size=1, max_size=12, unique_by=lambda trial: trial[0]))
 def test_any_trials_can_be_drawn(scores: list[tuple[float, int, float]]) -> None:
     plan = replace(PLAN, searched="rate=1e-4..1e-1 log, units=16..64")
-    check_drawn(report(many(scores, plan), plan))
+    assert drawn(report(many(scores, plan), plan)) >= {"parallel_coordinates"}
 
 
 FACTORS = ("variant", "optimizer")
@@ -191,15 +183,15 @@ def test_a_suite_has_n_means_and_spread_of_each_combination_the_best_first() -> 
         ["dropout", "sgd", "1", "0.9400", "0.9300", "3.0", "10.0"],
         ["dropout", "adam", "1", "0.9300", "0.9990", "3.0", "10.0"],
     ]
-    assert list(pd.read_csv(io.StringIO(report.texts["suite.csv"]))) == [
+    assert list(pd.read_csv(io.StringIO(text_of(report, "suite.csv")))) == [
         *("variant", "optimizer", "n", "best_val_accuracy_mean", "best_val_accuracy_std"),
         *("test_accuracy_mean", "test_accuracy_std", "convergence_epoch", "seconds"),
     ]
-    page = report.texts["suite.md"]
+    page = text_of(report, "suite.md")
     assert "| plain | adam | 2 | 0.9800 ± 0.0141 | 0.9700 ± 0.0141 | 3.5 | 10.0 |" in page
     assert "best on validation: plain with adam, accuracy 0.9800 ± 0.0141 (n = 2)." in page
     assert "- failed: rate=0.1 units=16: no number\n" in page
-    check_drawn(report)
+    assert drawn(report) == {"heat_map", "validation_curves"}
 
 
 def test_among_equals_the_lower_validation_loss_wins() -> None:
@@ -223,13 +215,13 @@ def test_each_variant_has_one_best_run_and_the_best_combination_is_last(
 
 
 def test_the_heat_map_has_an_empty_cell_where_all_runs_failed() -> None:
-    heat_map = suite(RUNS[RUNS["run_id"] != "dropout-adam-0.93"]).figures["figures/heat_map.png"]
+    heat_map = figure_of(suite(RUNS[RUNS["run_id"] != "dropout-adam-0.93"]), "figures/heat_map.png")
     texts = [text.get_text() for text in heat_map.axes[0].texts]
     assert texts == ["0.9400", "0.9800\n± 0.0141", "0.9550\n± 0.0071"]
 
 
 def test_curves_have_a_panel_per_variant_and_a_line_per_optimizer() -> None:
-    curves = suite().figures["figures/validation_curves.png"]
+    curves = figure_of(suite(), "figures/validation_curves.png")
     assert [axes.get_title() for axes in curves.axes] == ["plain", "dropout"]
     for axes in curves.axes:
         assert len(axes.get_lines()) >= 2

@@ -228,7 +228,7 @@ def test_sync_ends_a_run_whose_process_was_killed_at_its_last_epoch(store: Store
     outbox.add_epoch(1, ROW, lambda: Checkpoint({}, [], [ROW], {}))
     outbox.add_artifact("note.txt", lambda path: path.write_text("a"))
     with store.monkeypatch.context() as broken:
-        broken.setattr(MlflowClient, "log_artifact", refuse)
+        broken.setattr(MlflowClient, "log_batch", refuse)
         for _ in range(2):
             (synced,) = sync()
             assert synced.problem == "no"

@@ -120,6 +120,10 @@ def finish(run: Run, report: Report | None = None, history: History = HISTORY) -
     return run.finish(network(run.data), history, lambda *_: given, None)
 
 
+def raised(error: BaseException) -> Any:
+    raise error
+
+
 def unavailable() -> MlflowException:
     return MlflowException("the database is locked", error_code=TEMPORARILY_UNAVAILABLE)
 

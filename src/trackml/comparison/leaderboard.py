@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from textwrap import shorten
 from typing import Any
 
@@ -114,13 +115,16 @@ def report_leaderboard(
     shown = table.data.head(table.max_rows)
     names = [_label(row[0], row[1], row[-1]) for row in table.rows]
     by_name = {names[number - 1]: curve for number, curve in curves.items()}
-    lines = [f"# {table.title}", "", table.as_markdown(), "", *NOTES, ""]
+
+    def page() -> str:
+        return "\n".join([f"# {table.title}", "", table.as_markdown(), "", *NOTES, ""])
+
     return Report(
-        texts={"leaderboard.csv": table.as_csv(), "leaderboard.md": "\n".join(lines)},
+        texts={"leaderboard.csv": table.as_csv, "leaderboard.md": page},
         figures={
-            "figures/ranking.png": figures.ranking(shown, names, metric),
-            "figures/learning_curves.png": figures.curves(by_name, metric),
-            "figures/cost.png": figures.cost(shown, metric),
+            "figures/ranking.png": partial(figures.ranking, shown, names, metric),
+            "figures/learning_curves.png": partial(figures.curves, by_name, metric),
+            "figures/cost.png": partial(figures.cost, shown, metric),
         },
     )
 

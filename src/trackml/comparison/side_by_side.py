@@ -1,6 +1,7 @@
 """Different models of the same data side by side."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -102,12 +103,15 @@ def with_best_epoch(
 
 def report_models(table: Table) -> Report:
     """Models side by side, as CSV, Markdown and figure."""
-    ids = zip(table.data["model"], table.data["run_ids"], strict=True)
-    runs = [f"- {model}: run {each}" for model, each in ids]
-    markdown = "\n".join([table.as_markdown(), "", *runs, "", *NOTES, ""])
+
+    def page() -> str:
+        ids = zip(table.data["model"], table.data["run_ids"], strict=True)
+        runs = [f"- {model}: run {each}" for model, each in ids]
+        return "\n".join([table.as_markdown(), "", *runs, "", *NOTES, ""])
+
     return Report(
-        texts={"comparison.csv": table.as_csv(), "comparison.md": markdown},
-        figures={"figures/comparison.png": figures.models(table.data)},
+        texts={"comparison.csv": table.as_csv, "comparison.md": page},
+        figures={"figures/comparison.png": partial(figures.models, table.data)},
     )
 
 
@@ -139,21 +143,24 @@ def compare_architectures(
     Args:
         metrics: architecture → its metrics; the difference is the second's minus the first's.
         notes: lines below the table.
-
-    Raises:
-        ValueError: there are not two architectures.
     """
-    scores = {name: [own[metric] for metric in names] for name, own in metrics.items()}
-    values = pd.DataFrame(scores, index=list(names))
-    first, second = values.columns
-    data = values.assign(difference=values[second] - values[first]).reset_index(names="metric")
-    columns = {"metric": text_of("metric")} | {name: number_of(name, ".4f") for name in metrics}
-    columns["difference"] = number_of("difference", "+.4f")
-    table = Table(f"{first} and {second}", data, columns, notes=notes)
+
+    def values() -> pd.DataFrame:
+        scores = {name: [own[metric] for metric in names] for name, own in metrics.items()}
+        return pd.DataFrame(scores, index=list(names))
+
+    def page() -> str:
+        first, second = metrics
+        data = values().assign(difference=lambda each: each[second] - each[first])
+        columns = {"metric": text_of("metric")} | {name: number_of(name, ".4f") for name in metrics}
+        columns["difference"] = number_of("difference", "+.4f")
+        title = f"{first} and {second}"
+        return Table(title, data.reset_index(names="metric"), columns, notes=notes).as_markdown()
+
     return Report(
         texts={
-            "reports/comparison.md": table.as_markdown() + "\n",
-            "reports/comparison.json": as_json(values.to_dict()),
+            "reports/comparison.md": lambda: f"{page()}\n",
+            "reports/comparison.json": lambda: as_json(values().to_dict()),
         },
-        figures={"figures/comparison.png": figures.bars(values)},
+        figures={"figures/comparison.png": lambda: figures.bars(values())},
     )

@@ -1,6 +1,7 @@
 """The evaluation of classifiers: scores, reports and figures."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import classification_report, confusion_matrix
 
+from trackml.backends import standard_settings
 from trackml.data import ImageData, ImageSplit
 from trackml.evaluation.figures.axes import FIRST, LEGEND_ABOVE, THIRD, canvas, finish, heat_map
 from trackml.evaluation.figures.galleries import gallery
@@ -26,13 +28,14 @@ NO_CLASS = -1  # a prediction that names none
 MAX_MISTAKES = 24
 
 
+@standard_settings()
 def evaluate_classifier(
     predict: Callable[[Images], Scores],
     data: ImageData,
     history: History,
     augmented: NDArray[Any] | None = None,
 ) -> Report:
-    """Score a classifier on the test images, once, and draw the figures.
+    """Score a classifier on the test images, once, and report the scores with figures.
 
     Args:
         predict: images uint8 (N, height, width) → class probabilities float32 (N, C).
@@ -43,9 +46,9 @@ def evaluate_classifier(
     loss = score_classes(probabilities, labels)["loss"]
     of_labels = evaluate_labels(probabilities.argmax(axis=1), labels, classes)
     figures = {
-        "figures/learning_curves.png": learning_curves(history),
-        "figures/mistakes.png": plot_mistakes(images, labels, probabilities, classes),
-        "figures/samples.png": plot_samples(data.train, classes, augmented),
+        "figures/learning_curves.png": partial(learning_curves, history),
+        "figures/mistakes.png": partial(plot_mistakes, images, labels, probabilities, classes),
+        "figures/samples.png": partial(plot_samples, data.train, classes, augmented),
     }
     latency = {LATENCY: seconds_per_1000(predict, images)}
     return Report({"test_loss": loss}) | of_labels | Report(latency, figures=figures)
@@ -63,24 +66,34 @@ def evaluate_labels(
     f1 = [metrics[f"f1_class_{c}"] for c in range(len(classes))]
     indices, columns = list(range(len(classes))), list(classes)
     options: Any = {"labels": indices, "target_names": columns, "digits": 4, "zero_division": 0}
-    details = classification_report(labels, predicted, output_dict=True, **options)
-    details.pop("micro avg", None)  # scikit-learn's name for the accuracy if some name no class
-    details["accuracy"] = metrics["accuracy"]
+    text = partial(classification_report, labels, predicted, **options)
     if may_name_none:
         indices, columns = [*indices, NO_CLASS], [*columns, "none"]
-    counts = confusion_matrix(labels, predicted, labels=indices)[: len(classes)]
+
+    def details() -> str:
+        scores = text(output_dict=True)
+        scores.pop("micro avg", None)  # scikit-learn's name for the accuracy if some name no class
+        return as_json(scores | {"accuracy": metrics["accuracy"]})
+
+    def counts() -> NDArray[np.int64]:
+        matrix: NDArray[np.int64] = confusion_matrix(labels, predicted, labels=indices)
+        return matrix[: len(classes)]
+
     matrix = {"classes": classes, "rows": "true", "columns": "predicted", "predicted": columns}
-    text = classification_report(labels, predicted, **options)
     return Report(
         metrics={f"test_{name}": value for name, value in metrics.items()},
         texts={
             "reports/classification_report.txt": text,
-            "reports/classification_report.json": as_json(details),
-            "reports/confusion_matrix.json": as_json(matrix | {"counts": counts.tolist()}),
+            "reports/classification_report.json": details,
+            "reports/confusion_matrix.json": lambda: as_json(
+                matrix | {"counts": counts().tolist()}
+            ),
         },
         figures={
-            "figures/confusion_matrix.png": plot_confusion_matrix(counts, classes, columns),
-            "figures/per_class_f1.png": plot_f1(f1, classes),
+            "figures/confusion_matrix.png": lambda: plot_confusion_matrix(
+                counts(), classes, columns
+            ),
+            "figures/per_class_f1.png": partial(plot_f1, f1, classes),
         },
     )
 

@@ -1,6 +1,7 @@
 """The evaluation of detectors: scores and figures."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torchmetrics.detection import MeanAveragePrecision
 
+from trackml.backends import standard_settings
 from trackml.data.canvases import Canvases, DetectionData, Objects
 from trackml.evaluation.box_matching import MIN_SCORE, ImageMatches, match_boxes, mean_iou
 from trackml.evaluation.classification import NO_CLASS, evaluate_labels
@@ -25,10 +27,11 @@ CELL = 1.75  # inches
 TEXT = 6  # pixels of an image that a line of text takes
 
 
+@standard_settings()
 def evaluate_detector(
     find: Callable[[Canvases], Objects], data: DetectionData, history: History
 ) -> Report:
-    """Score a detector on the test canvases, once, and draw the figures.
+    """Score a detector on the test canvases, once, and report the scores with figures.
 
     On canvases with one object it is also scored as a classifier, by the class of its best box:
     test_accuracy, train_accuracy, test_f1_macro and so on.
@@ -49,11 +52,11 @@ def evaluate_detector(
         LATENCY: seconds * 1000 / len(data.test),
     }
     figures = {
-        "figures/learning_curves.png": learning_curves(history),
-        "figures/losses.png": losses(history),
-        "figures/detections.png": plot_detections(data.test.images, matches, classes),
-        "figures/mistakes.png": plot_mistakes(data.test.images, matches, classes),
-        "figures/samples.png": plot_samples(data.train, classes),
+        "figures/learning_curves.png": partial(learning_curves, history),
+        "figures/losses.png": partial(losses, history),
+        "figures/detections.png": partial(plot_detections, data.test.images, matches, classes),
+        "figures/mistakes.png": partial(plot_mistakes, data.test.images, matches, classes),
+        "figures/samples.png": partial(plot_samples, data.train, classes),
     }
     first = Report(scores | {"test_mean_iou": mean_iou(matches)})
     return first | of_labels | Report(more_scores, figures=figures)

@@ -3,6 +3,8 @@
 import copy
 import logging
 import shutil
+from functools import cache
+from typing import Any
 
 import torchviz
 from torch import Tensor, nn
@@ -18,12 +20,20 @@ def draw_graph(network: nn.Module, example: Tensor) -> Report:
     Always as source; also as a drawing if Graphviz's `dot` is installed, otherwise a warning is
     logged.
     """
-    # A copy: in training mode, layers such as batch normalization change with each forward pass.
-    trained = copy.deepcopy(network).train()
-    graph = torchviz.make_dot(trained(example), params=dict(trained.named_parameters()))
-    texts = {"figures/model_graph.gv": graph.source}
-    if shutil.which("dot"):
-        texts["figures/model_graph.svg"] = graph.pipe(format="svg", encoding="utf-8")
-    else:
-        _log.warning("Graphviz's `dot` is not installed: logged the model's graph as source only")
+
+    @cache
+    def graph() -> Any:
+        # A copy: in training mode, layers such as batch normalization change with each pass.
+        trained = copy.deepcopy(network).train()
+        return torchviz.make_dot(trained(example), params=dict(trained.named_parameters()))
+
+    def drawing() -> str | None:
+        if not shutil.which("dot"):
+            _log.warning(
+                "Graphviz's `dot` is not installed: logged the model's graph as source only"
+            )
+            return None
+        return str(graph().pipe(format="svg", encoding="utf-8"))
+
+    texts = {"figures/model_graph.gv": lambda: graph().source, "figures/model_graph.svg": drawing}
     return Report(texts=texts)

@@ -1,6 +1,7 @@
 """The evaluation of regressions of a table: scores and figures."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from trackml.backends import standard_settings
 from trackml.data import TableData
 from trackml.evaluation.figures.axes import FIRST, SECOND, canvas, finish, grid
 from trackml.evaluation.figures.runs import learning_curves
@@ -29,12 +31,13 @@ CITIES = {  # degrees north, degrees east
 }
 
 
+@standard_settings()
 def evaluate_regressor(
     predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     data: TableData,
     history: History,
 ) -> Report:
-    """Score a regression on the test rows, once, and draw the figures.
+    """Score a regression on the test rows, once, and report the scores with figures.
 
     A table with the columns Latitude and Longitude, in degrees, also gets a map of the errors.
 
@@ -47,13 +50,14 @@ def evaluate_regressor(
     quantity = f"{data.target_name} ({data.unit})" if data.unit else data.target_name
     title = f"R² {metrics['r2']:.3f}, RMSE {metrics['rmse']:.3f}, on {len(true):,} test rows"
     figures = {
-        "learning_curves": learning_curves(history),
-        "predicted_vs_true": plot_predictions(predicted, true, quantity, title),
-        "residuals": plot_residuals(predicted, true, quantity),
+        "learning_curves": partial(learning_curves, history),
+        "predicted_vs_true": partial(plot_predictions, predicted, true, quantity, title),
+        "residuals": partial(plot_residuals, predicted, true, quantity),
     }
     if set(COORDINATES) <= set(data.columns):
         latitude, longitude = (features[:, data.columns.index(name)] for name in COORDINATES)
-        figures["error_map"] = plot_errors(latitude, longitude, predicted - true, quantity)
+        errors = predicted - true
+        figures["error_map"] = partial(plot_errors, latitude, longitude, errors, quantity)
     scores = {f"test_{name}": value for name, value in metrics.items()}
     scores[LATENCY] = seconds_per_1000(predict, features)
     return Report(scores, figures={f"figures/{name}.png": each for name, each in figures.items()})

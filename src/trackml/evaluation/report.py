@@ -1,10 +1,12 @@
 """Reports: numbers, texts, tables and figures under the names of the tracking contract."""
 
+import io
 import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
@@ -17,11 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """Metrics by name; texts and figures by their path among a run's artifacts."""
+    """Metrics by name; texts and figures by their path among a run's artifacts.
+
+    Metrics are values. A text or a figure is a function that makes it, or returns None if there is
+    nothing to show: a run that logs the report makes one after the other, and goes on without one
+    that cannot be made.
+    """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
-    figures: Mapping[str, "Figure"] = field(default_factory=dict)
+    texts: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[], "Figure | None"]] = field(default_factory=dict)
 
     def __or__(self, other: "Report") -> "Report":
         """Both reports in one; of equal names the other's."""
@@ -30,6 +37,22 @@ class Report:
             {**self.texts, **other.texts},
             {**self.figures, **other.figures},
         )
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of all texts and figures."""
+        return [*self.texts, *self.figures]
+
+    def content_of(self, path: str) -> bytes | None:
+        """Make the text or figure of a path, as the content of its file."""
+        if make := self.texts.get(path):
+            text = make()
+            return None if text is None else text.encode()
+        figure, file = self.figures[path](), io.BytesIO()
+        if figure is None:
+            return None
+        figure.savefig(file, format=PurePath(path).suffix[1:])
+        return file.getvalue()
 
 
 Cell = Callable[["pd.Series[Any]"], str]

@@ -1,9 +1,11 @@
 """The weights of a dense network's first layer, as images."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trackml.evaluation.figures.axes import grid
@@ -30,6 +32,17 @@ def draw_weights(
         before, after: W (outputs, inputs) of each layer.
         shape: height and width of the images.
     """
+    figure = partial(plot_weights, before, after, shape, classes)
+    return Report(figures={"figures/weights.png": figure})
+
+
+def plot_weights(
+    before: Sequence[NDArray[Any]],
+    after: Sequence[NDArray[Any]],
+    shape: tuple[int, int],
+    classes: Sequence[str],
+) -> Figure:
+    """The figure of `draw_weights`."""
     if len(after) == 1:
         rows, names = np.arange(len(classes)), list(classes)
         title = "Rows of W: the weight of each pixel for the score of a class"
@@ -52,4 +65,4 @@ def draw_weights(
         axes.set_title(f"{when} training")
         figure.colorbar(image, ax=axes, label="weight", shrink=0.8, extend="both")
     figure.suptitle(title)
-    return Report(figures={"figures/weights.png": figure})
+    return figure

@@ -97,7 +97,8 @@ def faster_rcnn(classes: int) -> GeneralizedRCNN:
         nms_thresh=MAX_OVERLAP,
         detections_per_img=20,
     )
-    return GeneralizedRCNN(backbone, proposals, regions, Pixels())
+    # Of float32, whatever the default of the program is that loads it.
+    return GeneralizedRCNN(backbone, proposals, regions, Pixels()).float()
 
 
 def _convolution(
@@ -113,7 +114,8 @@ def _convolution(
 def restore(weights: Mapping[str, NDArray[Any]]) -> GeneralizedRCNN:
     """The network with this state dict."""
     state = {name: torch.from_numpy(value) for name, value in weights.items()}
-    network = faster_rcnn(classes=len(state["roi_heads.box_predictor.cls_score.bias"]) - 1)
+    with torch.device("cpu"):
+        network = faster_rcnn(classes=len(state["roi_heads.box_predictor.cls_score.bias"]) - 1)
     network.load_state_dict(state)
     return network
 
@@ -128,7 +130,7 @@ def predict(network: GeneralizedRCNN, images: NDArray[np.uint8]) -> pd.DataFrame
     device = next(network.parameters()).device
     network.eval()
     outputs: list[dict[str, Tensor]] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         for first in range(0, len(images), BATCH):
             # PyTorch does not support negative strides, such as those of a flipped image.
             batch = np.ascontiguousarray(images[first : first + BATCH])

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trackml.backends import keras
+from trackml.backends import keras, standard_settings
 from trackml.models.summary import LayerRow, table
 
 MOMENTUM = 0.9  # of batch normalization: Keras's 0.99 takes hundreds of steps to forget its start
 
 
+@standard_settings()
 def fashion_cnn(classes: int, dropout: float) -> keras.Model:
     """Two convolutions and a dense layer, for gray images of 28 x 28.
 
@@ -36,6 +37,7 @@ def fashion_cnn(classes: int, dropout: float) -> keras.Model:
     return keras.Model(pixels, probabilities, name="fashion_cnn")
 
 
+@standard_settings()
 def dense_classifier(
     widths: Sequence[int],
     *,
@@ -60,6 +62,7 @@ def dense_classifier(
     return keras.Model(pixels, probabilities, name="dense_classifier")
 
 
+@standard_settings()
 def dense_regressor(
     mean: NDArray[np.float64],
     scale: NDArray[np.float64],
@@ -81,6 +84,7 @@ def dense_regressor(
     return keras.Model(features, keras.layers.Dense(1, name="target")(x), name="dense_regressor")
 
 
+@standard_settings()
 def with_named_columns(model: keras.Model, columns: Sequence[str]) -> keras.Model:
     """The same model with an input float32 (N, 1) for each column, instead of (N, columns).
 

@@ -61,8 +61,8 @@ def predict(network: Network, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     p = np.empty((len(images), len(network[-1].b)), np.float32)
     for first in range(0, len(images), BATCH):
         rows = slice(first, first + BATCH)
-        # Weights that overflow give nan, without a warning.
-        with np.errstate(over="ignore", invalid="ignore"):
+        # Weights that overflow give nan, without a warning or an error.
+        with np.errstate(all="ignore"):
             _, z = forward(network, scaled(images[rows]))
             p[rows] = softmax(z)
     return p

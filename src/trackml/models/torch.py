@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from trackml.backends import standard_settings
 from trackml.models.summary import LayerRow, table
 
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # of the training pixels, black 0 to white 1
@@ -19,6 +20,7 @@ class Standardize(nn.Module):
         return x.contiguous(memory_format=torch.channels_last)
 
 
+@standard_settings()
 def mnist_cnn(
     classes: int, *, conv_layers: int = 2, dropout: float = 0.0, batch_norm: bool = False
 ) -> nn.Sequential:

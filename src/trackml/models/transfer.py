@@ -8,6 +8,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from trackml.backends import standard_settings
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HIDDEN_UNITS = 256
 
@@ -38,6 +40,7 @@ def bare_features(backbone: str) -> nn.Sequential:
     return features
 
 
+@standard_settings()
 def transfer_network(
     backbone: str,
     classes: int,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -24,6 +25,8 @@ from trackml.sweeps.plan import Plan
 from trackml.sweeps.space import name_of, shown, study_of
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from trackml.sweeps.worker import Outcome
 
 MAX_ROWS = 10  # trials that a person is shown; trials.csv has all of them
@@ -166,24 +169,28 @@ def report_sweep(
         for split, column in (("validation", val), ("test", f"test_{metric}"))
     )
     summary = f"best on validation: {name_of(best)}; run again: {scores} (n = {len(repeats)})"
-    drawn = {
-        "figures/optimization_history.png": figures.history(tried, metric),
-        "figures/parallel_coordinates.png": figures.parallel_coordinates(tried, plan.space, metric),
-    }
     counts = {state: int((tried["state"] == state).sum()) for state in _STATES}
-    if shares := importances(tried, plan):
-        figure = figures.importances(shares, metric, counts["finished"])
-        drawn["figures/parameter_importances.png"] = figure
+
+    def plot_importances() -> "Figure | None":
+        shares = importances(tried, plan)
+        return figures.importances(shares, metric, counts["finished"]) if shares else None
+
     return SweepReport(
         metrics={
             f"trials_{state}": float(counts[state]) for state in ("finished", "pruned", "failed")
         },
         texts={
-            "trials.csv": table.as_csv(),
-            "sweep.md": _page(table, summary, _SWEEP_NOTES.format(command)),
-            "best_command.txt": f"{command}\n",
+            "trials.csv": table.as_csv,
+            "sweep.md": partial(_page, table, summary, _SWEEP_NOTES.format(command)),
+            "best_command.txt": lambda: f"{command}\n",
         },
-        figures=drawn,
+        figures={
+            "figures/optimization_history.png": partial(figures.history, tried, metric),
+            "figures/parallel_coordinates.png": partial(
+                figures.parallel_coordinates, tried, plan.space, metric
+            ),
+            "figures/parameter_importances.png": plot_importances,
+        },
         table=table,
         summary=summary,
         command=command,
@@ -248,12 +255,12 @@ def report_suite(
     summary = f"best on validation: {' with '.join(names)}, accuracy {accuracy} (n = {n})"
     return SweepReport(
         texts={
-            "suite.csv": table.as_csv(),
-            "suite.md": _page(table, summary, _SUITE_NOTES),
+            "suite.csv": table.as_csv,
+            "suite.md": partial(_page, table, summary, _SUITE_NOTES),
         },
         figures={
-            "figures/heat_map.png": figures.heat_map(data, *factors),
-            "figures/validation_curves.png": figures.validation_curves(trials, *factors),
+            "figures/heat_map.png": partial(figures.heat_map, data, *factors),
+            "figures/validation_curves.png": partial(figures.validation_curves, trials, *factors),
         },
         table=table,
         summary=summary,

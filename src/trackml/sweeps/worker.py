@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trackml.backends import program_settings
 from trackml.errors import Pruned, one_line
 from trackml.history import Callback
 from trackml.metrics import ranking_metric
@@ -33,6 +34,7 @@ class Outcome:
     pruned_after: int | None = None
 
 
+@program_settings()
 def run_trial(
     config: Mapping[str, Any],
     *,

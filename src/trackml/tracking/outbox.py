@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -27,6 +27,7 @@ Link = Literal["", "dataset", "model"]
 FAILURE_TAG = "trackml.failure"
 OUTBOX_TAG = "trackml.journal"  # the outbox's name: it finds a run whose id is not known yet
 PREDECESSOR_TAG = "trackml.predecessor"
+MISSING_TAG = "trackml.missing_artifacts"
 _STATE, _CHECKPOINT, _REMOVED = "run.json", "checkpoint.npz", ".removed"
 
 
@@ -194,6 +195,13 @@ class Outbox:
             save(draft)
             draft.replace(path)
             self.artifacts[name] = path.stat().st_mtime_ns
+
+    def set_missing(self, paths: Iterable[str], among: Iterable[str]) -> None:
+        """Say in a tag which artifacts, all optional, are missing; those not `among` stay in it."""
+        before = self.state.tags.get(MISSING_TAG, "")
+        others = {*before.split(", ")} - {*among, ""}
+        if (now := ", ".join(sorted(others | {*paths}))) != before:
+            self.update(tags={MISSING_TAG: now})
 
     def add_model(self, save: Callable[[str], object]) -> int:
         """Save a model's files, unless they are there; return how many bytes they have."""

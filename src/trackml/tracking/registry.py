@@ -13,10 +13,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from trackml.backends import keep_triton_out
+from trackml.backends import keep_triton_out, standard_settings
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import Metric, ranking_metric
-from trackml.process import deferred_signals
+from trackml.process import deferred_signals, environment
 from trackml.tracking import server
 from trackml.tracking.queries import find_run
 
@@ -173,7 +173,10 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
             "that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
         )
     keep_triton_out()  # else PyTorch would import it to load its models
-    model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
+    with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
+        model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
+    # Keras would round inputs to a user's floatx.
+    model.predict = standard_settings()(model.predict)  # type: ignore[method-assign]
     keep_triton_out()  # this model may have been the one that needs TensorFlow
     return model
 

@@ -2,6 +2,7 @@
 
 import colorsys
 import json
+import logging
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,9 +18,11 @@ from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
 import trackml
+from trackml.backends import standard_settings
 from trackml.comparison.runs import BaselineRun
 from trackml.data.canvases import Data
-from trackml.evaluation.report import Report
+from trackml.errors import one_line
+from trackml.evaluation.report import Report, as_json
 from trackml.history import Callbacks, History
 from trackml.params import Params, RunParams, with_effect
 from trackml.process import this_process
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 Parent = ParentRun | None
 VERSION_TAG = "trackml.version"
 COLOR_TAG = "mlflow.runColor"
+LONGEST_SHOWN = 300  # characters of a reason: LaTeX's have pages
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class Run:
     def log_architecture(self, parameters: int, summary: str) -> None:
         """Log the number of trainable parameters, and the model's layers as text."""
         self.outbox.update(params={"model_parameters": str(parameters)})
-        self.log_report(Report(texts={"model_summary.txt": summary}))
+        self.log_report(Report(texts={"model_summary.txt": lambda: summary}))
 
     def _upload(self) -> None:
         if not self.uploader.unreachable:  # after each epoch it is tried again
@@ -154,9 +160,8 @@ class Run:
         if self.scores_test:
             save = partial(save_model, model=model, framework=self.task.framework, data=self.data)
             outbox.add_metrics({"model_size_bytes": outbox.add_model(save)}, "model")
-        epochs = json.dumps(history.as_dict(), indent=2)
-        _add_report(outbox, Report(history.summary, {"history.json": epochs}), "model")
-        _add_report(outbox, report, "model")
+        epochs = {"history.json": lambda: as_json(history.as_dict())}
+        _add_report(outbox, Report(history.summary, epochs) | report, "model")
         outbox.update(
             tags={"trackml.precision": history.precision, "trackml.device": history.device},
             wants_version=self.scores_test and self.params.register_model,
@@ -215,6 +220,7 @@ def tracked_run(
 ) -> Iterator[Run]:
     """A run whose final status reflects how the block exited: FINISHED, FAILED, or KILLED.
 
+    Inside the block, libraries have their `standard_settings`, whatever the caller has set.
     KILLED is a run that was stopped by SIGINT or, in a program of `trackml.cli`, by SIGTERM or a
     warning such as SIGHUP. Under `mlflow run` it is the run that MLflow has made, else a new one,
     in the experiment of the dataset's name.
@@ -239,6 +245,7 @@ def tracked_run(
         server.check_variables(client, resume=params.resume)
     state = _initial_state(task, params, data, architecture, aliases, parent)
     with ExitStack() as stack:
+        stack.enter_context(standard_settings())
         opened = (
             Outbox.temporary(state)
             if parent
@@ -255,17 +262,29 @@ def log_reports(params: Params, reports: Iterable[Report], *, experiment: str, n
     client = server.connect()
     server.check_variables(client)
     state = _new_state(experiment, name, params.as_text(), {VERSION_TAG: trackml.__version__})
-    with Outbox.temporary(state) as outbox, uploading(client, outbox):
+    with standard_settings(), Outbox.temporary(state) as outbox, uploading(client, outbox):
         for report in reports:
             _add_report(outbox, report, "dataset")
 
 
 def _add_report(outbox: Outbox, report: Report, linked: Link) -> None:
-    for name, text in report.texts.items():
-        outbox.add_artifact(name, partial(Path.write_text, data=text, encoding="utf-8"))
-    for name, figure in report.figures.items():
-        outbox.add_artifact(name, figure.savefig)
+    """Keep the numbers of a report, and its texts and figures as far as they can be made.
+
+    Those are optional: one warning and a tag name what is missing.
+    """
     outbox.add_metrics(report.metrics, linked)
+    reasons: dict[str, str] = {}
+    for path in report.paths:
+        try:
+            content = report.content_of(path)
+            if content is not None:
+                outbox.add_artifact(path, partial(Path.write_bytes, data=content))
+        except Exception as error:  # noqa: BLE001  # of any kind
+            reasons[path] = f"{type(error).__name__}: {one_line(error)}"[:LONGEST_SHOWN]
+    outbox.set_missing(reasons, among=report.paths)
+    if reasons:
+        why = "; ".join(dict.fromkeys(reasons.values()))
+        _log.warning("warning: the run goes on without %s (%s)", ", ".join(reasons), why)
 
 
 def _initial_state(

@@ -308,9 +308,17 @@ class Uploader:
             self.client.log_batch(self._run_id, metrics=rows[first : first + _ROWS_PER_REQUEST])
 
     def _log_artifact(self, name: str) -> None:
+        """Upload an artifact. They are optional: the run goes on without one that is refused."""
         folder = Path(name).parent.as_posix()
         file = str(self._outbox.artifact_folder / name)
-        self.client.log_artifact(self._run_id, file, None if folder == "." else folder)
+        try:
+            self.client.log_artifact(self._run_id, file, None if folder == "." else folder)
+        except Exception as error:
+            if server.is_unreachable(error):
+                raise
+            self._outbox.set_missing([name], among=[])
+            reason = server.reason_of(error)
+            _log.warning("warning: the store refuses %s, an artifact: %s", name, reason)
 
     def _set_status(self) -> None:
         state = self._outbox.state

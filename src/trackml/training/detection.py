@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
+from trackml.backends import standard_settings
 from trackml.data.canvases import Canvases, DetectionData, Objects
 from trackml.evaluation.detection import mean_average_precision
 from trackml.history import History
@@ -22,6 +23,7 @@ from trackml.training.torch import TorchLearner
 VALIDATION_SEED = 0  # of the regions that are sampled for the validation loss
 
 
+@standard_settings()
 def fit_detector(
     network: GeneralizedRCNN,
     data: DetectionData,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trackml.backends import keras, tf
+from trackml.backends import keras, standard_settings, tf
 from trackml.history import History
 from trackml.metrics import ACCURACY, MAE, Metric, score_classes, score_values
 from trackml.params import KerasParams, OptimizerName
@@ -43,6 +43,7 @@ CLASSIFICATION = Objective("sparse_categorical_crossentropy", ACCURACY, score_cl
 REGRESSION = Objective("mean_squared_error", MAE, score_values)
 
 
+@standard_settings()
 def fit(
     model: keras.Model,
     data: Splits,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from trackml.backends import standard_settings
 from trackml.data import ImageData, ImageSplit
 from trackml.history import History
 from trackml.metrics import ACCURACY, score_classes
@@ -33,6 +34,7 @@ class SGD:
             w[...] -= rate * v
 
 
+@standard_settings()
 def fit(
     network: Network,
     data: ImageData,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
+from trackml.backends import standard_settings
 from trackml.errors import UsageError
 from trackml.history import History
 from trackml.metrics import ACCURACY, score_classes
@@ -49,6 +50,7 @@ def resolve_device(device: DeviceName) -> Device:
     return device
 
 
+@standard_settings()
 def fit(
     network: nn.Module,
     data: Splits,
@@ -86,7 +88,10 @@ class TorchLearner(Learner):
         self.batch_size = params.batch_size
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         enabled = self.precision == "bfloat16"
-        self.autocast = torch.autocast(self.device, torch.bfloat16, enabled=enabled)
+        # Without the cache: in an autocast of the caller, weights from before the step stay in it.
+        self.autocast = torch.autocast(
+            self.device, torch.bfloat16, enabled=enabled, cache_enabled=False
+        )
         self._optimizer = optimizer
 
     def step(self, loss: Tensor, rate: float) -> None:
@@ -185,7 +190,7 @@ def outputs(network: nn.Module, inputs: Array) -> Tensor:
     device = next(network.parameters()).device
     size = PREDICT_BATCH[device.type]
     network.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         batches = [
             network(torch.tensor(inputs[row : row + size], device=device)).cpu()
             for row in range(0, len(inputs), size)
