@@ -6,7 +6,16 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from tests.pipelines.expected import model_parameters
-from trackml.models.torch import Standardize, describe, mnist_cnn, with_probabilities
+from trackml.models.torch import (
+    BATCHES,
+    InBatches,
+    Standardize,
+    batch_size,
+    describe,
+    mnist_cnn,
+    with_probabilities,
+)
+from trackml.models.transfer import transfer_network
 
 EXAMPLE = torch.zeros((2, 28, 28), dtype=torch.uint8)
 
@@ -55,3 +64,22 @@ def test_outputs_are_probabilities_of_each_class(
         outputs = with_probabilities(network).eval()(pixels)
     assert outputs.shape == (images, 7)
     torch.testing.assert_close(outputs.sum(dim=1), torch.ones(images))
+
+
+def test_an_exported_program_answers_any_number_of_rows_as_the_network_does() -> None:
+    torch.manual_seed(0)
+    network = with_probabilities(mnist_cnn(10, batch_norm=True)).eval()
+    batched = InBatches(network, EXAMPLE).eval()
+    rows = BATCHES["cpu"][0]
+    assert batched.batch_size == rows
+    program = torch.export.export(batched, (EXAMPLE,), dynamic_shapes=[{0: torch.export.Dim.AUTO}])
+    for count in (0, 1, 2, rows - 1, rows, rows + 1, 2 * rows, 2 * rows + 1, 1_000):
+        pixels = torch.randint(256, (count, 28, 28), dtype=torch.uint8)
+        with torch.inference_mode():
+            torch.testing.assert_close(program.module()(pixels), network(pixels), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "rows"), [(32, 128), (224, 10)])
+def test_batches_are_smaller_where_a_row_needs_more_memory(size: int, rows: int) -> None:
+    network = transfer_network("vgg16", 10, image_size=size, dropout=0.0)
+    assert batch_size(network, EXAMPLE) == rows

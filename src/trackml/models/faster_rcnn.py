@@ -4,6 +4,7 @@ A copy of this file travels with each registered detector, so that it loads wher
 installed: it imports nothing of trackml, and has the `restore` and `predict` of served/model.py.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ ANCHOR_SIDES = (14, 20, 28)  # pixels, of squares of the same area: torchvision 
 ANCHOR_RATIOS = (1.0, 1.5, 2.5)  # height by width: a one is narrow
 MIN_SCORE = 0.05
 MAX_OVERLAP = 0.5  # of two boxes of one class; above it, the one with the lower score is dropped
-BATCH = 64  # images at a time, to predict
+BATCH_IMAGES, BATCH_PIXELS = 64, 2**22  # the most at a time, to predict: 0.3 GB of features
 
 
 class Pixels(nn.Module):
@@ -128,12 +129,13 @@ def predict(network: GeneralizedRCNN, images: NDArray[np.uint8]) -> pd.DataFrame
         (pixels from the top left corner), label (index of the class), score (from 0 to 1).
     """
     device = next(network.parameters()).device
+    size = max(1, min(BATCH_IMAGES, BATCH_PIXELS // max(1, math.prod(images.shape[1:]))))
     network.eval()
     outputs: list[dict[str, Tensor]] = []
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-        for first in range(0, len(images), BATCH):
+        for first in range(0, len(images), size):
             # PyTorch does not support negative strides, such as those of a flipped image.
-            batch = np.ascontiguousarray(images[first : first + BATCH])
+            batch = np.ascontiguousarray(images[first : first + size])
             outputs += network(torch.tensor(batch, device=device))
     none = {"boxes": torch.zeros((0, 4)), "labels": torch.zeros(0), "scores": torch.zeros(0)}
     boxes, labels, scores = (

@@ -82,7 +82,7 @@ def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:
 
 
 def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **options: Any) -> None:
-    """Export a program, which loads without the model's class.
+    """Export a program, which loads without the model's class, and answers in batches.
 
     Args:
         model: takes inputs (N, ...), on any device.
@@ -90,15 +90,18 @@ def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **opt
     """
     import torch
 
+    from trackml.models.torch import InBatches
+
     # Of a copy, as what is exported must not change. PyTorch's writer knows rows of memory only
     # in the usual order.
-    plain = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
+    plain = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)
+    # From a single example PyTorch would conclude that all batches have one.
+    example = np.zeros((2, *inputs.shape[1:]), inputs.dtype)
     mlflow.pytorch.save_model(
-        plain,
+        InBatches(plain.requires_grad_(requires_grad=False), torch.from_numpy(example)).eval(),
         path,
         mlflow_model=mlflow_model,
-        # From a single example PyTorch would conclude that all batches have one.
-        input_example=np.zeros((2, *inputs.shape[1:]), inputs.dtype),
+        input_example=example,
         **options,
     )
     # Unasked, MLflow would look for it on a GPU where there is one, and refuse to load it.

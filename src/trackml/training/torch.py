@@ -15,6 +15,7 @@ from trackml.backends import standard_settings
 from trackml.errors import UsageError
 from trackml.history import History
 from trackml.metrics import ACCURACY, score_classes
+from trackml.models.torch import batch_size
 from trackml.params import DeviceName, OptimizerName, TorchParams
 from trackml.training.checkpoint import Array
 from trackml.training.loop import Learner, Rate, Splits, TrainingRun, run_epochs
@@ -22,10 +23,6 @@ from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precisi
 from trackml.training.schedules import Schedule, constant
 
 Device = Literal["cpu", "cuda"]
-
-# On a CPU the outputs of the layers must fit into the cache: 128 took half the time of 1,000. On a
-# GPU the outputs of VGG16's first layers for images of 224 pixels must fit into its memory.
-PREDICT_BATCH: Mapping[str, int] = {"cpu": 128, "cuda": 256}
 
 # Fused: one call for all weights, where a loop over them would take longer than the arithmetic.
 OPTIMIZERS: Mapping[OptimizerName, Callable[..., Optimizer]] = {
@@ -188,8 +185,7 @@ def predict(network: nn.Module, inputs: Array) -> NDArray[np.float32]:
 def outputs(network: nn.Module, inputs: Array) -> Tensor:
     """Outputs (N, ...), on the CPU, of a network on any device; it ends in evaluation mode."""
     device = next(network.parameters()).device
-    size = PREDICT_BATCH[device.type]
-    network.eval()
+    size = batch_size(network, torch.tensor(inputs[:2], device=device))
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         batches = [
             network(torch.tensor(inputs[row : row + size], device=device)).cpu()
