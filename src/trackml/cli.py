@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource
 
 from trackml.errors import Terminated, TrackmlError, UsageError
 from trackml.params import Params, allowed
-from trackml.process import stop_requests, stop_with_parent
+from trackml.process import ensure_user, stop_requests, stop_with_parent
 
 if TYPE_CHECKING:
     from trackml.console import View
@@ -68,6 +68,7 @@ def exit_code(program: Callable[[], object], flags: Sequence[str] = ()) -> int:
     """
     _show_log()
     try:
+        ensure_user()
         with stop_requests():
             program()
     except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the last resort

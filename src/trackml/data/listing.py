@@ -25,7 +25,8 @@ def show_data(names: Sequence[str], *, fetch: bool) -> None:
     """
     datasets = [find(name) for name in names or CATALOG]
     problems = _fetch_all(datasets) if fetch else []
-    table = Table("dataset", "file", "bytes", "state", "source", title=Text(str(cache.data_dir())))
+    folders = ", ".join(sorted({str(cache.folder_of(dataset).parent) for dataset in datasets}))
+    table = Table("dataset", "file", "bytes", "state", "source", title=Text(folders))
     for dataset in datasets:
         for file, state, source in cache.inspect(dataset):
             table.add_row(dataset.name, file.name, f"{file.size:,}", state, Text(source))

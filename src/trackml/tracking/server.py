@@ -31,7 +31,7 @@ from sqlalchemy import make_url
 from urllib3.exceptions import HTTPError
 
 from trackml.errors import TrackmlError, UsageError, one_line
-from trackml.process import environment
+from trackml.process import ensure_user, environment
 
 RESPONSE_SECONDS = 3  # for a server to respond at all
 BRIEF_SECONDS = 5  # for a request while training waits
@@ -66,6 +66,7 @@ def prepare() -> MlflowClient:
     Raises:
         TrackmlError: the database is not one that MLflow can use.
     """
+    ensure_user()
     for name, default in _DEFAULTS.items():
         os.environ.setdefault(name, default)
     uri = mlflow.get_tracking_uri() if is_configured() else "sqlite:///mlflow.db"
