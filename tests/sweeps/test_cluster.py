@@ -2,6 +2,7 @@
 
 import math
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
@@ -93,3 +94,21 @@ def test_a_process_that_uses_ray_already_is_told_so() -> None:
             pass
         assert ray.is_initialized()
     assert not ray.is_initialized()
+
+
+def test_a_local_cluster_has_a_short_folder_of_its_own_and_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own is shared with other users, and below $TMPDIR, in which a socket may not fit."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    with cluster("local"):
+        folder = Path(ray.get_runtime_context().get_temp_dir()).parent
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert folder.parent != long
+    assert not folder.exists()
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    with pytest.raises(TrackmlError, match="set RAY_TMPDIR to a short path"), cluster("local"):
+        pass
