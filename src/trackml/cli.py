@@ -18,7 +18,13 @@ from pydantic_settings import BaseSettings, CliSettingsSource
 from trackml.backends import program_settings
 from trackml.errors import Terminated, TrackmlError, UsageError
 from trackml.params import Params, allowed
-from trackml.process import accept_all_output, ignore_warnings, stop_requests, stop_with_parent
+from trackml.process import (
+    accept_all_output,
+    ensure_user,
+    ignore_warnings,
+    stop_requests,
+    stop_with_parent,
+)
 
 if TYPE_CHECKING:
     from trackml.console import View
@@ -77,6 +83,7 @@ def exit_code(program: Callable[[], object], flags: Sequence[str] = ()) -> int:
     accept_all_output()
     _show_log()
     try:
+        ensure_user()
         with stop_requests(), program_settings():
             program()
     except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the last resort

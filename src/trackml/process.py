@@ -1,11 +1,14 @@
 """This process: requests to stop it, its parent, its standard streams, its variables."""
 
 import codecs
+import getpass
 import io
 import os
 import signal
 import socket
+import stat
 import sys
+import tempfile
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +21,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 import psutil
+from platformdirs import user_cache_path, user_config_path
 
 from trackml.errors import Terminated
 
@@ -258,3 +262,44 @@ def _set_environment(variables: dict[str, str | None]) -> None:
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
+
+
+def ensure_user() -> None:
+    """Set a user name and a home for this process, and those that it starts, if they lack them.
+
+    In a container any number may be the user, unknown to the system. MLflow, PyTorch and Ray ask
+    for its name, MLflow and Ray for its home, and fail; matplotlib warns.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError since Python 3.13
+        os.environ["LOGNAME"] = f"uid{os.getuid()}"
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  # Path.home() raises where there is none
+    if not home.is_absolute() or not (os.access(home, os.X_OK) or can_write(home)):
+        os.environ["HOME"] = str(private_folder())
+        return
+    # A home that cannot be written to stays: the user's credentials may be there.
+    if not all(map(can_write, (user_config_path("matplotlib"), user_cache_path("matplotlib")))):
+        os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
+
+
+def can_write(folder: Path) -> bool:
+    """True if a folder can be written to, or created."""
+    # Unlike Path.exists, this raises no PermissionError in a folder that may not be entered.
+    existing = next(each for each in (folder, *folder.parents) if os.access(each, os.F_OK))
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+def private_folder() -> Path:
+    """A folder in the temporary one that only this user can enter, the same each time."""
+    user, number = os.getuid(), 1
+    while True:
+        name = f"trackml-{user}" if number == 1 else f"trackml-{user}-{number}"
+        folder = Path(tempfile.gettempdir(), name)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == user:
+            folder.chmod(0o700)
+            return folder
+        number += 1  # somebody else has taken the name

@@ -3,6 +3,7 @@
 import math
 import signal
 import socket
+from pathlib import Path
 
 import psutil
 import pytest
@@ -103,3 +104,21 @@ def test_the_processes_of_a_cluster_survive_a_closed_terminal() -> None:
         for process in psutil.Process().children():
             process.send_signal(signal.SIGHUP)
         assert ray.get(ray.remote(lambda: 1).remote(), timeout=60) == 1
+
+
+def test_a_local_cluster_has_a_short_folder_of_its_own_and_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own is shared with other users, and below $TMPDIR, in which a socket may not fit."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    with cluster("local"):
+        folder = Path(ray.get_runtime_context().get_temp_dir()).parent
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert folder.parent != long
+    assert not folder.exists()
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    with pytest.raises(TrackmlError, match="set RAY_TMPDIR to a short path"), cluster("local"):
+        pass

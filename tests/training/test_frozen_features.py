@@ -34,8 +34,8 @@ def test_frozen_layers_get_each_image_once_for_all_epochs(blobs: ImageData) -> N
     for layer in (frozen, *frozen):
         layer.register_forward_hook(lambda _layer, x, _output: batch_sizes.append(len(x[0])))
     train(frozen, trained, blobs)
-    measured = 1 + 2 + 2  # images, to measure how large outputs are: of all, then of each split
-    images = measured + len(blobs.train) + len(blobs.validation)
+    single = 1 + 3  # to measure the size of its output, and before each of three calls that of all
+    images = single + len(blobs.train) + len(blobs.validation)
     assert sum(batch_sizes) == images * (1 + len(frozen))
 
 

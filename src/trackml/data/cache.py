@@ -16,6 +16,7 @@ from platformdirs import user_cache_path
 from trackml.data.sources import Contents, Folder, Mirrors, Source, SourceError
 from trackml.errors import TrackmlError
 from trackml.files import replace_file, writable
+from trackml.process import can_write, private_folder
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +72,21 @@ def data_dir() -> Path:
     return Path(configured).expanduser().absolute() if configured else user_cache_path("trackml")
 
 
+def folder_of(dataset: Dataset) -> Path:
+    """Where a dataset is or will be cached.
+
+    Where the user's own cache folder lacks it, and cannot be written to, that is a private folder.
+    """
+    folder = data_dir() / dataset.name
+    is_there = all(os.access(folder / file.name, os.R_OK) for file in dataset.files)
+    if is_there or os.environ.get("TRACKML_DATA_DIR") or can_write(folder):
+        return folder
+    return private_folder() / ".cache/trackml" / dataset.name  # as if it were the home
+
+
 def inspect(dataset: Dataset) -> Iterator[tuple[File, str, str]]:
     """Each file, its state (verified, damaged, missing) and its source. Fetches nothing."""
-    folder = data_dir() / dataset.name
+    folder = folder_of(dataset)
     contents, origins = _verified(dataset, folder), _origins(folder)
     present = {path.name for path in folder.glob("*")}
     for file in dataset.files:
@@ -93,10 +106,11 @@ def fetch(dataset: Dataset) -> tuple[list[bytes], str]:
         DataUnavailable: no source has a file; the message says which file to put where.
         TrackmlError: the cache cannot be written.
     """
-    folder = data_dir() / dataset.name
+    folder = folder_of(dataset)
     contents = _verified(dataset, folder)
     if len(contents) < len(dataset.files):
-        _log.info("%s: looking for a source", dataset.name)
+        keep_in = f"to keep it in {folder}; TRACKML_DATA_DIR sets another folder"
+        _log.info("%s: looking for a source, %s", dataset.name, keep_in)
         asked_at = time.time()
         with (
             writable(folder, f"the cache of {dataset.name}", "TRACKML_DATA_DIR"),

@@ -10,6 +10,7 @@ from trackml.data.registries import debian_package, npm_package, pip_package
 from trackml.data.sources import Folder, Mirrors, Source
 from trackml.errors import UsageError
 from trackml.params import TrainingParams
+from trackml.process import ensure_user
 
 
 def _mnist_like(name: str, classes: str, checksums: tuple[str, ...], *sources: Source) -> Dataset:
@@ -116,6 +117,7 @@ def load(name: str, validation_split: float = 0.1, limit: int = 0) -> ImageData 
         DataUnavailable: no source has the data; the message says which file to put where.
         UsageError: there is no such dataset, or the split leaves nothing to train or validate on.
     """
+    ensure_user()
     files = find(name)
     contents, source = cache.fetch(files)
     common: dict[str, Any] = {"validation_split": validation_split, "limit": limit}

