@@ -102,7 +102,8 @@ class InBatches(nn.Module):
         super().__init__()
         self.network, self.batch_size = network, batch_size(network, example)
         with torch.no_grad():
-            self.row_shape = network(example).shape[1:]
+            outputs = network(example)
+        self.row_shape, self.dtype = outputs.shape[1:], outputs.dtype
 
     def forward(self, inputs: Tensor) -> Tensor:
         count = inputs.shape[0]  # N; len() would fix it to that of the example
@@ -118,17 +119,18 @@ class InBatches(nn.Module):
         def add_batch(
             first: Tensor, outputs: Tensor, count: int, size: int, inputs: Tensor, *values: Tensor
         ) -> tuple[Tensor, Tensor]:
-            rows = first.clamp(max=count - size) + torch.arange(size)
+            rows = first.clamp(max=count - size) + torch.arange(size, device=inputs.device)
             state = dict(zip(weights, values, strict=True))
             batch = functional_call(self.network, state, (inputs[rows],))
             return first + size, outputs.index_copy(0, rows, batch)
 
-        start = (torch.tensor(0), torch.zeros((count, *self.row_shape)))
+        first = torch.tensor(0, device=inputs.device)
+        none = torch.zeros((count, *self.row_shape), dtype=self.dtype, device=inputs.device)
         # What torch.while_loop calls, after it has compiled the functions, which not all allow.
         loop = torch.ops.higher_order.while_loop
-        outputs: Tensor = loop(is_left, add_batch, start, (count, size, inputs, *weights.values()))[
-            1
-        ]
+        outputs: Tensor = loop(
+            is_left, add_batch, (first, none), (count, size, inputs, *weights.values())
+        )[1]
         return outputs
 
 

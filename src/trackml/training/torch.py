@@ -185,7 +185,7 @@ def predict(network: nn.Module, inputs: Array) -> NDArray[np.float32]:
 def outputs(network: nn.Module, inputs: Array) -> Tensor:
     """Outputs (N, ...), on the CPU, of a network on any device; it ends in evaluation mode."""
     device = next(network.parameters()).device
-    size = batch_size(network, torch.tensor(inputs[:2], device=device))
+    size = batch_size(network, torch.tensor(inputs[:1], device=device))
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         batches = [
             network(torch.tensor(inputs[row : row + size], device=device)).cpu()
