@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trackml.errors import TrackmlError
-from trackml.process import environment
+from trackml.process.system import environment
 
 if TYPE_CHECKING:
     import keras

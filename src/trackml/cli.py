@@ -18,13 +18,9 @@ from pydantic_settings import BaseSettings, CliSettingsSource
 from trackml.backends import program_settings
 from trackml.errors import Terminated, TrackmlError, UsageError
 from trackml.params import Params, allowed
-from trackml.process import (
-    accept_all_output,
-    ensure_user,
-    ignore_warnings,
-    stop_requests,
-    stop_with_parent,
-)
+from trackml.process.signals import ignore_warnings, stop_requests, stop_with_parent
+from trackml.process.streams import accept_all_output
+from trackml.process.system import ensure_user
 
 if TYPE_CHECKING:
     from trackml.console import View

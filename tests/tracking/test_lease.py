@@ -10,7 +10,7 @@ import pytest
 
 from tests.tracking.toy import Store
 from trackml.errors import AlreadyActive
-from trackml.process import this_kernel, this_process
+from trackml.process.system import this_kernel, this_process
 from trackml.tracking import lease
 from trackml.tracking.lease import (
     HEARTBEAT_TAG,

@@ -21,7 +21,7 @@ from tests.tracking.toy import HISTORY, ROW, Store, finish, network
 from trackml.data import ImageData
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import ACCURACY, MAE
-from trackml.process import stop_requests
+from trackml.process.signals import stop_requests
 from trackml.tracking import server
 from trackml.tracking.model_files import log_model, save_model
 from trackml.tracking.registry import (

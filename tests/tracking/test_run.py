@@ -18,12 +18,12 @@ import trackml
 from pipelines import scratch_mnist
 from tests.pipelines.expected import EXPECTED
 from tests.tracking.toy import HISTORY, ROW, Example, Store, finish, network, raised, refuse, train
-from trackml import process
 from trackml.cli import exit_code
 from trackml.data import ImageData
 from trackml.errors import Terminated, TrackmlError
 from trackml.evaluation.report import Report
 from trackml.params import Params
+from trackml.process import signals
 from trackml.tasks import source_sha256
 from trackml.tracking.run import log_reports, run_color, tracked_run
 from trackml.training import checkpoint
@@ -136,7 +136,7 @@ def test_a_second_signal_does_not_spoil_the_status(
 
     As an echo it is ignored; as a request of its own it waits until the status is written.
     """
-    store.monkeypatch.setattr(process, "ECHO_SECONDS", echo_seconds)
+    store.monkeypatch.setattr(signals, "ECHO_SECONDS", echo_seconds)
     signal_within("set_terminated", signal.SIGTERM, store)
 
     def program() -> None:
@@ -150,7 +150,7 @@ def test_a_second_signal_does_not_spoil_the_status(
 
 def test_a_signal_in_the_last_write_does_not_leave_the_run_running(store: Store) -> None:
     signal_within("set_terminated", signal.SIGINT, store)
-    with pytest.raises(KeyboardInterrupt), process.stop_requests(), store.tracked():
+    with pytest.raises(KeyboardInterrupt), signals.stop_requests(), store.tracked():
         pass
     assert store.status() == "FINISHED"
 

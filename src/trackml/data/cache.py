@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 from trackml.data.sources import Contents, Folder, Mirrors, Source, SourceError
 from trackml.errors import TrackmlError
 from trackml.files import replace_file, writable
-from trackml.process import can_write, private_folder
+from trackml.process.system import can_write, private_folder
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from trackml.data.registries import debian_package, npm_package, pip_package
 from trackml.data.sources import Folder, Mirrors, Source
 from trackml.errors import UsageError
 from trackml.params import TrainingParams
-from trackml.process import ensure_user
+from trackml.process.system import ensure_user
 
 
 def _mnist_like(name: str, classes: str, checksums: tuple[str, ...], *sources: Source) -> Dataset:

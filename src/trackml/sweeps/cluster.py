@@ -21,7 +21,8 @@ import grpc
 
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.params import DeviceName
-from trackml.process import block_warnings, deferred_signals, environment
+from trackml.process.signals import block_warnings, deferred_signals
+from trackml.process.system import environment
 
 ANSWER_SECONDS = 5.0  # for a cluster to respond
 _OBJECT_STORE_BYTES = 100_000_000  # trials get a few kilobytes from it

@@ -7,7 +7,7 @@ from typing import Literal
 
 from trackml.errors import LONGEST_REASON, TrackmlError
 from trackml.params import DeviceName, TrainingParams
-from trackml.process import deferred_signals
+from trackml.process.signals import deferred_signals
 from trackml.sweeps.cluster import Allotment, allot, cluster, ray, tune
 from trackml.sweeps.plan import Plan, Trial
 from trackml.sweeps.report import SweepReport, scored_points, sweep_curves, tabulate

@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any
 
 from trackml.errors import TrackmlError, one_line
-from trackml.process import deferred_signals
+from trackml.process.signals import deferred_signals
 from trackml.sweeps.cluster import Allotment, ray, tune
 from trackml.sweeps.plan import Trial
 from trackml.sweeps.tpe import TPESearch

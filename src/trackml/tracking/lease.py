@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from trackml.errors import AlreadyActive
 from trackml.files import lock_file, writable
-from trackml.process import this_kernel, this_process
+from trackml.process.system import this_kernel, this_process
 from trackml.tracking.outbox import FAILURE_TAG, Outbox, now_ms
 
 PROCESS_TAG = "trackml.process"

@@ -16,7 +16,8 @@ from mlflow.tracking import MlflowClient
 from trackml.backends import keep_triton_out, standard_settings
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import Metric, ranking_metric
-from trackml.process import deferred_signals, environment
+from trackml.process.signals import deferred_signals
+from trackml.process.system import environment
 from trackml.tracking import server
 from trackml.tracking.queries import find_run
 

@@ -25,7 +25,7 @@ from trackml.errors import one_line
 from trackml.evaluation.report import Report, as_json
 from trackml.history import Callbacks, History
 from trackml.params import Params, RunParams, with_effect
-from trackml.process import this_process
+from trackml.process.system import this_process
 from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
 from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG

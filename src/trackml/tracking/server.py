@@ -35,7 +35,7 @@ from urllib3.exceptions import HTTPError
 
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.files import lock_file
-from trackml.process import ensure_user, environment, private_folder
+from trackml.process.system import ensure_user, environment, private_folder
 from trackml.tracking.address import (
     REGISTRY,
     TRACKING,

@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils import name_utils
 
 from trackml.errors import Pruned, Terminated, TrackmlError, one_line
-from trackml.process import deferred_signals, stop_at_next_call
+from trackml.process.signals import deferred_signals, stop_at_next_call
 from trackml.tracking import queries, registry, server
 from trackml.tracking.address import is_configured
 from trackml.tracking.lease import run_lock, signs_of_life

@@ -10,7 +10,7 @@ import numpy as np
 from trackml.history import History, NonFiniteLoss
 from trackml.metrics import Metric
 from trackml.params import TrainingParams
-from trackml.process import stop_at_next_call
+from trackml.process.signals import stop_at_next_call
 from trackml.training.checkpoint import Array, Checkpoint, TakeCheckpoint
 from trackml.training.schedules import Schedule, constant
 

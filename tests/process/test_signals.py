@@ -11,9 +11,10 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from trackml import process
 from trackml.errors import Terminated
-from trackml.process import deferred_signals, environment, stop_at_next_call, stop_requests
+from trackml.process import signals
+from trackml.process.signals import deferred_signals, stop_at_next_call, stop_requests
+from trackml.process.system import environment
 
 
 def ask(number: int = signal.SIGINT) -> None:
@@ -56,16 +57,16 @@ def test_an_echo_does_not_end_the_wait_and_a_second_request_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(process, "monotonic", lambda: now)
+    monkeypatch.setattr(signals, "monotonic", lambda: now)
 
     def program(done: list[str]) -> None:
         nonlocal now
         with stop_at_next_call():
             ask()
-            now += 0.9 * process.ECHO_SECONDS
+            now += 0.9 * signals.ECHO_SECONDS
             ask()
             done.append("echo")
-            now += 0.2 * process.ECHO_SECONDS
+            now += 0.2 * signals.ECHO_SECONDS
             ask()
             done.append("second request")
 
@@ -76,19 +77,19 @@ def test_a_warning_that_comes_again_or_after_a_request_is_no_second_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(process, "monotonic", lambda: now)
+    monkeypatch.setattr(signals, "monotonic", lambda: now)
 
     def program(done: list[str]) -> None:
         nonlocal now
         try:
             with stop_at_next_call():
                 ask(signal.SIGXCPU)
-                now += 2 * process.ECHO_SECONDS
+                now += 2 * signals.ECHO_SECONDS
                 ask(signal.SIGXCPU)
                 ask(signal.SIGHUP)
                 done.append("batch")
         finally:
-            now += 2 * process.ECHO_SECONDS
+            now += 2 * signals.ECHO_SECONDS
             ask(signal.SIGXCPU)
             done.append("last words")
 
@@ -126,13 +127,13 @@ def test_processor_time_that_runs_out_ends_a_program_though_its_signal_comes_eve
 
 def test_a_request_after_a_warning_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(process, "monotonic", lambda: now)
+    monkeypatch.setattr(signals, "monotonic", lambda: now)
 
     def program(done: list[str]) -> None:
         nonlocal now
         with stop_at_next_call():
             ask(signal.SIGUSR1)
-            now += 2 * process.ECHO_SECONDS
+            now += 2 * signals.ECHO_SECONDS
             ask(signal.SIGTERM)
             done.append("batch")
 
@@ -166,7 +167,7 @@ subprocess.run(["bash", "-c", 'true; "$0" -c "$1"; true', sys.executable, sys.ar
 """
 PROGRAM = """
 import signal, sys, time
-from trackml.process import stop_with_parent
+from trackml.process.signals import stop_with_parent
 signal.signal(signal.SIGHUP, lambda *_: (print("stopped", flush=True), sys.exit()))
 stop_with_parent()
 print("ready", flush=True)
@@ -183,7 +184,7 @@ def test_a_program_stops_with_the_one_that_started_it_through_a_shell() -> None:
     assert parent.stdout.readline() == "ready\n"
     shell, program = psutil.Process(parent.pid).children(recursive=True)
     assert (shell.name(), program.ppid()) == ("bash", shell.pid)
-    time.sleep(2 * process._POLL_SECONDS)
+    time.sleep(2 * signals._POLL_SECONDS)
     assert program.is_running()
     parent.kill()
     assert parent.stdout.readline() == "stopped\n"

@@ -1,27 +1,16 @@
-"""This process: requests to stop it, its parent, its standard streams, its variables."""
+"""Requests to stop: signals, and the end of the program that started this one."""
 
-import codecs
-import getpass
-import io
 import os
 import signal
-import socket
-import stat
-import sys
-import tempfile
 import threading
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from select import select
 from threading import Thread
 from time import monotonic, sleep
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 import psutil
-from platformdirs import user_cache_path, user_config_path
 
 from trackml.errors import Terminated
 
@@ -33,7 +22,6 @@ _WARNINGS = tuple(
     if hasattr(signal, name)
 )
 ECHO_SECONDS = 0.5
-_ASCII = {"±": "+/-", "→": "->", "—": "-"}  # of what an encoding may lack
 _SHELLS = {"bash", "sh", "dash", "zsh"}  # `mlflow run` starts the program through one
 _POLL_SECONDS = 0.5
 
@@ -175,131 +163,3 @@ def _parent_program() -> int:
             if process.name() not in _SHELLS:
                 return int(process.pid)
     return 0
-
-
-def accept_all_output() -> None:
-    """Let stdout and stderr accept everything from now on: writing to them raises no error.
-
-    What a closed pipe, a closed terminal or a full disk does not take is lost. What the encoding
-    lacks is written in ASCII. Streams that are closed are opened on the null device, as the next
-    file, such as a database, would get their number. A stream that something else stands in for,
-    as in a test or a notebook, is left alone.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-    codecs.register_error("trackml.ascii", _in_ascii)
-    if sys.stdout is sys.__stdout__:
-        sys.stdout = _accepting(sys.stdout)
-    if sys.stderr is sys.__stderr__:
-        sys.stderr = _accepting(sys.stderr)
-
-
-def _accepting(stream: TextIO | None) -> TextIO:
-    """A stream to the same file that accepts everything; None is one that was closed."""
-    if stream is None:
-        return Path(os.devnull).open("w", encoding="utf-8", errors="replace")
-    if not isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
-        return stream  # the console of Windows, which gets its texts otherwise
-    with suppress(OSError):
-        stream.flush()
-    raw = io.BufferedWriter(_Accepting(stream.fileno(), "w", closefd=False))
-    return io.TextIOWrapper(raw, stream.encoding, "trackml.ascii", line_buffering=True)
-
-
-class _Accepting(io.FileIO):
-    """A file that claims to have written what it could not write."""
-
-    def write(self, data: Any) -> int:
-        try:
-            while (count := super().write(data)) is None:  # it does not block, and is full
-                select([], [self], [])
-        except OSError:
-            return len(data)
-        return count
-
-
-def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """What an encoding lacks, as readable as ASCII has it: an error handler of `codecs`."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    lacking = error.object[error.start : error.end]
-    return "".join(_ASCII.get(each) or _plain(each) or "?" for each in lacking), error.end
-
-
-def _plain(character: str) -> str:
-    """A letter without its accents, or "" if it is none of ASCII."""
-    return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-
-
-def this_process() -> str:
-    """This process, host:number, for people: another container may have the same."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def this_kernel() -> str:
-    """An id of the running system: the same in all its containers, another after each boot."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{socket.gethostname()}-{psutil.boot_time():.0f}"
-
-
-@contextmanager
-def environment(**variables: str | None) -> Iterator[None]:
-    """Set environment variables for the block, or unset those that are None."""
-    before = {name: os.environ.get(name) for name in variables}
-    try:
-        _set_environment(variables)
-        yield
-    finally:
-        _set_environment(before)
-
-
-def _set_environment(variables: dict[str, str | None]) -> None:
-    for name, value in variables.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
-
-
-def ensure_user() -> None:
-    """Set a user name and a home for this process, and those that it starts, if they lack them.
-
-    In a container any number may be the user, unknown to the system. MLflow, PyTorch and Ray ask
-    for its name, MLflow and Ray for its home, and fail; matplotlib warns.
-    """
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):  # OSError since Python 3.13
-        os.environ["LOGNAME"] = f"uid{os.getuid()}"
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111  # Path.home() raises where there is none
-    if not home.is_absolute() or not (os.access(home, os.X_OK) or can_write(home)):
-        os.environ["HOME"] = str(private_folder())
-        return
-    # A home that cannot be written to stays: the user's credentials may be there.
-    if not all(map(can_write, (user_config_path("matplotlib"), user_cache_path("matplotlib")))):
-        os.environ.setdefault("MPLCONFIGDIR", str(private_folder() / "matplotlib"))
-
-
-def can_write(folder: Path) -> bool:
-    """True if a folder can be written to, or created."""
-    # Unlike Path.exists, this raises no PermissionError in a folder that may not be entered.
-    existing = next(each for each in (folder, *folder.parents) if os.access(each, os.F_OK))
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
-
-
-def private_folder() -> Path:
-    """A folder in the temporary one that only this user can enter, the same each time."""
-    user, number = os.getuid(), 1
-    while True:
-        name = f"trackml-{user}" if number == 1 else f"trackml-{user}-{number}"
-        folder = Path(tempfile.gettempdir(), name)
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        status = folder.lstat()
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == user:
-            folder.chmod(0o700)
-            return folder
-        number += 1  # somebody else has taken the name
