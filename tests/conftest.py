@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -169,6 +170,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def warnings_stay_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     """In runs too, where a user's `python -W error` has no effect."""
     monkeypatch.setattr("trackml.backends.no_warning_is_an_error", nullcontext)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs_ignore_no_signal() -> None:
+    """Started by nohup, this process ignores SIGHUP, and so would all programs that tests start."""
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # of which they inherit nothing
 
 
 @pytest.fixture(scope="session")
