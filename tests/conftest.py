@@ -174,8 +174,8 @@ def warnings_stay_errors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _programs_ignore_no_signal() -> None:
-    """Started by nohup, this process ignores SIGHUP, and so would all programs that tests start."""
-    for number in (signal.SIGHUP, signal.SIGQUIT):
+    """Started by nohup or in the background, this process ignores what tests send to programs."""
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda *_: None)  # of which they inherit nothing
 

@@ -42,7 +42,9 @@ def _parse(flags: list[str]) -> Namespace:
 
     killed = "those whose process was killed are marked KILLED"
     runs = add("runs", _runs, f"list the runs that have not finished; {killed}")
-    surely_dead = "take this run from a process that surely is dead, on a machine out of sight"
+    surely_dead = (
+        "release this run: its process is certainly dead, on a machine that is not visible"
+    )
     runs.add_argument("--release", metavar="RUN_ID", help=surely_dead)
     add("sync", _sync, "upload runs that a tracking server did not accept yet")
 
@@ -97,7 +99,8 @@ def _relocate(given: Namespace) -> None:
         else "nothing to do: the database names no artifacts of another folder"
     )
     for run_id in relocation.active:
-        print(f"left alone: run {run_id}, as a process is at work on it")
+        again = f"`python -m trackml relocate --from {relocation.moves[0].old}`"
+        print(f"left alone: run {run_id}, as a process is at work on it; after its end, {again}")
 
 
 if __name__ == "__main__":

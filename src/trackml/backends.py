@@ -10,7 +10,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 __all__ = [
+    "in_float32",
     "keep_triton_out",
     "keras",
     "program_settings",
@@ -35,7 +36,7 @@ __all__ = [
 
 Settings = Iterator[AbstractContextManager[Any]]
 
-_lock = RLock()  # two threads that redirect stderr at once would not restore it
+_lock = RLock()  # two threads that change stderr, or floatx, at once would not restore it
 
 
 def __getattr__(name: str) -> Any:
@@ -71,7 +72,13 @@ def _import_tensorflow() -> None:
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
     """Discard what the process, including native code, writes to stderr."""
-    sys.stderr.flush()
+    with suppress(OSError, AttributeError):  # the disk is full; or there is no stderr
+        sys.stderr.flush()
+    try:
+        os.fstat(2)
+    except OSError:
+        yield  # closed
+        return
     saved, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)
     try:
@@ -112,8 +119,8 @@ def standard_settings() -> Iterator[None]:
 
 @contextmanager
 def program_settings() -> Iterator[None]:
-    """The same for a program of ours, around its imports."""
-    with environment(MPLBACKEND="agg"), no_warning_is_an_error():  # it opens no windows
+    """What surrounds a program of ours, with its imports: no windows, no warning as an error."""
+    with environment(MPLBACKEND="agg"), no_warning_is_an_error():
         yield
 
 
@@ -167,8 +174,13 @@ def _torch(torch: Any) -> Settings:
     yield torch.autograd.set_detect_anomaly(mode=False)
     get, change = torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode
     yield _changed(get, change, "default")
-    get, change = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
-    yield _changed(get, change, "highest")
+    # The outer ones first: an inner one that was not set has the value of the outer.
+    of, name = torch.backends, "fp32_precision"
+    inner = (of.cuda.matmul, of.cudnn, of.mkldnn, of.mkldnn.matmul, of.mkldnn.conv, of.mkldnn.rnn)
+    for owner in (of, *inner):
+        yield _changed(partial(getattr, owner, name), partial(setattr, owner, name), "none")
+    for owner in (of.cudnn.conv, of.cudnn.rnn):
+        yield _changed(partial(getattr, owner, name), partial(setattr, owner, name), "tf32")
     yield _changed(torch.get_default_dtype, torch.set_default_dtype, torch.float32)
     for device in ("cpu", "cuda"):
         get, change = torch.is_autocast_enabled, torch.set_autocast_enabled
@@ -195,6 +207,19 @@ _SETTINGS: Mapping[str, Callable[[Any], Settings]] = {
     "sklearn": _sklearn,
     "matplotlib.style": _matplotlib,
 }
+
+
+def in_float32(predict: Callable[..., Any]) -> Callable[..., Any]:
+    """A Keras model's `predict`, whose inputs Keras would round to a user's floatx."""
+
+    def answer(*args: Any, **options: Any) -> Any:
+        config = sys.modules["keras"].config
+        if config.floatx() == "float32":
+            return predict(*args, **options)
+        with _lock, _changed(config.floatx, config.set_floatx, "float32"):
+            return predict(*args, **options)
+
+    return answer
 
 
 def seed_everything(seed: int) -> None:

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource
 from trackml.backends import program_settings
 from trackml.errors import Terminated, TrackmlError, UsageError
 from trackml.params import Params, allowed
-from trackml.process.signals import ignore_warnings, stop_requests, stop_with_parent
+from trackml.process.signals import ignore_end_signals, stop_requests, stop_with_parent
 from trackml.process.streams import accept_all_output
 from trackml.process.system import ensure_user
 
@@ -64,7 +64,7 @@ def command_line(
 def run_program(program: Callable[[], object], flags: Sequence[str]) -> NoReturn:
     """Run a program, and end this process with its exit code."""
     code = exit_code(program, flags)
-    ignore_warnings()
+    ignore_end_signals()
     if "triton" not in sys.modules:  # which takes objects that it finds at exit for leaks
         gc.freeze()
     raise SystemExit(code)
@@ -78,16 +78,17 @@ def exit_code(program: Callable[[], object], flags: Sequence[str] = ()) -> int:
     """
     accept_all_output()
     _show_log()
-    try:
-        ensure_user()
-        with stop_requests(), program_settings():
-            program()
-    except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the last resort
-        if _wants_debug(flags):
-            traceback.print_exc()
-        message, code = _outcome(error)
-        print("error:", " ".join(message.split()), file=sys.stderr)
-        return code
+    with stop_requests():
+        try:
+            ensure_user()
+            with program_settings():
+                program()
+        except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  # the last resort
+            if _wants_debug(flags):
+                traceback.print_exc()
+            message, code = _outcome(error)
+            print("error:", " ".join(message.split()), file=sys.stderr)
+            return code
     return 0
 
 

@@ -33,7 +33,7 @@ class AlreadyActive(TrackmlError):
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived, or the signal of this name, which asks for the same.
+    """SIGTERM arrived, or another signal that asks to end; then its name is the message.
 
     Like KeyboardInterrupt, no `except Exception` may swallow it.
     """

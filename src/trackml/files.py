@@ -1,6 +1,7 @@
 """Write files so that a crash or a power cut leaves the old content or the new, never a part."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,9 +69,7 @@ def writable(folder: Path, purpose: str, variable: str) -> Iterator[None]:
         TrackmlError: the block, or creating the folder, raised an OSError.
     """
     try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            sync(folder.parent)
+        _make(folder)
         yield
     except OSError as error:
         raise TrackmlError(
@@ -80,7 +79,26 @@ def writable(folder: Path, purpose: str, variable: str) -> Iterator[None]:
         ) from error
 
 
+def _make(folder: Path) -> None:
+    """Create a folder if necessary; one in a folder that users share is for all of them."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    mode = folder.parent.stat().st_mode
+    if mode & 0o022 and not mode & stat.S_ISVTX:
+        with suppress(PermissionError):  # another user was faster
+            folder.chmod(mode & 0o777)
+    sync(folder.parent)
+
+
 def lock_file(path: Path) -> FileLock:
-    """A lock that whoever may write in its folder can use: another user's is in nobody's way."""
-    mode = path.parent.stat().st_mode & 0o666 if path.parent.is_dir() else -1
+    """A lock for all users who may write into its folder."""
+    mode = shared_mode(path.parent) if path.parent.is_dir() else -1
     return FileLock(path, mode=mode, fallback_to_soft=False)
+
+
+def shared_mode(folder: Path) -> int:
+    """Permissions of a file for all users who may write into its folder."""
+    return folder.stat().st_mode & 0o666

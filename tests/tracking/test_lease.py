@@ -1,6 +1,7 @@
 """Who holds a run: a lock, signs of life, and a person who knows better."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,48 +10,43 @@ from pathlib import Path
 import pytest
 
 from tests.tracking.toy import Store
-from trackml.errors import AlreadyActive
-from trackml.process.system import this_kernel, this_process
+from trackml.errors import AlreadyActive, TrackmlError
+from trackml.process.system import this_process
 from trackml.tracking import lease
 from trackml.tracking.lease import (
     HEARTBEAT_TAG,
     LEASE_SECONDS,
     PROCESS_TAG,
+    _place,
     check_lease,
     last_holder,
     release,
     run_lock,
 )
-from trackml.tracking.outbox import FAILURE_TAG, now_ms, runs_folder
+from trackml.tracking.outbox import FAILURE_TAG, now_ms, outbox_folders, runs_folder
 from trackml.tracking.resume import mark_dead_runs, release_run
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 LONG_AGO = 2 * LEASE_SECONDS
 
 
-def left_by(kernel: str, seconds: float = 0.0) -> Path:
-    """A folder that a killed process held, so many seconds ago."""
+HERE = "here"
+
+
+def left_by(place: str) -> Path:
+    """A folder that a process held until it was killed now."""
     folder = runs_folder() / "a"
     folder.mkdir(parents=True)
-    holder = runs_folder() / "a.holder"
-    holder.write_text(f"box:1\n{kernel}\n")
-    then = time.time() - seconds
-    os.utime(holder, (then, then))
+    (runs_folder() / "a.holder").write_text(
+        f"box:1\n{_place(folder) if place == HERE else place}\n"
+    )
     return folder
-
-
-def age(folder: Path) -> float:
-    """Seconds since the last sign of life of who holds an outbox."""
-    holder = last_holder(folder)
-    assert holder
-    return holder.seconds
 
 
 def test_a_run_is_held_by_one_process_which_is_named() -> None:
     folder = runs_folder() / "a"
-    words = (
-        rf"process \({this_process()}, alive \d s ago\) is at work on run 1234; .* --release 1234"
-    )
+    who = rf"process \({this_process()}, alive \d s ago\)"
+    words = f"{who} is at work on run 1234; wait for its end, or stop it$"
     with run_lock(folder), pytest.raises(AlreadyActive, match=words), run_lock(folder, "1234"):
         pass
     assert list(runs_folder().iterdir()) == []
@@ -60,22 +56,22 @@ def test_a_run_is_held_by_one_process_which_is_named() -> None:
 
 def test_a_lock_that_is_free_on_this_machine_says_that_its_process_is_dead() -> None:
     """However recent its last sign of life: a container that is started again need not wait."""
-    with run_lock(left_by(this_kernel())):
-        pass
+    with run_lock(left_by(HERE)) as is_certain:
+        assert is_certain
 
 
-def test_of_another_machine_whose_locks_may_not_be_seen_here_signs_of_life_decide() -> None:
-    folder = left_by("another-kernel")
+def test_of_another_machine_whose_locks_may_not_be_seen_here_the_heartbeat_decides() -> None:
+    folder = left_by("elsewhere")
     with pytest.raises(AlreadyActive, match=r"\(box:1, alive"), run_lock(folder):
         pass
     assert last_holder(folder)  # the attempt left the sign as it was
     then = time.time() - LONG_AGO
     os.utime(runs_folder() / "a.holder", (then, then))
-    with run_lock(folder):
-        pass
+    with run_lock(folder) as is_certain:
+        assert not is_certain
 
 
-def test_without_locks_signs_of_life_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_the_heartbeat_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some file systems have none, and say so when asked."""
 
     class Refused:
@@ -102,7 +98,7 @@ def test_without_locks_signs_of_life_decide(monkeypatch: pytest.MonkeyPatch) -> 
     ],
     ids=["alive", "dead", "unknown"],
 )
-def test_a_run_whose_folder_is_not_here_is_held_while_it_shows_signs_of_life(
+def test_a_run_whose_folder_is_not_here_is_held_while_it_has_a_heartbeat(
     tags: dict[str, Callable[[], str]], is_held: bool, store: Store
 ) -> None:
     values = {name: value() for name, value in tags.items()} | {PROCESS_TAG: "box:1"}
@@ -129,7 +125,7 @@ def test_a_trial_is_held_with_its_sweep(store: Store) -> None:
     )
 
 
-def test_a_run_shows_signs_of_life_and_undoes_what_others_took_for_its_death(
+def test_the_heartbeat_undoes_what_others_took_for_its_death(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
@@ -137,13 +133,12 @@ def test_a_run_shows_signs_of_life_and_undoes_what_others_took_for_its_death(
         store.client.set_tag(run.run_id, HEARTBEAT_TAG, "1")
         store.client.set_tag(run.run_id, FAILURE_TAG, "its process was killed")
         store.client.set_terminated(run.run_id, "KILLED")
-        then = time.time() - LONG_AGO
-        os.utime(runs_folder() / f"{run.outbox.name}.holder", (then, then))
+        (runs_folder() / f"{run.outbox.name}.holder").unlink()  # as by one who had the lock
         while (
             store.status(run.run_id) == "KILLED"
             or FAILURE_TAG in store.tags(run.run_id)
             or store.tags(run.run_id)[HEARTBEAT_TAG] == "1"
-            or age(run.outbox.folder) > LEASE_SECONDS
+            or not last_holder(run.outbox.folder)
         ):
             time.sleep(0.05)
     assert store.status(run.run_id) == "FINISHED"
@@ -162,10 +157,10 @@ def test_a_person_takes_a_run_from_a_process_that_is_dead_but_not_from_one_that_
 ) -> None:
     run_id = store.failed(after=1)
     folder = runs_folder() / store.tags(run_id)["trackml.journal"]
-    (runs_folder() / f"{folder.name}.holder").write_text("box:1\nanother-kernel\n")
+    (runs_folder() / f"{folder.name}.holder").write_text("box:1\nelsewhere\n")
     with pytest.raises(AlreadyActive), store.tracked(resume=True):
         pass
-    assert release_run(store.client, run_id).info.status == "KILLED"
+    assert release_run(store.client, run_id).info.status == "FAILED"  # as it was
     with store.tracked(resume=True) as run:
         assert run.run_id == run_id
         with pytest.raises(AlreadyActive):
@@ -173,3 +168,41 @@ def test_a_person_takes_a_run_from_a_process_that_is_dead_but_not_from_one_that_
         with pytest.raises(AlreadyActive):
             release(run.outbox.folder, run_id)
     assert store.status(run_id) == "FINISHED"
+
+
+def test_only_what_is_held_can_be_released(store: Store) -> None:
+    """A mistyped id must not take a champion's run its status."""
+    with store.tracked() as run:
+        pass
+    other = store.client.create_run("0").info.run_id
+    for run_id, words in ((run.run_id, "it is FINISHED"), (other, "no such run"), ("1", "no such")):
+        with pytest.raises(TrackmlError, match=words):
+            release_run(store.client, run_id)
+    assert (store.status(run.run_id), store.status(other)) == ("FINISHED", "RUNNING")
+
+
+def test_a_copy_of_a_live_runs_folder_gives_no_lock_on_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.tracked() as run:
+        shutil.copytree(runs_folder(), "copy")
+        then = time.time() - LONG_AGO  # nobody touches the copy
+        os.utime(f"copy/{run.outbox.name}.holder", (then, then))
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("TRACKML_RUNS_DIR", "copy")
+            assert mark_dead_runs(store.client) == []
+            with pytest.raises(AlreadyActive), store.tracked(resume=True):
+                pass
+        assert store.status(run.run_id) == "RUNNING"
+
+
+def test_a_folder_of_another_user_is_in_nobodys_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may enter all folders, so the system is asked in its place."""
+    asked, theirs = os.access, str(runs_folder())
+    may = lambda path, mode: theirs not in str(path) and asked(path, mode)  # noqa: E731
+    monkeypatch.setattr("os.access", may)
+    dead = store.client.create_run("0", tags={PROCESS_TAG: "box:1", HEARTBEAT_TAG: "1"})
+    assert outbox_folders() == []
+    assert [run.info.run_id for run in mark_dead_runs(store.client)] == [dead.info.run_id]

@@ -161,7 +161,7 @@ def test_a_run_that_may_be_alive_keeps_its_half_written_files(store: Store) -> N
     (folder,) = outbox_folders()
     draft = folder / ".checkpoint.npz.5f2c"
     draft.touch()
-    folder.with_name(f"{folder.name}.holder").write_text(f"{ELSEWHERE}\nanother-kernel\n")
+    folder.with_name(f"{folder.name}.holder").write_text(f"{ELSEWHERE}\nelsewhere\n")
     store.client.update_run(other, status="RUNNING")
     with pytest.raises(AlreadyActive, match=ELSEWHERE), store.tracked(resume=True):
         pass

@@ -10,12 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from platformdirs import user_cache_path
 
 from trackml.data.sources import Contents, Folder, Mirrors, Source, SourceError
 from trackml.errors import TrackmlError
-from trackml.files import replace_file, writable
+from trackml.files import lock_file, replace_file, writable
 from trackml.process.system import can_write, private_folder
 
 _log = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ def fetch(dataset: Dataset) -> tuple[list[bytes], str]:
         asked_at = time.time()
         with (
             writable(folder, f"the cache of {dataset.name}", "TRACKML_DATA_DIR"),
-            FileLock(folder.with_name(f".{dataset.name}.lock")),
+            lock_file(folder.with_name(f".{dataset.name}.lock")),
         ):
             contents = _verified(dataset, folder)  # another process may have been faster
             missing = {file.name: file for file in dataset.files if file not in contents}

@@ -30,7 +30,7 @@ ANCHOR_SIDES = (14, 20, 28)  # pixels, of squares of the same area: torchvision 
 ANCHOR_RATIOS = (1.0, 1.5, 2.5)  # height by width: a one is narrow
 MIN_SCORE = 0.05
 MAX_OVERLAP = 0.5  # of two boxes of one class; above it, the one with the lower score is dropped
-BATCH_IMAGES, BATCH_PIXELS = 64, 2**22  # the most at a time, to predict: 0.3 GB of features
+MAX_BATCH_IMAGES, MAX_BATCH_PIXELS = 64, 2**22  # to predict: 0.3 GB of features
 
 
 class Pixels(nn.Module):
@@ -129,7 +129,7 @@ def predict(network: GeneralizedRCNN, images: NDArray[np.uint8]) -> pd.DataFrame
         (pixels from the top left corner), label (index of the class), score (from 0 to 1).
     """
     device = next(network.parameters()).device
-    size = max(1, min(BATCH_IMAGES, BATCH_PIXELS // max(1, math.prod(images.shape[1:]))))
+    size = max(1, min(MAX_BATCH_IMAGES, MAX_BATCH_PIXELS // max(1, math.prod(images.shape[1:]))))
     network.eval()
     outputs: list[dict[str, Tensor]] = []
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):

@@ -14,7 +14,7 @@ from trackml.models.summary import LayerRow, table
 
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # of the training pixels, black 0 to white 1
 
-# Where nothing is learned: the most rows at a time, and bytes of a layer's outputs for them. On a
+# For inference: the maximum of rows in a batch, and of bytes of a layer's outputs for them. On a
 # CPU they must fit into the cache: 128 rows took half the time of 1,000.
 BATCHES: Mapping[str, tuple[int, int]] = {"cpu": (128, 2**27), "cuda": (256, 2**32)}
 
@@ -67,25 +67,28 @@ def with_probabilities(network: nn.Module) -> nn.Sequential:
 
 
 def batch_size(network: nn.Module, example: Tensor) -> int:
-    """How many rows at a time a network, without training, answers best: see BATCHES.
+    """Rows per batch for inference, within the limits of BATCHES.
 
     Args:
         network: is in evaluation mode afterwards.
         example: inputs (N, ...), on the same device.
     """
-    most_rows, most_bytes = BATCHES[example.device.type]
-    largest = 1  # bytes of a layer's output for one row
+    max_rows, max_bytes = BATCHES[example.device.type]
+    row_bytes = 1  # of the largest output of a layer
 
-    def measure(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
-        nonlocal largest
-        largest = max(largest, output.nbytes // len(example))
+    def measure(_layer: nn.Module, _inputs: object, output: object) -> None:
+        nonlocal row_bytes
+        if isinstance(output, Tensor):  # some layers, such as LSTM, give more than one
+            row_bytes = max(row_bytes, output.nbytes // max(1, len(example)))
 
     hooks = [layer.register_forward_hook(measure) for layer in network.modules()]
-    with torch.inference_mode():
-        network.eval()(example)
-    for hook in hooks:
-        hook.remove()
-    return max(1, min(most_rows, most_bytes // largest))
+    try:
+        with torch.inference_mode():
+            network.eval()(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(1, min(max_rows, max_bytes // row_bytes))
 
 
 class InBatches(nn.Module):

@@ -15,8 +15,8 @@ import psutil
 from trackml.errors import Terminated
 
 _URGENT = (signal.SIGINT, signal.SIGTERM)  # a second one, some time later, does not wait
-# From a closed terminal, from batch systems, which may repeat them, by Ctrl-\. Windows lacks them.
-_WARNINGS = tuple(
+# Of a closed terminal, of batch systems, which may repeat them, of Ctrl-\. Windows lacks them.
+_END_SIGNALS = tuple(
     getattr(signal, name)
     for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGQUIT")
     if hasattr(signal, name)
@@ -33,22 +33,21 @@ def stop_requests() -> Iterator[None]:
     One Ctrl-C often arrives more than once: the terminal signals the whole group, and `mlflow run`
     then signals its child again. A second request, some time later, raises again.
 
-    Warnings raise Terminated too, but only if they are the first request: SIGHUP, SIGUSR1, SIGUSR2,
-    SIGXCPU, SIGQUIT. One that the program was started to ignore, as by `nohup`, stays ignored.
+    SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU and SIGQUIT raise Terminated too, but only as the first
+    request. What the program was started to ignore, as by `nohup`, stays ignored.
     """
     last: float | None = None
 
     def request(number: int, _frame: FrameType | None) -> None:
         nonlocal last
-        is_echo = number not in _URGENT or last is None or monotonic() - last < ECHO_SECONDS
-        if last is not None and is_echo:
+        if last is not None and (number not in _URGENT or monotonic() - last < ECHO_SECONDS):
             return
         last = monotonic()
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Terminated("" if number == signal.SIGTERM else signal.Signals(number).name)
 
-    with _handled_by(request, _heeded_warnings()):
+    with _handled_by(request, _not_ignored((*_URGENT, *_END_SIGNALS))):
         yield
 
 
@@ -73,7 +72,7 @@ def stop_at_next_call() -> Iterator[Callable[[], None]]:
             signal.signal(number, before[number])
             signal.raise_signal(number)
 
-    with _handled_by(note, _awaited_warnings()) as before:
+    with _handled_by(note, _handled()) as before:
         try:
             yield deliver
         finally:
@@ -85,51 +84,51 @@ def deferred_signals() -> Iterator[None]:
     """Finish the block first: a request to stop that arrives in it is delivered at its end."""
     arrived: list[int] = []
     try:
-        with _handled_by(lambda number, _frame: arrived.append(number), _awaited_warnings()):
+        with _handled_by(lambda number, _frame: arrived.append(number), _handled()):
             yield
     finally:
         for number in dict.fromkeys(arrived):
             signal.raise_signal(number)
 
 
-def ignore_warnings() -> None:
-    """Ignore further warnings: a program that is at its end needs none, and they would kill it."""
-    for number in _WARNINGS:
+def ignore_end_signals() -> None:
+    """Ignore further ones: a program that is at its end needs none, and they would kill it."""
+    for number in _END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
-def block_warnings() -> Iterator[None]:
-    """Processes that this thread starts in the block get no warnings: others will end them."""
-    if not _WARNINGS:
+def block_end_signals() -> Iterator[None]:
+    """Processes that this thread starts in the block get none of them: others will end them."""
+    if not _END_SIGNALS:
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WARNINGS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _heeded_warnings() -> list[int]:
-    """The warnings that this process was not started to ignore."""
-    return [number for number in _WARNINGS if signal.getsignal(number) != signal.SIG_IGN]
+def _not_ignored(numbers: Sequence[int]) -> list[int]:
+    """Those that this process was not started to ignore, as by `nohup`, or in the background."""
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
-def _awaited_warnings() -> list[int]:
-    """The warnings that Python code handles, such as that of `stop_requests`."""
-    return [number for number in _WARNINGS if callable(signal.getsignal(number))]
+def _handled() -> list[int]:
+    """SIGINT, SIGTERM, and those of the others that Python code handles, as `stop_requests`."""
+    others = [number for number in _END_SIGNALS if callable(signal.getsignal(number))]
+    return [*_not_ignored(_URGENT), *others]
 
 
 @contextmanager
 def _handled_by(
-    handler: Callable[[int, FrameType | None], None], warnings: Sequence[int]
+    handler: Callable[[int, FrameType | None], None], numbers: Sequence[int]
 ) -> Iterator[dict[int, Any]]:
-    """Handle SIGINT, SIGTERM and these warnings in the block; it gets the handlers from before."""
+    """Handle these signals in the block; it gets the handlers from before."""
     if threading.current_thread() is not threading.main_thread():
         yield {}  # only the main thread gets signals, and only it may set handlers
         return
-    numbers = (*_URGENT, *warnings)
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield before
@@ -142,10 +141,10 @@ def stop_with_parent() -> None:
     """Send this process SIGHUP once the program that started it has ended, as a terminal does.
 
     Killing `mlflow run` also stops the program it started. Where the signal that ended `mlflow run`
-    has reached this process too, the SIGHUP adds nothing. Where SIGHUP is ignored, the next of the
-    warnings stands in for it.
+    has reached this process too, the SIGHUP adds nothing. Where SIGHUP is ignored, another one
+    stands in for it.
     """
-    first, number = _parent_program(), next(iter(_heeded_warnings()), signal.SIGTERM)
+    first, number = _parent_program(), next(iter(_not_ignored(_END_SIGNALS)), signal.SIGTERM)
 
     def watch() -> None:
         while _parent_program() == first:

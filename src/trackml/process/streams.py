@@ -10,6 +10,7 @@ from pathlib import Path
 from select import select
 from typing import Any, TextIO
 
+_READABLE = "trackml.ascii"  # the error handler of encodings
 _ASCII = {"±": "+/-", "→": "->", "—": "-"}  # of what an encoding may lack
 
 
@@ -26,14 +27,15 @@ def accept_all_output() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-    codecs.register_error("trackml.ascii", _in_ascii)
+            os.set_inheritable(number, True)
+    codecs.register_error(_READABLE, _in_ascii)
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _accepting(sys.stdout)
+        sys.stdout = _lenient(sys.stdout)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _accepting(sys.stderr)
+        sys.stderr = _lenient(sys.stderr)
 
 
-def _accepting(stream: TextIO | None) -> TextIO:
+def _lenient(stream: TextIO | None) -> TextIO:
     """A stream to the same file that accepts everything; None is one that was closed."""
     if stream is None:
         return Path(os.devnull).open("w", encoding="utf-8", errors="replace")
@@ -41,11 +43,11 @@ def _accepting(stream: TextIO | None) -> TextIO:
         return stream  # the console of Windows, which gets its texts otherwise
     with suppress(OSError):
         stream.flush()
-    raw = io.BufferedWriter(_Accepting(stream.fileno(), "w", closefd=False))
-    return io.TextIOWrapper(raw, stream.encoding, "trackml.ascii", line_buffering=True)
+    raw = io.BufferedWriter(_LenientFile(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, stream.encoding, _READABLE, line_buffering=True)
 
 
-class _Accepting(io.FileIO):
+class _LenientFile(io.FileIO):
     """A file that claims to have written what it could not write."""
 
     def write(self, data: Any) -> int:

@@ -21,7 +21,7 @@ import grpc
 
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.params import DeviceName
-from trackml.process.signals import block_warnings, deferred_signals
+from trackml.process.signals import block_end_signals, deferred_signals
 from trackml.process.system import environment
 
 ANSWER_SECONDS = 5.0  # for a cluster to respond
@@ -137,7 +137,7 @@ def _connect(address: str, options: Mapping[str, Any]) -> list[Any]:
     """Connect this process to a cluster, and return its nodes."""
     try:
         # A closed terminal signals Ray's processes too: they must outlive the trials' runs.
-        with block_warnings():
+        with block_end_signals():
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except (OSError, ValueError, RuntimeError) as error:
         hint = "; set RAY_TMPDIR to a short path" if "AF_UNIX" in str(error) else ""

@@ -43,7 +43,8 @@ def check_address(typed: str, variable: str = TRACKING) -> None:
     if _is_usable(typed):
         return
     # As there may be errors anywhere in it, everything before an @ is taken for a password.
-    shown = re.sub(r"^([\s'\"]*(?:[\w+.-]+:/+|https?/+|:?/+)?)\S*@", r"\1***@", typed)
+    shown = re.sub(r"(?s)^([\s'\"]*(?:[\w+.-]+:/+|https?/+|:?/+)?).*@", r"\1***@", typed)
+    shown = _SECRET.sub(r"\1***", shown)
     meant = _meant(shown.strip(" \t\r\n'\""))
     if _is_usable(meant):
         remedy = f"set {variable}={meant}"
@@ -57,7 +58,7 @@ def check_address(typed: str, variable: str = TRACKING) -> None:
 
 
 def _is_usable(uri: str) -> bool:
-    """True if MLflow can use an address, be it that nothing responds there."""
+    """True if MLflow can use an address, even if nothing responds there."""
     if not uri or re.search(r"[\s'\"]", urlsplit(uri).netloc) or uri != uri.strip(" \t\r\n'\""):
         return False
     try:

@@ -1,12 +1,11 @@
-"""Who holds a run: a lock that the system releases with its process, and signs of life.
+"""Which process holds a run: a lock, which the system releases with its process, and a heartbeat.
 
-Who sees the run's folder asks the lock beside it. Of a process of another machine, whose locks may
-not be seen here, and of a run whose folder is not here, the last sign of life decides: the age of a
-file beside the lock, and a tag of the run. Never a process number: another container has the same.
+A process that sees the run's folder asks the lock beside it. Of another machine, whose locks may
+not be visible here, and where the folder is not visible, the last heartbeat decides: the age of a
+file beside the lock, or a tag of the run. Never a process number: other containers have it too.
 """
 
 import errno
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,58 +16,65 @@ from typing import NamedTuple
 from filelock import Timeout
 from mlflow.entities import Run as MlflowRun
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from trackml.errors import AlreadyActive
-from trackml.files import lock_file, writable
+from trackml.files import lock_file, shared_mode, writable
 from trackml.process.system import this_kernel, this_process
 from trackml.tracking.outbox import FAILURE_TAG, Outbox, now_ms
 
 PROCESS_TAG = "trackml.process"
 HEARTBEAT_TAG = "trackml.heartbeat"  # when the process that holds a run was alive, in milliseconds
 BEAT_SECONDS = 15.0
-LEASE_SECONDS = 60.0  # after the last sign of life a run counts as dead
+LEASE_SECONDS = 60.0  # after the last heartbeat a run counts as dead
+END_SECONDS = 5.0  # to wait for a heartbeat that is being sent
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # errors of file systems without
 
 
 class Holder(NamedTuple):
-    """The process that held a run last, the system it ran on, seconds since its sign of life."""
+    """The process that held a run last, where its lock counts, and seconds since its heartbeat."""
 
     process: str
-    kernel: str
+    place: str
     seconds: float
 
 
 @contextmanager
-def run_lock(folder: Path, run_id: str = "") -> Iterator[None]:
+def run_lock(folder: Path, run_id: str = "") -> Iterator[bool]:
     """Hold the run of an outbox for the block, whether its folder is there or not.
+
+    Gives whether it is certain that no other process holds it: else the run's own heartbeat has to
+    be asked as well, as a folder may be a copy.
 
     Raises:
         AlreadyActive: another process holds it.
         TrackmlError: the folder of all runs cannot be written.
     """
     lock, file = lock_file(_beside(folder, "lock")), _beside(folder, "holder")
+    purpose = "where runs are kept", "TRACKML_RUNS_DIR"
     sees_locks = True
-    with writable(folder.parent, "where runs are kept", "TRACKML_RUNS_DIR"):
+    with writable(folder.parent, *purpose):
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            raise already_active(run_id or folder.name, last_holder(folder)) from None
+            raise _already_active(run_id or folder.name, last_holder(folder), folder) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
             sees_locks = False
     try:
         last = last_holder(folder)
-        has_ended = not last or (sees_locks and last.kernel == this_kernel())
-        if last and not has_ended and last.seconds < LEASE_SECONDS:
-            raise already_active(run_id or folder.name, last)
-        with writable(folder.parent, "where runs are kept", "TRACKML_RUNS_DIR"):
-            file.write_text(f"{this_process()}\n{this_kernel()}\n")
+        is_certain = sees_locks and last is not None and last.place == _place(folder)
+        if last and not is_certain and last.seconds < LEASE_SECONDS:
+            raise _already_active(run_id or folder.name, last, folder)
+        with writable(folder.parent, *purpose):
+            _sign(folder)
         try:
-            yield
+            yield is_certain
         finally:
-            file.unlink(missing_ok=True)
-            _beside(folder, "lock").unlink(missing_ok=True)
+            if _is_ours(folder):
+                file.unlink(missing_ok=True)
+                _beside(folder, "lock").unlink(missing_ok=True)
     finally:
         lock.release()
 
@@ -77,79 +83,111 @@ def last_holder(folder: Path) -> Holder | None:
     """Who holds the run of an outbox, or was killed while it did; None if it is not known."""
     file = _beside(folder, "holder")
     try:
-        process, kernel = file.read_text().split()
-        return Holder(process, kernel, time.time() - file.stat().st_mtime)
+        process, place = file.read_text().split()
+        return Holder(process, place, time.time() - file.stat().st_mtime)
     except (OSError, ValueError):  # it may not have been written yet
         return None
 
 
 def check_lease(run: MlflowRun) -> None:
     """Raise AlreadyActive if a run whose folder is not here may be held elsewhere."""
-    beat = run.data.tags.get(HEARTBEAT_TAG)
-    seconds = (now_ms() - int(beat)) / 1000 if beat else 0.0  # of older versions it is not known
-    if run.info.status == "RUNNING" and seconds < LEASE_SECONDS:
-        process = run.data.tags.get(PROCESS_TAG, "unknown")
-        raise already_active(run.info.run_id, Holder(process, "", seconds))
+    process, beat = (run.data.tags.get(tag) for tag in (PROCESS_TAG, HEARTBEAT_TAG))
+    seconds = (now_ms() - int(beat)) / 1000 if beat else 0.0  # older versions have none
+    if run.info.status == "RUNNING" and process and seconds < LEASE_SECONDS:
+        raise _already_active(run.info.run_id, Holder(process, "", seconds))
 
 
-def already_active(run_id: str, holder: Holder | None) -> AlreadyActive:
-    """The error of a run that another process holds."""
+def _already_active(
+    run_id: str, holder: Holder | None, folder: Path | None = None
+) -> AlreadyActive:
     who = f" ({holder.process}, alive {max(holder.seconds, 0):.0f} s ago)" if holder else ""
+    is_here = folder and holder and holder.place == _place(folder)
+    release = f"; if it surely is dead, `python -m trackml runs --release {run_id}`"
     return AlreadyActive(
-        f"another process{who} is at work on run {run_id}; wait for its end, or stop it; "
-        f"if it surely is dead, `python -m trackml runs --release {run_id}`"
+        f"another process{who} is at work on run {run_id}; wait for its end, or stop it"
+        + ("" if is_here else release)
     )
 
 
-def release(folder: Path, run_id: str) -> None:
-    """Take a run from the process that held it.
+def release(folder: Path, run_id: str) -> bool:
+    """Take a run from the process that held it; true if its folder said that one did.
 
     Raises:
-        AlreadyActive: that process is alive on this machine.
+        AlreadyActive: that process is alive on this machine, where the folder is visible.
+        TrackmlError: the folder of all runs cannot be written.
     """
-    holder, lock = last_holder(folder), lock_file(_beside(folder, "lock"))
-    if folder.parent.is_dir():
+    holder = last_holder(folder)
+    if not folder.parent.is_dir():
+        return False
+    with writable(folder.parent, "where runs are kept", "TRACKML_RUNS_DIR"):
         try:
-            with lock.acquire(blocking=False):
+            with lock_file(_beside(folder, "lock")).acquire(blocking=False):
                 pass
         except Timeout:
-            if holder and holder.kernel == this_kernel():
-                raise already_active(run_id, holder) from None
-    for kind in ("lock", "holder"):
-        _beside(folder, kind).unlink(missing_ok=True)
+            if not holder or holder.place == _place(folder):
+                raise _already_active(run_id, holder, folder) from None
+        for kind in ("lock", "holder"):
+            _beside(folder, kind).unlink(missing_ok=True)
+    return holder is not None
 
 
 @contextmanager
-def signs_of_life(client: MlflowClient, outbox: Outbox) -> Iterator[None]:
-    """Tell others in the block that the run is held, every BEAT_SECONDS."""
+def heartbeat(client: MlflowClient, outbox: Outbox) -> Iterator[None]:
+    """Tell others in the block that this process holds the run, every BEAT_SECONDS."""
     ended = Event()
 
     def beat() -> None:
         while not ended.wait(BEAT_SECONDS):
+            with suppress(OSError):  # the disk may be full
+                if outbox.is_kept and (not last_holder(outbox.folder) or _is_ours(outbox.folder)):
+                    _sign(outbox.folder)
             with suppress(Exception):  # the store may be away; the next one may reach it
-                _beat(client, outbox)
+                _beat(client, outbox, ended)
 
     thread = Thread(target=beat, daemon=True)
-    if outbox.is_kept:  # a trial is held with its sweep
+    if MLFLOW_PARENT_RUN_ID not in outbox.state.tags:  # a trial is held with its sweep
         thread.start()
     try:
         yield
     finally:
         ended.set()
-        if outbox.is_kept:
-            thread.join(BEAT_SECONDS)
+        if thread.is_alive():
+            thread.join(END_SECONDS)
 
 
-def _beat(client: MlflowClient, outbox: Outbox) -> None:
-    os.utime(_beside(outbox.folder, "holder"))
+def _beat(client: MlflowClient, outbox: Outbox, ended: Event) -> None:
     if not outbox.state.run_id:
         return
     run = client.get_run(outbox.state.run_id)
-    if run.info.status != "RUNNING":  # somebody took it for dead while the store was away
+    if run.info.status != "RUNNING" and not ended.is_set():
         client.update_run(run.info.run_id, status="RUNNING")
-        if FAILURE_TAG in run.data.tags:
-            client.delete_tag(run.info.run_id, FAILURE_TAG)
+    forget_death(client, run, outbox)
     client.set_tag(run.info.run_id, HEARTBEAT_TAG, str(now_ms()))
+
+
+def forget_death(client: MlflowClient, run: MlflowRun, outbox: Outbox) -> None:
+    """Take the tag away that others gave a run which they took for dead, as the store was away."""
+    if FAILURE_TAG in run.data.tags and FAILURE_TAG not in outbox.state.tags:
+        client.delete_tag(run.info.run_id, FAILURE_TAG)
+        del run.data.tags[FAILURE_TAG]
+
+
+def _sign(folder: Path) -> None:
+    file = _beside(folder, "holder")
+    file.write_text(f"{this_process()}\n{_place(folder)}\n")
+    with suppress(PermissionError):
+        file.chmod(shared_mode(folder.parent))
+
+
+def _is_ours(folder: Path) -> bool:
+    holder = last_holder(folder)
+    return bool(holder and holder[:2] == (this_process(), _place(folder)))
+
+
+def _place(folder: Path) -> str:
+    """Where a lock beside a folder counts: the running system, and the folder as it is mounted."""
+    status = folder.parent.stat()
+    return f"{this_kernel()}:{status.st_dev}:{status.st_ino}"
 
 
 def _beside(folder: Path, kind: str) -> Path:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trackml.errors import TrackmlError, one_line
 from trackml.files import replace_file, sync_files, writable
+from trackml.process.system import can_write, private_folder
 from trackml.training import checkpoint
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
 
@@ -265,7 +266,11 @@ def runs_folder() -> Path:
 def _all_runs_folders() -> list[Path]:
     if named := os.environ.get("TRACKML_RUNS_DIR"):
         return [Path(named).expanduser().absolute()]
-    return [Path(".trackml/runs").absolute(), user_state_path("trackml") / "runs"]
+    of_user = user_state_path("trackml")
+    return [
+        Path(".trackml/runs").absolute(),
+        (of_user if can_write(of_user) else private_folder()) / "runs",
+    ]
 
 
 def _is_in_copy_of_mlflow() -> bool:
@@ -279,7 +284,8 @@ def _is_in_copy_of_mlflow() -> bool:
 def outbox_folder(name: str) -> Path:
     """The folder of the outbox of that name, whether it is there or not."""
     folders = [folder / Path(name).name for folder in _all_runs_folders()]
-    return next(filter(Path.exists, folders), runs_folder() / Path(name).name)
+    visible = (folder for folder in folders if os.access(folder, os.F_OK))
+    return next(visible, runs_folder() / Path(name).name)
 
 
 def outbox_folders() -> list[Path]:
@@ -291,7 +297,9 @@ def outbox_folders() -> list[Path]:
         except TrackmlError:
             return 0  # damaged, or gone by now
 
-    states = (path for runs in _all_runs_folders() for path in runs.glob(f"[!.]*/{_STATE}"))
+    # Path.exists would raise in a folder that this user may not enter.
+    places = (runs for runs in _all_runs_folders() if os.access(runs, os.R_OK | os.X_OK))
+    states = (path for runs in places for path in runs.glob(f"[!.]*/{_STATE}"))
     folders = [path.parent for path in states if os.access(path.parent, os.W_OK)]
     return sorted(folders, key=started, reverse=True)
 

@@ -13,7 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from trackml.backends import keep_triton_out, standard_settings
+from trackml.backends import in_float32, keep_triton_out, standard_settings
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import Metric, ranking_metric
 from trackml.process.signals import deferred_signals
@@ -98,7 +98,7 @@ def register_run(client: MlflowClient, run_id: str) -> Registration:
     if model_id is None:
         raise TrackmlError(f"run {run_id} has logged no complete model")
     candidate = Candidate.of_run(run)
-    with server.exclusive("registry"), deferred_signals():
+    with server.registry_lock(), deferred_signals():
         champion = version_behind(client, task, CHAMPION)
         wins, reason = challenge(champion, candidate)
         registered = version_of_run(client, task, run_id)
@@ -176,8 +176,8 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
     keep_triton_out()  # else PyTorch would import it to load its models
     with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
         model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
-    # Keras would round inputs to a user's floatx.
-    model.predict = standard_settings()(model.predict)  # type: ignore[method-assign]
+    if model.loader_module == "mlflow.keras":
+        model.predict = in_float32(model.predict)  # type: ignore[method-assign]
     keep_triton_out()  # this model may have been the one that needs TensorFlow
     return model
 
@@ -208,7 +208,7 @@ def promote(task: str, run_id: str, aliases: Sequence[str] = ()) -> Promotion:
         raise UsageError(f"--alias: {error}") from None
     client = server.connect()
     model_id, candidate = _promotable(client, task, run_id)
-    with server.exclusive("registry"), deferred_signals():
+    with server.registry_lock(), deferred_signals():
         registered = version_of_run(client, task, run_id)
         if reference := _reference_version(client, task, registered):
             _check_interchangeable(run_id, model_id, candidate, reference)

@@ -67,7 +67,11 @@ class Relocated:
 
 def check_location(database: Path) -> None:
     """Raise TrackmlError if a database has its artifacts where its folder was before."""
-    for move in find_moves(database):
+    try:
+        moves = find_moves(database)
+    except sqlite3.Error as error:
+        raise TrackmlError(f"cannot read {database} ({error}); try again in a minute") from error
+    for move in moves[:1]:
         is_default = database == Path("mlflow.db").absolute()
         store = "" if is_default else f"MLFLOW_TRACKING_URI={shlex.quote(sqlite_uri(database))} "
         raise TrackmlError(

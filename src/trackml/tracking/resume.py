@@ -5,6 +5,7 @@ To resume a run is to read its outbox again; training then continues from the ch
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -108,8 +109,10 @@ class _Search:
             if not (has_identity and are_same(self.state.params, kept.params)):
                 continue
             with ExitStack() as lock:
-                lock.enter_context(run_lock(folder, kept.run_id))
+                is_certain = lock.enter_context(run_lock(folder, kept.run_id))
                 run = find_run(self.client, kept.run_id) if self.is_reachable else None
+                if run and not is_certain:
+                    check_lease(run)
                 is_replaced = run and SUCCESSOR_TAG in run.data.tags
                 is_deleted = self.is_reachable and kept.run_id and not run
                 if is_replaced or is_deleted or not folder.exists():
@@ -136,13 +139,14 @@ class _Search:
             return None
         run_id, tags = run.info.run_id, run.data.tags
         folder = outbox_folder(tags.get(OUTBOX_TAG, run_id))
-        self.locks.enter_context(run_lock(folder, run_id))
+        is_certain = self.locks.enter_context(run_lock(folder, run_id))
         run = self.client.get_run(run_id)
         if not _is_unfinished(run):
             return None  # it has finished by now
+        if not (is_certain and folder.exists()):
+            check_lease(run)
         if folder.exists():  # of another address of the store, or of a run that was deleted
             return Outbox.read(folder), run
-        check_lease(run)
         state = RunState(
             store=self.state.store,
             experiment="",
@@ -211,10 +215,9 @@ def mark_dead_runs(client: MlflowClient) -> list[MlflowRun]:
         folder = outbox_folder(tags.get(OUTBOX_TAG, run_id))
         # Another user's folder, or a server's permissions, may keep this user from marking it.
         with suppress(TrackmlError, MlflowException), ExitStack() as lock:
-            if folder.exists():
-                lock.enter_context(run_lock(folder, run_id))
+            is_certain = os.access(folder, os.W_OK) and lock.enter_context(run_lock(folder, run_id))
             run = client.get_run(run_id)
-            if not folder.exists():
+            if not is_certain:
                 check_lease(run)
             if run.info.status == "RUNNING":
                 marked.append(_mark_killed(client, run_id, "its process was killed"))
@@ -225,14 +228,18 @@ def release_run(client: MlflowClient, run_id: str) -> MlflowRun:
     """Take a run from a process that a person knows to be dead; it is KILLED, and can be resumed.
 
     Raises:
-        AlreadyActive: the process is alive on this machine.
-        TrackmlError: there is no such run.
+        AlreadyActive: the process is alive on this machine, where the run's folder is visible.
+        TrackmlError: there is no such run, or no process holds it.
     """
     run = find_run(client, run_id)
-    if not run:
+    if not run or PROCESS_TAG not in run.data.tags:
         raise TrackmlError(f"--release {run_id}: there is no such run in {shown_address()}")
-    release(outbox_folder(run.data.tags.get(OUTBOX_TAG, run_id)), run_id)
-    return _mark_killed(client, run_id, "released by hand")
+    was_held = release(outbox_folder(run.data.tags.get(OUTBOX_TAG, run_id)), run_id)
+    if run.info.status == "RUNNING":
+        return _mark_killed(client, run_id, "released by hand")
+    if not was_held:
+        raise TrackmlError(f"--release {run_id}: no process holds it; it is {run.info.status}")
+    return run
 
 
 def _mark_killed(client: MlflowClient, run_id: str, reason: str) -> MlflowRun:

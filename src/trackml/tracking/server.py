@@ -48,7 +48,8 @@ from trackml.tracking.address import (
     store_uri,
     without_password,
 )
-from trackml.tracking.outbox import FAILURE_TAG
+from trackml.tracking.lease import check_lease
+from trackml.tracking.outbox import FAILURE_TAG, OUTBOX_TAG, outbox_folder
 from trackml.tracking.relocate import ARTIFACTS, check_location
 
 RESPONSE_SECONDS = 3  # for a server to respond at all
@@ -104,6 +105,8 @@ def prepare() -> MlflowClient:
         check_location(path)
     registry = os.environ.get(REGISTRY) or uri  # models may be in a store of their own
     check_address(registry, REGISTRY)
+    if (path := database_path(registry)) and registry != uri and path.exists():
+        check_location(path)
     for address, variable in {registry: REGISTRY, uri: TRACKING}.items():
         if is_database_server(address):
             _check_database_server(address, variable)
@@ -227,20 +230,22 @@ def check_shared(hosts: int) -> None:
         )
 
 
-def exclusive(purpose: str) -> AbstractContextManager[object]:
-    """A lock on the store, one per `purpose`.
+def registry_lock() -> AbstractContextManager[object]:
+    """A lock on the registry.
 
     It excludes all processes that use a database file; with a server, this user's on this machine.
     """
-    uri = mlflow.get_tracking_uri()
+    uri = mlflow.get_registry_uri()
     if path := database_path(uri):
-        return lock_file(path.with_name(f".{path.name}.{purpose}.lock"))
+        return lock_file(path.with_name(f".{path.name}.registry.lock"))
     name = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    return FileLock(private_folder() / f"{name}.{purpose}.lock")
+    return FileLock(private_folder() / f"{name}.registry.lock")
 
 
 def check_variables(client: MlflowClient, *, resume: bool = False) -> None:
     """Raise UsageError if a run would go to a run or experiment that a stale variable names.
+
+    And AlreadyActive if another process may be at work on that run.
 
     The store responds. `mlflow run` sets MLFLOW_RUN_ID to a run that is RUNNING and has begun
     nothing; a run that is to be resumed may have begun, or ended early.
@@ -290,8 +295,13 @@ def _problem_of_run(run: MlflowRun | None, *, resume: bool) -> str:
     has_failed = run.info.status in ("FAILED", "KILLED") or FAILURE_TAG in run.data.tags
     if run.info.status not in ("RUNNING", "SCHEDULED"):
         return "" if resume and has_failed else f"that run is {run.info.status}"
-    has_begun = "trackml.version" in run.data.tags
-    return "that run was begun by another program" if has_begun and not resume else ""
+    if "trackml.version" not in run.data.tags:
+        return ""
+    if not resume:
+        return "that run was begun by another program"
+    if not os.access(outbox_folder(run.data.tags.get(OUTBOX_TAG, run.info.run_id)), os.F_OK):
+        check_lease(run)
+    return ""
 
 
 def _check_active(experiment: Experiment | None) -> None:

@@ -19,7 +19,7 @@ from trackml.errors import Pruned, Terminated, TrackmlError, one_line
 from trackml.process.signals import deferred_signals, stop_at_next_call
 from trackml.tracking import queries, registry, server
 from trackml.tracking.address import is_configured
-from trackml.tracking.lease import run_lock, signs_of_life
+from trackml.tracking.lease import forget_death, heartbeat, run_lock
 from trackml.tracking.model_files import log_model
 from trackml.tracking.outbox import (
     FAILURE_TAG,
@@ -54,7 +54,7 @@ def uploading(
     try:
         with deferred_signals():
             uploader.begin(must_respond=must_respond)
-        with signs_of_life(client, outbox):
+        with heartbeat(client, outbox):
             yield uploader
             uploader.push(seconds=None)
         with deferred_signals():
@@ -217,9 +217,7 @@ class Uploader:
             self._outbox.update(run_id=run.info.run_id)
         if run.info.status != "RUNNING" and not state.ended:
             self.client.update_run(run.info.run_id, status="RUNNING")
-        if FAILURE_TAG in run.data.tags and FAILURE_TAG not in state.tags:
-            self.client.delete_tag(run.info.run_id, FAILURE_TAG)  # it continues
-            del run.data.tags[FAILURE_TAG]
+        forget_death(self.client, run, self._outbox)
         if _is_invented(run.info.run_name):
             self.client.update_run(run.info.run_id, name=state.name)
         self._tags = dict(run.data.tags)
@@ -325,9 +323,7 @@ class Uploader:
         if state.ended and state.run_id and self._status != state.status:
             try:
                 self._log_params_and_tags()  # tags say why
-                run = self.client.get_run(state.run_id)
-                if FAILURE_TAG in run.data.tags and FAILURE_TAG not in state.tags:
-                    self.client.delete_tag(state.run_id, FAILURE_TAG)  # it was taken for dead
+                forget_death(self.client, self.client.get_run(state.run_id), self._outbox)
             finally:
                 self.client.set_terminated(state.run_id, state.status, state.ended)
             self._status = state.status
@@ -362,7 +358,9 @@ def sync() -> Iterator[Synced]:
     for folder in reversed(outbox_folders()):
         run_id, status = folder.name, "unknown"
         try:
-            with run_lock(folder):
+            state = RunState.read(folder)
+            run_id = state.run_id or run_id
+            with run_lock(folder, run_id):
                 if not folder.exists() or (state := RunState.read(folder)).is_delivered:
                     continue
                 run_id, status = state.run_id or run_id, state.status
