@@ -61,7 +61,8 @@ def execute(*words: str, folder: Path, **environment: str) -> "subprocess.Comple
 
 def user_environment() -> dict[str, str]:
     """The environment of a shell from which nobody has used MLflow yet."""
-    kept = {key: value for key, value in os.environ.items() if key not in MLFLOW_VARIABLES}
+    unset = (*MLFLOW_VARIABLES, "COLUMNS")  # which pytest sets for the processes of xdist
+    kept = {key: value for key, value in os.environ.items() if key not in unset}
     scripts = str(Path(sys.executable).parent)
     return kept | {
         "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 __all__ = [
-    "in_float32",
+    "in_standard_settings",
     "keep_triton_out",
     "keras",
     "program_settings",
@@ -36,7 +36,7 @@ __all__ = [
 
 Settings = Iterator[AbstractContextManager[Any]]
 
-_lock = RLock()  # two threads that change stderr, or floatx, at once would not restore it
+_lock = RLock()  # two threads that change stderr, or settings, at once would not restore it
 
 
 def __getattr__(name: str) -> Any:
@@ -181,6 +181,8 @@ def _torch(torch: Any) -> Settings:
         yield _changed(partial(getattr, owner, name), partial(setattr, owner, name), "none")
     for owner in (of.cudnn.conv, of.cudnn.rnn):
         yield _changed(partial(getattr, owner, name), partial(setattr, owner, name), "tf32")
+    get, change = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+    yield _changed(get, change, "highest")
     yield _changed(torch.get_default_dtype, torch.set_default_dtype, torch.float32)
     for device in ("cpu", "cuda"):
         get, change = torch.is_autocast_enabled, torch.set_autocast_enabled
@@ -209,14 +211,14 @@ _SETTINGS: Mapping[str, Callable[[Any], Settings]] = {
 }
 
 
-def in_float32(predict: Callable[..., Any]) -> Callable[..., Any]:
-    """A Keras model's `predict`, whose inputs Keras would round to a user's floatx."""
+def in_standard_settings(predict: Callable[..., Any]) -> Callable[..., Any]:
+    """The same answers under any settings of the user: Keras rounds inputs to a user's floatx.
+
+    Threads get their answers one after the other, as most settings are the process's.
+    """
 
     def answer(*args: Any, **options: Any) -> Any:
-        config = sys.modules["keras"].config
-        if config.floatx() == "float32":
-            return predict(*args, **options)
-        with _lock, _changed(config.floatx, config.set_floatx, "float32"):
+        with _lock, standard_settings():
             return predict(*args, **options)
 
     return answer

@@ -150,7 +150,11 @@ def test_a_signal_ends_the_suite_and_all_its_processes_with_true_states(
 
 @pytest.mark.parametrize(
     "point",
-    ["before:ray", pytest.param("before:ray_processes", marks=pytest.mark.slow), "after:ray"],
+    [
+        "before:ray",
+        pytest.param("before:ray_processes", marks=pytest.mark.slow),
+        pytest.param("after:ray", marks=pytest.mark.slow),
+    ],
 )
 def test_sigterm_while_ray_starts_is_told_from_a_failure(point: str, store_folder: Path) -> None:
     command = (f"SIGTERM@{point}", "pipelines.cnn_suite", *TWO)

@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -15,8 +17,12 @@ MODELS = {"CNN": "cnn", "Faster R-CNN": "detector", "AlexNet": "transfer"}
 
 @pytest.fixture
 def store(finished: Finished, tmp_path: Path) -> Path:
-    """A copy of the database with a finished run of each entry point."""
+    """A store with the runs of the finished ones, whose artifacts will be its own."""
     shutil.copy(finished.folder / "mlflow.db", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        places = (finished.folder.as_uri(), tmp_path.as_uri())
+        change = "UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)"
+        database.execute(change, places)
     return tmp_path
 
 

@@ -59,8 +59,8 @@ def start(*words: str, folder: Path, **environment: str) -> "subprocess.Complete
     ("name", "environment"),
     [
         ("scratch_mlp", {}),
-        ("cnn", {"HOME": "/"}),
-        ("fashion", {"HOME": "/nonexistent"}),
+        pytest.param("cnn", {"HOME": "/"}, marks=pytest.mark.slow),
+        pytest.param("fashion", {"HOME": "/nonexistent"}, marks=pytest.mark.slow),
         pytest.param("housing", {"HOME": "/root"}, marks=pytest.mark.slow),
         pytest.param("transfer", {"TMPDIR": "/nonexistent"}, marks=pytest.mark.slow),
         pytest.param("detector", {"HOME": "/", "TMPDIR": "/"}, marks=pytest.mark.slow),

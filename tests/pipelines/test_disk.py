@@ -1,6 +1,5 @@
 """A disk that is full, or takes nothing: what was there stays, and a person learns which it is."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,14 +55,14 @@ def test_a_disk_that_takes_no_more_leaves_the_checkpoint_from_which_the_run_goes
     mount("remount,ro", disk)
     said = start(*RESUME, folder=tmp_path, **where)
     assert said.returncode == 1
-    assert said.stderr.splitlines()[-1].startswith(f"error: cannot write to {folder}")
+    assert said.stderr.splitlines()[-1].startswith(f"error: cannot write to {disk}")
     assert "Read-only file system" in said.stderr
     assert "epoch" not in said.stdout
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     said = start("pipelines.scratch_mnist", *FLAGS, folder=tmp_path, **where)
     assert said.returncode == 1
-    assert f"error: cannot write to {disk}{os.sep}" in said.stderr
+    assert f"error: cannot write to {disk}" in said.stderr
     (run,) = runs(tmp_path)  # no run is made that could not be kept
     assert run.info.status == "FAILED"
 

@@ -107,12 +107,10 @@ def test_mlflow_run_whose_terminal_is_closed_ends_its_program_in_order(
     assert run.data.tags["trackml.failure"] == "stopped by a signal"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "epochs", "code", "status"),
-    [
-        ('exec "$@"', "100000", 143, "KILLED"),
-        pytest.param(NOHUP, "2", 0, "FINISHED", marks=pytest.mark.slow),
-    ],
+    [('exec "$@"', "100000", 143, "KILLED"), (NOHUP, "2", 0, "FINISHED")],
 )
 def test_a_suite_whose_terminal_is_closed_ends_with_all_its_processes(
     shell: str, epochs: str, code: int, status: str, tmp_path: Path

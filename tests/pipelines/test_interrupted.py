@@ -65,7 +65,7 @@ def test_mlflow_run_interrupted_leaves_a_run_that_says_so_and_no_process(
 @pytest.mark.parametrize(
     ("pipeline", "own", "number", "code", "batch"),
     [
-        ("fashion", {}, signal.SIGTERM, 143, 5),
+        pytest.param("fashion", {}, signal.SIGTERM, 143, 5, marks=pytest.mark.slow),
         ("scratch_mnist", MLP, signal.SIGINT, 130, 60),
         pytest.param("scratch_mnist", MLP, signal.SIGTERM, 143, 60, marks=pytest.mark.slow),
     ],

@@ -119,16 +119,16 @@ def shared(folder: Path) -> tuple[Path, dict[str, str]]:
 
 @needs_containers
 @needs_users
-@pytest.mark.parametrize("starts", [4, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_live_run_is_left_alone_whoever_starts_whatever_beside_it(
-    starts: int, whole: Whole, store_folder: Path
+    whole: Whole, store_folder: Path
 ) -> None:
     live = waiting(store_folder)
     theirs, settings = shared(store_folder)
     resume, new = (*TRAIN, "--resume", "true"), (*TRAIN, "--epochs", "1")
     programs = [resume, ("trackml", "runs"), new, ("trackml", "sync"), resume]
     places = [(), container("box"), user(OTHER_USER), container("another")]
-    for program, place in islice(zip(cycle(programs), cycle(places), strict=False), starts):
+    for program, place in islice(zip(cycle(programs), cycle(places), strict=False), 50):
         is_other = place == user(OTHER_USER)
         said = execute(
             *place,

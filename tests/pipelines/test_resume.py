@@ -201,7 +201,7 @@ def test_under_mlflow_run_the_new_run_gets_the_whole_history(
 @pytest.mark.usefixtures("killed")
 def test_what_is_damaged_is_named_and_nothing_starts_over(empty_folder: Path) -> None:
     params = resumed(FLAGS["scratch_mnist"])
-    (folder,) = (empty_folder / ".trackml" / "runs").iterdir()
+    (folder,) = (empty_folder / ".trackml" / "runs").glob("*/")
     for name, what in (("checkpoint.npz", "the checkpoint "), ("run.json", "")):
         file = folder / name
         content = file.read_bytes()
@@ -225,6 +225,6 @@ def test_a_folder_that_nobody_can_write_to_is_named_and_no_run_is_made(
 ) -> None:
     (empty_folder / "file").write_text("no folder")
     monkeypatch.setenv("TRACKML_RUNS_DIR", f"{empty_folder}/file/runs")
-    with pytest.raises(TrackmlError, match=f"^cannot write to {empty_folder}/file/runs/"):
+    with pytest.raises(TrackmlError, match=f"^cannot write to {empty_folder}/file/runs"):
         scratch_mnist.main(scratch_mnist.Params.parse(values(BRIEF)))
     assert not runs(empty_folder)

@@ -32,7 +32,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 def contents(server: Server, run: Run) -> dict[str, Any]:
     """All that a server has of a run, but for what differs between any two."""
     client = read(server.uri)
-    own = ("mlflow.", "trackml.process", "trackml.journal")
+    own = ("mlflow.", "trackml.process", "trackml.journal", "trackml.heartbeat")
     assert run.inputs
     assert run.outputs
     (output,) = run.outputs.model_outputs

@@ -64,10 +64,11 @@ def set_default_device(device: torch.device) -> None:
 
 KERAS = keras.config
 SETTINGS = {
-    "floatx": Setting(KERAS.floatx, KERAS.set_floatx, "float16"),
+    # The first, as Keras makes one of floatx where there is none.
     "dtype policy": Setting(
         lambda: KERAS.dtype_policy().name, KERAS.set_dtype_policy, "mixed_float16"
     ),
+    "floatx": Setting(KERAS.floatx, KERAS.set_floatx, "float16"),
     "data format": Setting(KERAS.image_data_format, KERAS.set_image_data_format, "channels_first"),
     "epsilon": Setting(KERAS.epsilon, KERAS.set_epsilon, 0.1),
     "eager functions": Setting(
@@ -86,6 +87,11 @@ SETTINGS = {
     ),
     "products": Setting(
         torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"
+    ),
+    "products of all": Setting(
+        partial(getattr, torch.backends, "fp32_precision"),
+        partial(setattr, torch.backends, "fp32_precision"),
+        "tf32",
     ),
     "numpy": Setting(
         np.geterr,
@@ -146,7 +152,7 @@ def test_a_theme_of_seaborn_and_inference_mode_are_left_for_the_block() -> None:
 
 DETECTOR = {name: value.numpy() for name, value in faster_rcnn.faster_rcnn(3).state_dict().items()}
 PIPELINES = [
-    (fashion, {}),
+    pytest.param(fashion, {}, marks=pytest.mark.slow),
     (housing, {}),
     (cnn, {"variant": "dropout_batchnorm"}),
     (scratch_mnist, {"model": "mlp"}),
@@ -219,6 +225,7 @@ def test_a_network_of_pytorch_is_float32_on_the_cpu(build: Callable[[], Any]) ->
     }
 
 
+@pytest.mark.slow
 def test_a_program_depends_on_no_file_or_variable_of_its_user(tmp_path: Path) -> None:
     keras_json = {"floatx": "float16", "image_data_format": "channels_first", "backend": "jax"}
     (tmp_path / "keras.json").write_text(json.dumps(keras_json))

@@ -38,7 +38,7 @@ def digits() -> ImageData:
 @pytest.mark.parametrize(
     ("architecture", "rows"),
     [
-        ("cnn", 20_000),
+        pytest.param("cnn", 20_000, marks=pytest.mark.slow),
         pytest.param("alexnet", 10_000, marks=pytest.mark.slow),
         pytest.param("vgg16", 5_000, marks=pytest.mark.slow),
     ],

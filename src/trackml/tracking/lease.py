@@ -6,6 +6,7 @@ file beside the lock, or a tag of the run. Never a process number: other contain
 """
 
 import errno
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -69,11 +70,15 @@ def run_lock(folder: Path, run_id: str = "") -> Iterator[bool]:
             raise _already_active(run_id or folder.name, last, folder)
         with writable(folder.parent, *purpose):
             _sign(folder)
+        failed = True
         try:
             yield is_certain
+            failed = False
         finally:
             if _is_ours(folder):
                 file.unlink(missing_ok=True)
+                if last and failed:  # the next attempt must find what this one found
+                    _sign(folder, last)
                 _beside(folder, "lock").unlink(missing_ok=True)
     finally:
         lock.release()
@@ -172,9 +177,12 @@ def forget_death(client: MlflowClient, run: MlflowRun, outbox: Outbox) -> None:
         del run.data.tags[FAILURE_TAG]
 
 
-def _sign(folder: Path) -> None:
-    file = _beside(folder, "holder")
-    file.write_text(f"{this_process()}\n{_place(folder)}\n")
+def _sign(folder: Path, holder: Holder | None = None) -> None:
+    """Write who holds a run: this process now, or another one some time ago."""
+    holder = holder or Holder(this_process(), _place(folder), 0.0)
+    file, then = _beside(folder, "holder"), time.time() - holder.seconds
+    file.write_text(f"{holder.process}\n{holder.place}\n")
+    os.utime(file, (then, then))
     with suppress(PermissionError):
         file.chmod(shared_mode(folder.parent))
 

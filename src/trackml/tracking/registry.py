@@ -13,7 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from trackml.backends import in_float32, keep_triton_out, standard_settings
+from trackml.backends import in_standard_settings, keep_triton_out, standard_settings
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import Metric, ranking_metric
 from trackml.process.signals import deferred_signals
@@ -176,8 +176,7 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
     keep_triton_out()  # else PyTorch would import it to load its models
     with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
         model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
-    if model.loader_module == "mlflow.keras":
-        model.predict = in_float32(model.predict)  # type: ignore[method-assign]
+    model.predict = in_standard_settings(model.predict)  # type: ignore[method-assign]
     keep_triton_out()  # this model may have been the one that needs TensorFlow
     return model
 
