@@ -204,7 +204,7 @@ def test_a_failure_is_shared_by_all_that_wait_for_it(
         with pytest.raises(cache.DataUnavailable, match="failing: no response"):
             cache.fetch(replace(dataset, sources=(Slow(),)))
 
-    monkeypatch.setattr(cache, "FileLock", lock)
+    monkeypatch.setattr(cache, "lock_file", lock)
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -226,7 +226,7 @@ def test_a_complete_cache_needs_no_lock_and_no_write(
     dataset: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.fetch(dataset)
-    monkeypatch.setattr(cache, "FileLock", lambda *_: pytest.fail("locked"))
+    monkeypatch.setattr(cache, "lock_file", lambda *_: pytest.fail("locked"))
     assert is_complete(dataset)
 
 

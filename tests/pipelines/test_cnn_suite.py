@@ -186,7 +186,7 @@ def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(store_folder: 
     assert {run.info.status for run in [new, *children]} == {"FINISHED"}
 
 
-@pytest.mark.parametrize("pipeline", ["cnn", "cnn_suite"])
+@pytest.mark.parametrize("pipeline", ["cnn_suite", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(
     pipeline: str, tmp_path: Path
 ) -> None:

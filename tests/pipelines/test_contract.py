@@ -263,7 +263,11 @@ def test_a_model_answers_raw_input_without_trackml_and_without_pickle(
     ("load", "aliases"),
     [
         ("trackml.load('mnist', alias)", ("dense", "cnn")),
-        ("mlflow.pyfunc.load_model(f'models:/mnist@{alias}')", ("cnn", "dense")),
+        pytest.param(
+            "mlflow.pyfunc.load_model(f'models:/mnist@{alias}')",
+            ("cnn", "dense"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_models_of_keras_and_pytorch_share_a_program(

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ROOT, execute, read, runs, start, user_environment
 from tests.pipelines.families import MARK, wait_for_the_end, wait_until
-from tests.pipelines.servers import free_port
+from tests.pipelines.servers import Server, free_port
 from tests.pipelines.test_resume import (
     FLAGS,
     Whole,
@@ -75,12 +75,12 @@ needs_users = pytest.mark.skipif(
 )
 
 
-def waiting(folder: Path, *, by: Sequence[str] = ()) -> "subprocess.Popen[str]":
+def waiting(folder: Path, *, by: Sequence[str] = (), **environment: str) -> "subprocess.Popen[str]":
     """A training that waits after its third epoch."""
     process = subprocess.Popen(
         [*by, sys.executable, "-c", WAITING, *TRAIN[1:], "--resume", "true"],
         cwd=folder,
-        env=user_environment(),
+        env=user_environment() | environment,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -158,6 +158,7 @@ def test_a_live_run_is_left_alone_whoever_starts_whatever_beside_it(
 
 
 @needs_users
+@pytest.mark.slow
 def test_two_users_of_a_store_are_in_nobody_s_way(store_folder: Path) -> None:
     """Killed, started, resumed, promoted and delivered, in the same temporary folder."""
     live = waiting(store_folder)
@@ -180,6 +181,43 @@ def test_two_users_of_a_store_are_in_nobody_s_way(store_folder: Path) -> None:
     assert f"resume: run {ours.info.run_id} goes on" in said.stderr, said.stderr
     assert read(store_folder).get_run(ours.info.run_id).info.status == "FINISHED"
     other("trackml", "promote", "mnist", "--run", ours.info.run_id)
+
+
+@needs_users
+@pytest.mark.slow
+def test_two_users_of_a_server_are_in_nobody_s_way(tmp_path: Path) -> None:
+    """Each is killed, and resumes after the other has started, resumed, promoted and delivered."""
+    resume = (*TRAIN, "--resume", "true")
+    with Server(tmp_path / "server") as server:
+        places: dict[str, tuple[str, ...]] = {"one": user(OTHER_USER), "two": user(OTHER_USER + 1)}
+        for name, place in places.items():
+            (tmp_path / name).mkdir()
+            number = int(place[1].partition("=")[2])
+            os.chown(tmp_path / name, number, number)
+
+        def settings(name: str) -> dict[str, str]:
+            data = {"TRACKML_DATA_DIR": str(data_dir()), "MLFLOW_TRACKING_URI": server.uri}
+            return data | {"HOME": str(tmp_path / name), "LOGNAME": name}
+
+        def start_as(name: str, *words: str) -> str:
+            options = {"folder": tmp_path / name, **settings(name)}
+            said = execute(*places[name], *module(*words), **options)
+            assert said.returncode == 0, (name, words, said.stderr)
+            return said.stderr
+
+        for killed, other in (("one", "two"), ("two", "one")):
+            live = waiting(tmp_path / killed, by=places[killed], **settings(killed))
+            run = runs(server.uri)[-1].info
+            start_as(other, *resume)  # before it is killed, and after
+            live.kill()
+            live.communicate()
+            for words in (("trackml", "runs"), ("trackml", "sync"), TRAIN, resume):
+                start_as(other, *words)
+            assert f"resume: run {run.run_id} goes on" in start_as(killed, *resume)
+            for name in (other, killed):
+                start_as(name, "trackml", "promote", "mnist", "--run", run.run_id)
+                start_as(name, "trackml", "sync")
+        assert {run.info.status for run in runs(server.uri)} == {"FINISHED"}
 
 
 @pytest.mark.slow

@@ -18,7 +18,10 @@ finally:
 """
 
 
-@pytest.mark.parametrize("absent", ["none", "torch,torchvision,tensorflow,keras,ray"])
+@pytest.mark.parametrize(
+    "absent",
+    [pytest.param("none", marks=pytest.mark.slow), "torch,torchvision,tensorflow,keras,ray"],
+)
 def test_it_loads_no_framework_and_needs_none(absent: str, tmp_path: Path) -> None:
     flags = ("--model", "mlp", "--epochs", "1", "--limit", "500")
     result = execute(sys.executable, "-c", ABSENT + RUN, absent, *flags, folder=tmp_path)

@@ -117,6 +117,7 @@ def test_the_documented_grid_is_what_mlflow_run_does(store_folder: Path) -> None
     assert not read(store_folder).search_registered_models()
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_marked_and_the_best_of_the_others_is_found(
     store_folder: Path,
 ) -> None:

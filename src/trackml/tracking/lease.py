@@ -75,11 +75,12 @@ def run_lock(folder: Path, run_id: str = "") -> Iterator[bool]:
             yield is_certain
             failed = False
         finally:
-            if _is_ours(folder):
-                file.unlink(missing_ok=True)
-                if last and failed:  # the next attempt must find what this one found
-                    _sign(folder, last)
-                _beside(folder, "lock").unlink(missing_ok=True)
+            with suppress(OSError):
+                if _is_ours(folder):
+                    _beside(folder, "lock").unlink(missing_ok=True)
+                    file.unlink(missing_ok=True)
+                    if last and failed:  # the next attempt must find what this one found
+                        _sign(folder, last)
     finally:
         lock.release()
 
