@@ -200,8 +200,8 @@ def test_two_users_of_a_server_are_in_nobody_s_way(tmp_path: Path) -> None:
             return data | {"HOME": str(tmp_path / name), "LOGNAME": name}
 
         def start_as(name: str, *words: str) -> str:
-            options = {"folder": tmp_path / name, **settings(name)}
-            said = execute(*places[name], *module(*words), **options)
+            folder = tmp_path / name
+            said = execute(*places[name], *module(*words), folder=folder, **settings(name))
             assert said.returncode == 0, (name, words, said.stderr)
             return said.stderr
 
