@@ -85,7 +85,13 @@ class Network(tk.torch.nn.Linear):
 }
 
 
-@pytest.mark.parametrize("heading", OWN)
+@pytest.mark.parametrize(
+    "heading",
+    [
+        pytest.param("A table instead of images", marks=pytest.mark.slow),
+        "PyTorch instead of Keras",
+    ],
+)
 def test_the_pages_tables_make_another_pipeline_of_its_example(
     heading: str, checkout: Path
 ) -> None:

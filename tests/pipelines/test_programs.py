@@ -121,6 +121,7 @@ def test_a_pipeline_in_pytorch_does_not_load_tensorflow(tmp_path: Path) -> None:
     assert {"torch", "tensorflow", "keras", "ray"} & set(loaded) == {"torch"}
 
 
+@pytest.mark.slow
 def test_four_starts_at_once_in_an_empty_folder_share_one_database(tmp_path: Path) -> None:
     short = ("--epochs", "1", "--limit", "500")
     processes = [begun(tmp_path, "scratch_mnist", *short, "--seed", str(n)) for n in range(4)]
