@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import psutil
 import pytest
@@ -19,6 +20,20 @@ from trackml.process.system import environment
 
 def ask(number: int = signal.SIGINT) -> None:
     os.kill(os.getpid(), number)
+
+
+@dataclass
+class Clock:
+    """What the code takes for the time."""
+
+    seconds: float = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(signals, "monotonic", lambda: made.seconds)
+    return made
 
 
 def stopped(
@@ -53,43 +68,31 @@ def test_it_waits_for_the_end_where_no_call_comes() -> None:
     assert stopped(program) == ["last batch"]
 
 
-def test_an_echo_does_not_end_the_wait_and_a_second_request_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 0.0
-    monkeypatch.setattr(signals, "monotonic", lambda: now)
-
+def test_an_echo_does_not_end_the_wait_and_a_second_request_does(clock: Clock) -> None:
     def program(done: list[str]) -> None:
-        nonlocal now
         with stop_at_next_call():
             ask()
-            now += 0.9 * signals.ECHO_SECONDS
+            clock.seconds += 0.9 * signals.ECHO_SECONDS
             ask()
             done.append("echo")
-            now += 0.2 * signals.ECHO_SECONDS
+            clock.seconds += 0.2 * signals.ECHO_SECONDS
             ask()
             done.append("second request")
 
     assert stopped(program) == ["echo"]
 
 
-def test_a_warning_that_comes_again_or_after_a_request_is_no_second_request(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 0.0
-    monkeypatch.setattr(signals, "monotonic", lambda: now)
-
+def test_a_warning_that_comes_again_or_after_a_request_is_no_second_request(clock: Clock) -> None:
     def program(done: list[str]) -> None:
-        nonlocal now
         try:
             with stop_at_next_call():
                 ask(signal.SIGXCPU)
-                now += 2 * signals.ECHO_SECONDS
+                clock.seconds += 2 * signals.ECHO_SECONDS
                 ask(signal.SIGXCPU)
                 ask(signal.SIGHUP)
                 done.append("batch")
         finally:
-            now += 2 * signals.ECHO_SECONDS
+            clock.seconds += 2 * signals.ECHO_SECONDS
             ask(signal.SIGXCPU)
             done.append("last words")
 
@@ -125,15 +128,11 @@ def test_processor_time_that_runs_out_ends_a_program_though_its_signal_comes_eve
     assert said.stderr == "error: terminated (SIGXCPU)\n"
 
 
-def test_a_request_after_a_warning_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(signals, "monotonic", lambda: now)
-
+def test_a_request_after_a_warning_does_not_wait(clock: Clock) -> None:
     def program(done: list[str]) -> None:
-        nonlocal now
         with stop_at_next_call():
             ask(signal.SIGUSR1)
-            now += 2 * signals.ECHO_SECONDS
+            clock.seconds += 2 * signals.ECHO_SECONDS
             ask(signal.SIGTERM)
             done.append("batch")
 

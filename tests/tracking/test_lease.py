@@ -200,9 +200,13 @@ def test_a_folder_of_another_user_is_in_nobodys_way(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root may enter all folders, so the system is asked in its place."""
-    asked, theirs = os.access, str(runs_folder())
+    store.failed(after=1)
+    assert len(outbox_folders()) == 1
+    dead = store.client.create_run("0", tags={PROCESS_TAG: "box:1", HEARTBEAT_TAG: "1"})
+    folder, asked, theirs = runs_folder() / dead.info.run_id, os.access, str(runs_folder())
+    folder.mkdir()
     may = lambda path, mode: theirs not in str(path) and asked(path, mode)  # noqa: E731
     monkeypatch.setattr("os.access", may)
-    dead = store.client.create_run("0", tags={PROCESS_TAG: "box:1", HEARTBEAT_TAG: "1"})
+    monkeypatch.setattr(lease, "lock_file", lambda _path: pytest.fail("asked for a lock"))
     assert outbox_folders() == []
     assert [run.info.run_id for run in mark_dead_runs(store.client)] == [dead.info.run_id]

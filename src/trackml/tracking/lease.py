@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from trackml.errors import AlreadyActive
-from trackml.files import lock_file, shared_mode, writable
+from trackml.files import lock_file, replace_file, shared_mode, writable
 from trackml.process.system import this_kernel, this_process
 from trackml.tracking.outbox import FAILURE_TAG, Outbox, now_ms
 
@@ -96,7 +96,7 @@ def last_holder(folder: Path) -> Holder | None:
 
 
 def check_lease(run: MlflowRun) -> None:
-    """Raise AlreadyActive if a run whose folder is not here may be held elsewhere."""
+    """Raise AlreadyActive if a run may be held elsewhere: its folder is not here, or is a copy."""
     process, beat = (run.data.tags.get(tag) for tag in (PROCESS_TAG, HEARTBEAT_TAG))
     seconds = (now_ms() - int(beat)) / 1000 if beat else 0.0  # older versions have none
     if run.info.status == "RUNNING" and process and seconds < LEASE_SECONDS:
@@ -182,10 +182,10 @@ def _sign(folder: Path, holder: Holder | None = None) -> None:
     """Write who holds a run: this process now, or another one some time ago."""
     holder = holder or Holder(this_process(), _place(folder), 0.0)
     file, then = _beside(folder, "holder"), time.time() - holder.seconds
-    file.write_text(f"{holder.process}\n{holder.place}\n")
+    content = f"{holder.process}\n{holder.place}\n".encode()
+    mode = shared_mode(folder.parent)
+    replace_file(file, lambda draft: draft.write(content), permissions=mode)
     os.utime(file, (then, then))
-    with suppress(PermissionError):
-        file.chmod(shared_mode(folder.parent))
 
 
 def _is_ours(folder: Path) -> bool:
