@@ -80,14 +80,14 @@ def writable(folder: Path, purpose: str, variable: str) -> Iterator[None]:
 
 
 def _make(folder: Path) -> None:
-    """Create a folder if necessary; one in a folder that users share is for all of them."""
+    """Create a folder if necessary; in one that users share for all of them, if the umask does."""
     if folder.is_dir():
         return
     if folder.parent != folder:
         _make(folder.parent)
     folder.mkdir(exist_ok=True)
-    mode = folder.parent.stat().st_mode
-    if mode & 0o022 and not mode & stat.S_ISVTX:
+    mode, own = folder.parent.stat().st_mode, folder.stat().st_mode
+    if mode & 0o022 and not mode & stat.S_ISVTX and own & 0o044:
         with suppress(PermissionError):  # another user was faster
             folder.chmod(mode & 0o777)
     sync(folder.parent)

@@ -25,6 +25,7 @@ from trackml.tracking.lease import (
 )
 from trackml.tracking.outbox import FAILURE_TAG, now_ms, outbox_folders, runs_folder
 from trackml.tracking.resume import mark_dead_runs, release_run
+from trackml.tracking.uploader import sync
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 LONG_AGO = 2 * LEASE_SECONDS
@@ -191,6 +192,7 @@ def test_a_copy_of_a_live_runs_folder_gives_no_lock_on_it(
         with monkeypatch.context() as elsewhere:
             elsewhere.setenv("TRACKML_RUNS_DIR", "copy")
             assert mark_dead_runs(store.client) == []
+            assert ["at work on" in each.problem for each in sync()] == [True]
             with pytest.raises(AlreadyActive), store.tracked(resume=True):
                 pass
         assert store.status(run.run_id) == "RUNNING"

@@ -111,7 +111,7 @@ class _Search:
             with ExitStack() as lock:
                 is_certain = lock.enter_context(run_lock(folder, kept.run_id))
                 run = find_run(self.client, kept.run_id) if self.is_reachable else None
-                if run and not is_certain:
+                if run and kept.status == "RUNNING" and not is_certain:
                     check_lease(run)
                 is_replaced = run and SUCCESSOR_TAG in run.data.tags
                 is_deleted = self.is_reachable and kept.run_id and not run

@@ -19,7 +19,7 @@ from trackml.errors import Pruned, Terminated, TrackmlError, one_line
 from trackml.process.signals import deferred_signals, stop_at_next_call
 from trackml.tracking import queries, registry, server
 from trackml.tracking.address import is_configured
-from trackml.tracking.lease import forget_death, heartbeat, run_lock
+from trackml.tracking.lease import check_lease, forget_death, heartbeat, run_lock
 from trackml.tracking.model_files import log_model
 from trackml.tracking.outbox import (
     FAILURE_TAG,
@@ -358,21 +358,25 @@ def sync() -> Iterator[Synced]:
     for folder in reversed(outbox_folders()):
         run_id, status = folder.name, "unknown"
         try:
-            state = RunState.read(folder)
-            run_id = state.run_id or run_id
-            with run_lock(folder, run_id):
+            with suppress(TrackmlError):  # it may have finished by now
+                run_id = RunState.read(folder).run_id or run_id
+            with run_lock(folder, run_id) as is_certain:
                 if not folder.exists() or (state := RunState.read(folder)).is_delivered:
                     continue
                 run_id, status = state.run_id or run_id, state.status
-                yield _sync(folder, state, configured)
+                yield _sync(folder, state, configured, is_certain=is_certain)
         except Exception as error:  # noqa: BLE001  # of any kind: the other runs go on
             yield Synced(run_id, folder, status, problem=one_line(error))
 
 
-def _sync(folder: Path, state: RunState, configured: str) -> Synced:
+def _sync(folder: Path, state: RunState, configured: str, *, is_certain: bool) -> Synced:
     """Upload one outbox, to the configured address if there is one."""
+    client = _client_of(state, configured)
+    may_be_copy = state.status == "RUNNING" and not is_certain
+    if may_be_copy and (run := find_run(client, state.run_id)):
+        check_lease(run)
     outbox = Outbox.read(folder)
-    uploader = Uploader(_client_of(state, configured), outbox)
+    uploader = Uploader(client, outbox)
     if state.status == "RUNNING":
         died = max((at for _, at in outbox.epochs.values()), default=now_ms())
         uploader.end("KILLED", {FAILURE_TAG: "its process was killed"}, died)
