@@ -54,7 +54,7 @@ def _parse(flags: list[str]) -> Namespace:
     relocation.add_argument("--from", dest="old", metavar="FOLDER", help=old)
     new = "the folder that they are in now; default: mlruns beside the database"
     relocation.add_argument("--to", dest="new", metavar="FOLDER", help=new)
-    missing = "give up artifacts that are not there"
+    missing = "go on although some artifacts are not there; they stay lost"
     relocation.add_argument("--allow_missing", action="store_true", help=missing)
     return parser.parse_args(flags)
 

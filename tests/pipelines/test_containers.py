@@ -16,15 +16,10 @@ import pytest
 
 from tests.conftest import ROOT, read, runs
 from tests.pipelines.expected import EXPECTED
+from tests.pipelines.places import OTHER_USER, needs_users, user
 from trackml.data.cache import data_dir
 
-pytestmark = pytest.mark.skipif(
-    os.getuid() != 0 or not shutil.which("setpriv"),
-    reason="only root can become another user, by setpriv of util-linux",
-)
-USER = 54321
-# It may read everything, as Python may be installed in root's home, and write what is its own.
-RIGHTS = "+dac_read_search"
+pytestmark = needs_users
 BRIEF = ("--limit", "500", "--epochs", "1")
 
 
@@ -35,17 +30,15 @@ def folder() -> Iterator[Path]:
         folder = Path(outer, "a long path " * 8)
         (folder / "tmp").mkdir(parents=True)
         for path in (Path(outer), folder, folder / "tmp"):
-            os.chown(path, USER, USER)
+            os.chown(path, OTHER_USER, OTHER_USER)
         yield folder
 
 
 def start(*words: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a module of the project as this user, with these environment variables and no others."""
-    become = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
-    rights = (f"--inh-caps={RIGHTS}", f"--ambient-caps={RIGHTS}")
     needed = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "PATH": os.environ["PATH"]}
     return subprocess.run(
-        [*become, *rights, sys.executable, "-m", *words],
+        [*user(OTHER_USER), sys.executable, "-m", *words],
         cwd=folder,
         env=needed | {"TMPDIR": str(folder / "tmp")} | environment,
         umask=0o077,
@@ -73,7 +66,7 @@ def test_a_pipeline_runs_for_any_user(name: str, environment: dict[str, str], fo
     assert said.returncode == 0, said.stderr
     assert re.fullmatch(expected.lines, said.stderr)
     (run,) = runs(folder)
-    assert (run.info.status, run.data.tags["mlflow.user"]) == ("FINISHED", f"uid{USER}")
+    assert (run.info.status, run.data.tags["mlflow.user"]) == ("FINISHED", f"uid{OTHER_USER}")
     assert read(folder).get_model_version_by_alias(expected.task, "champion")
     assert not (folder / "~").exists()
 
@@ -96,9 +89,9 @@ def without_spaces(text: object) -> str:
 @pytest.mark.parametrize(
     ("environment", "name"),
     [
-        ({}, f"trackml-{USER}"),
-        ({"HOME": "/"}, f"trackml-{USER}"),
-        ({"HOME": "/root"}, f"trackml-{USER}-2"),
+        ({}, f"trackml-{OTHER_USER}"),
+        ({"HOME": "/"}, f"trackml-{OTHER_USER}"),
+        ({"HOME": "/root"}, f"trackml-{OTHER_USER}-2"),
     ],
 )
 def test_data_goes_to_a_private_folder_where_the_user_has_none(
@@ -106,7 +99,7 @@ def test_data_goes_to_a_private_folder_where_the_user_has_none(
 ) -> None:
     cached = folder / "tmp" / name / ".cache/trackml"
     if name.endswith("-2"):  # as somebody else has taken the other name
-        (folder / f"tmp/trackml-{USER}").mkdir(mode=0o777)
+        (folder / f"tmp/trackml-{OTHER_USER}").mkdir(mode=0o777)
     fetch = partial(start, "trackml", "data", "california_housing", folder=folder, **environment)
     said = fetch(TRACKML_DATA_MIRROR=mirror)
     assert said.returncode == 0, said.stderr

@@ -13,6 +13,13 @@ import pytest
 
 from tests.conftest import ROOT, execute, read, runs, start, user_environment
 from tests.pipelines.families import MARK, wait_for_the_end, wait_until
+from tests.pipelines.places import (
+    OTHER_USER,
+    container,
+    needs_containers,
+    needs_users,
+    user,
+)
 from tests.pipelines.servers import Server, free_port
 from tests.pipelines.test_resume import (
     FLAGS,
@@ -28,7 +35,6 @@ from trackml.data.cache import data_dir
 __all__ = ["whole"]
 
 TRAIN = ("pipelines.scratch_mnist", *FLAGS["scratch_mnist"])
-OTHER_USER = 54321
 LONGER = ("--limit", "3000", "--epochs", "300", "--patience", "0", "--model", "mlp")
 # Trains as TRAIN does, and waits at an epoch until it is killed, or may go on.
 WAITING = """
@@ -48,31 +54,6 @@ scratch_mnist.main(scratch_mnist.Params.parse(values), [wait])
 
 def module(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-m", *words)
-
-
-def container(name: str) -> tuple[str, ...]:
-    """What starts a program as process 1 of a machine of that name, as in a container."""
-    own = ("unshare", "--pid", "--uts", "--fork", "--mount-proc", "--kill-child")
-    return (*own, "sh", "-c", 'hostname "$0" && exec "$@"', name)
-
-
-def user(number: int) -> tuple[str, ...]:
-    """What starts a program as a user who can read, but not write, the files of others."""
-    may_read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
-    return ("setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", *may_read)
-
-
-def _works(*words: str) -> bool:
-    is_there = bool(shutil.which(words[0]))
-    return is_there and not execute(*words, "true", folder=Path()).returncode
-
-
-needs_containers = pytest.mark.skipif(
-    not _works(*container("box")), reason="this system makes no namespaces for this user"
-)
-needs_users = pytest.mark.skipif(
-    not _works(*user(OTHER_USER)), reason="only root may act as another user"
-)
 
 
 def waiting(folder: Path, *, by: Sequence[str] = (), **environment: str) -> "subprocess.Popen[str]":
