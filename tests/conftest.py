@@ -238,6 +238,7 @@ def blobs() -> ImageData:
         (images[200:], labels[200:]),
         classes=("top", "middle", "bottom"),
         validation_split=0.25,
+        keep_order=True,
     )
 
 

@@ -22,7 +22,7 @@ def digits(rows: int = 12) -> ImageData:
     Their gray is that of the split, and a little lighter with each label.
     """
     random = np.random.default_rng(0)
-    labels = random.integers(10, size=3 * rows)
+    labels = np.concatenate([random.permutation(np.arange(rows) % 10) for _ in GRAY])
     images = np.zeros((3 * rows, 28, 28), np.uint8)
     grays = np.repeat(list(GRAY.values()), rows)
     for image, label, gray in zip(images, labels, grays, strict=True):
@@ -35,6 +35,7 @@ def digits(rows: int = 12) -> ImageData:
         (images[test], labels[test]),
         classes="0123456789",
         validation_split=0.5,
+        keep_order=True,
     )
 
 

@@ -12,8 +12,7 @@ import torchvision
 from mlflow.tracking import MlflowClient
 
 from pipelines import transfer
-from trackml.data import ImageData
-from trackml.data.arrays import ImageSplit
+from trackml.data import ImageData, ImageSplit
 from trackml.models.torch import with_probabilities
 from trackml.models.transfer import transfer_network
 from trackml.tracking.run import Result

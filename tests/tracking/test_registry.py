@@ -210,7 +210,7 @@ def champion(store: Store) -> str | None:
 def other(data: ImageData, side: int = 9, classes: int = 3) -> ImageData:
     """Data of the same name with another content, perhaps of another shape."""
     images = np.ones((20, side, side), np.uint8)
-    part = images, np.arange(20) % 3
+    part = images, np.arange(20) % classes
     names = ("top", "middle", "bottom", "none")[:classes]
     return ImageData.from_arrays(data.name, part, part, classes=names, validation_split=0.25)
 

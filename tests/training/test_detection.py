@@ -10,8 +10,7 @@ import torch
 
 from tests.pipelines.expected import without_times
 from trackml.backends import seed_everything
-from trackml.data import load
-from trackml.data.arrays import ImageData
+from trackml.data import ImageData, load
 from trackml.data.canvases import DetectionData, Objects, on_canvases
 from trackml.evaluation.detection import mean_average_precision
 from trackml.history import History
@@ -29,10 +28,9 @@ Trained = tuple[Any, History]
 def data() -> DetectionData:
     """200 canvases to train, 60 to validate, 60 to test."""
     whole = load("mnist", 0.1, 260)
-    test = whole.test.images[:60], whole.test.labels[:60]
-    few = ImageData.from_arrays(
-        "few", whole.train.arrays, test, classes=whole.classes, validation_split=60 / 260
-    )
+    test = whole.test.images[2:62], whole.test.labels[2:62]  # of all classes
+    options: dict[str, Any] = {"validation_split": 60 / 260, "keep_order": True}
+    few = ImageData.from_arrays("few", whole.train.arrays, test, classes=whole.classes, **options)
     return on_canvases("few_on_canvases", few, size=48, max_digits=2, seed=0)
 
 

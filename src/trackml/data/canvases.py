@@ -8,15 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trackml.data.arrays import (
-    ImageData,
-    Images,
-    ImageSplit,
-    Labels,
-    TableData,
-    arrays_sha256,
-    read_only,
-)
+from trackml.data.arrays import Images, Labels, arrays_sha256, read_only
+from trackml.data.images import ImageData, ImageSplit
+from trackml.data.tables import TableData
 
 MIN_CANVAS_SIZE = 40  # pixels: a digit of 28, enlarged as much as possible, fits
 SCALES = (0.7, 1.3)  # of a digit's own size

