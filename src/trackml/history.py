@@ -35,6 +35,8 @@ class History:
             epoch_seconds, including validation; samples_per_second, of training alone.
         initial: the metrics before training, if they were computed.
         stopped: why training stopped before its last epoch; "" if it did not.
+        metrics: those that are computed by functions of the user's own.
+        is_iterative: False if there are no epochs: then the only row is the whole training.
     """
 
     metric: Metric
@@ -43,6 +45,8 @@ class History:
     rows: tuple[Mapping[str, float], ...] = ()
     initial: Mapping[str, float] = field(default_factory=dict)
     stopped: str = ""
+    metrics: tuple[Metric, ...] = ()
+    is_iterative: bool = True
 
     def extended(self, row: Mapping[str, float]) -> "History":
         """This history and one more epoch.

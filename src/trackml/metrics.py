@@ -17,10 +17,15 @@ T = TypeVar("T", float, "pd.Series[Any]")
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that ranks models, by its name in MLflow, and its direction."""
+    """A metric that ranks models, by its name in MLflow, and its direction.
+
+    Attributes:
+        score: targets (N,), answers (N, outputs) → its value; None for those that trackml computes.
+    """
 
     name: str
     higher_is_better: bool
+    score: Callable[[NDArray[Any], NDArray[Any]], float] | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -54,6 +59,17 @@ def ranking_metric(logged: Iterable[str], prefix: str = "best_val_") -> Metric:
     names = set(logged)
     (metric,) = (each for each in (ACCURACY, MAE, MAP) if prefix + each.name in names)
     return metric
+
+
+def own_scores(
+    metrics: Iterable[Metric], targets: NDArray[Any], answers: NDArray[Any]
+) -> dict[str, float]:
+    """The values of metrics that have a function of their own, by name.
+
+    Args:
+        targets: (N,). answers: (N, outputs).
+    """
+    return {each.name: float(each.score(targets, answers)) for each in metrics if each.score}
 
 
 EPSILON = 1e-7  # as Keras: a mistake with probability 1 costs -log(1e-7) = 16.1, not infinity

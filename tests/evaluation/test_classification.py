@@ -1,12 +1,16 @@
+import io
 import json
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
 from tests.evaluation.drawing import drawn, text_of, words
-from trackml.data import ImageData
+from trackml.data import ImageData, TableData
 from trackml.evaluation.classification import (
+    MAX_ROWS,
     evaluate_classifier,
     plot_confusion_matrix,
     plot_mistakes,
@@ -14,7 +18,7 @@ from trackml.evaluation.classification import (
 )
 from trackml.evaluation.figures.runs import learning_curves
 from trackml.history import History
-from trackml.metrics import ACCURACY
+from trackml.metrics import ACCURACY, Metric
 
 LOSSES = {"train_loss": 1.0, "val_loss": 1.1, "train_accuracy": 0.5}
 HISTORY = History(ACCURACY, "float32", rows=tuple(LOSSES | {"val_accuracy": n} for n in (0.4, 0.8)))
@@ -55,17 +59,113 @@ def test_a_report_has_all_names_of_the_contract(
     assert "bottom" in text_of(report, f"{details}.txt")
 
 
+def birds(classes: int = 3, rows: int = 60) -> TableData:
+    """A table with texts, missing values and classes."""
+    number = np.arange(rows)
+    frame = pd.DataFrame(
+        {
+            "wing": np.where(number % 7, number / 10, np.nan),
+            "color": pd.Series(["brown", "gray", None]).repeat(rows // 3).to_numpy(),
+            "kind": [f"kind {n % classes:02}" for n in number],
+        }
+    )
+    return TableData.from_frame("birds", frame, target="kind", missing="impute")
+
+
+def test_a_table_has_its_mistakes_as_rows_and_metrics_of_ones_own() -> None:
+    data = birds()
+    answers = np.eye(3, dtype=np.float32)[data.test.target] * 0.4 + 0.2
+    answers[2], answers[5] = np.roll(answers[2], 1), np.roll(answers[5], 1) + [0.1, -0.05, -0.05]
+    mean = Metric("mean_probability", True, lambda labels, given: given[labels >= 0].mean())
+    history = replace(HISTORY, metrics=(ACCURACY, mean), is_iterative=False)
+    report = evaluate_classifier(lambda rows: answers[: len(rows)], data, history)
+    assert report.metrics["test_accuracy"] == pytest.approx(1 - 2 / len(data.test))
+    assert report.metrics["test_mean_probability"] == pytest.approx(1 / 3)
+    assert drawn(report) == {"confusion_matrix", "per_class_f1"}
+    figure = report.figures["figures/confusion_matrix.png"]()
+    assert figure
+    assert figure.axes[0].get_title().startswith("10 of 12 test rows right")
+    text = io.StringIO(text_of(report, "reports/mistakes.csv"))
+    listed = pd.read_csv(text, index_col="test_row")
+    assert sorted(listed.index) == [3, 6]
+    assert listed["probability"].is_monotonic_decreasing
+    rows = listed.index.to_numpy() - 1
+    assert listed["true"].tolist() == [data.classes[label] for label in data.test.target[rows]]
+    raw = data.as_frame(data.test.features[rows])
+    pd.testing.assert_frame_equal(
+        listed[list(data.columns)].reset_index(drop=True), raw, check_dtype=False
+    )
+
+
+def test_a_table_without_mistakes_lists_none_and_one_of_quantities_has_no_classes() -> None:
+    data = birds()
+    right = np.eye(3, dtype=np.float32)[data.test.target]
+    report = evaluate_classifier(lambda rows: right[: len(rows)], data, HISTORY)
+    assert report.texts["reports/mistakes.csv"]() is None
+    part = np.ones((20, 1)), np.arange(20.0)
+    homes = TableData.from_arrays("homes", part, columns=["rooms"])
+    with pytest.raises(ValueError, match="homes has no classes: evaluate_regressor is for"):
+        evaluate_classifier(lambda rows: right, homes, HISTORY)
+
+
+def test_a_hundred_classes_are_drawn_without_shares() -> None:
+    data = birds(100, rows=1_200)
+    nothing = np.full((len(data.test), 100), 0.01, np.float32)
+    report = evaluate_classifier(lambda rows: nothing[: len(rows)], data, HISTORY)
+    figure = report.figures["figures/confusion_matrix.png"]()
+    assert figure
+    assert "%" not in "".join(words(figure.axes[0].texts))
+    assert len(words(figure.axes[0].get_yticklabels())) == 100
+    assert max(figure.get_size_inches()) < 30
+    assert text_of(report, "reports/mistakes.csv").count("\n") == MAX_ROWS + 1
+    assert "test_f1_class_99" in report.metrics
+
+
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [
+        ((9, 9, 1), "gray"),
+        ((9, 9, 2), "gray"),
+        ((9, 9, 3), "color"),
+        ((9, 9, 4), "color"),
+        ((400, 20, 3), "color"),
+        ((900, 1_200), "gray"),
+    ],
+)
+def test_images_of_any_kind_are_drawn(shape: tuple[int, ...], shown: str) -> None:
+    images = np.zeros((40, *shape), np.uint8)
+    if len(shape) == 3:
+        images[:, :, : shape[1] // 3] = 200, *([0] * (shape[2] - 1))[:3]
+    data = ImageData.from_arrays("own", (images, np.arange(40) % 2), classes=["a" * 40, "b"])
+    wrong = np.eye(2, dtype=np.float32)[1 - data.test.labels]
+    report = evaluate_classifier(lambda given: wrong[: len(given)], data, HISTORY)
+    for name in ("samples", "mistakes"):
+        figure = report.figures[f"figures/{name}.png"]()
+        assert figure
+        tiles = np.asarray(figure.axes[0].images[0].get_array())
+        assert (tiles.shape[2:] == (3,)) == (shown == "color")
+        assert max(tiles.shape) < 6_000
+        assert max(figure.get_size_inches()) < 20
+        lines = "\n".join(words(figure.axes[0].texts)).splitlines()
+        assert max(map(len, lines)) < 30
+        if shape == (9, 9, 3):
+            assert set(map(tuple, tiles.reshape(-1, 3))) == {(0, 0, 0), (200, 0, 0), (255,) * 3}
+        if shape == (9, 9, 4):  # all transparent, on white
+            assert set(tiles.ravel()) == {255}
+
+
 @pytest.mark.parametrize(
     ("counts", "cells", "title"),
     [
-        ([[3, 1], [0, 4]], ["3\n75.0%", "1\n25.0%", "", "4\n100.0%"], "7 of 8 test images right"),
-        ([[3, 1], [0, 0]], ["3\n75.0%", "1\n25.0%", "", ""], "3 of 4 test images right (75.00%)"),
+        ([[3, 1], [0, 4]], ["3\n75.0%", "1\n25.0%", "4\n100.0%"], "7 of 8 test images right"),
+        ([[3, 1], [0, 0]], ["3\n75.0%", "1\n25.0%"], "3 of 4 test images right (75.00%)"),
     ],
 )
 def test_the_confusion_matrix_shows_counts_shares_of_rows_and_class_names(
     counts: list[list[int]], cells: list[str], title: str
 ) -> None:
-    axes = plot_confusion_matrix(np.array(counts), *[["cat", "dog"]] * 2).axes[0]
+    names = ["cat", "dog"]
+    axes = plot_confusion_matrix(np.array(counts), names, names).axes[0]
     assert words(axes.texts) == cells
     assert words(axes.get_yticklabels()) == ["cat", "dog"]
     assert axes.get_title().startswith(title)
@@ -91,7 +191,9 @@ def test_the_most_confident_mistakes_are_shown_first(
 
 
 def test_the_best_epoch_is_marked() -> None:
-    legend = learning_curves(HISTORY).axes[1].get_legend()
+    figure = learning_curves(HISTORY)
+    assert figure
+    legend = figure.axes[1].get_legend()
     assert legend is not None
     assert "best epoch 2: val 0.8000" in words(legend.get_texts())
 

@@ -11,7 +11,7 @@ from trackml.evaluation.exploration import explore
 from trackml.evaluation.regression import evaluate_regressor, plot_errors
 from trackml.evaluation.report import Report
 from trackml.history import History
-from trackml.metrics import MAE
+from trackml.metrics import MAE, Metric
 
 
 def table(*columns: str, limit: int = 0) -> TableData:
@@ -48,6 +48,36 @@ def test_a_report_has_all_names_of_the_contract_and_a_map_if_there_are_coordinat
     assert homes.metrics["test_mae"] == pytest.approx(0.5)
     assert drawn(homes) == {"learning_curves", "predicted_vs_true", "residuals", "error_map"}
     assert "figures/error_map.png" not in report("Rooms", "Age", "Floor").figures
+
+
+def mixed(target: str, rows: int = 60) -> TableData:
+    """Numbers, texts and missing values; a latitude is missing."""
+    number = np.arange(rows)
+    frame = pd.DataFrame(
+        {
+            "Latitude": np.where(number % 9, 37 + number / rows, np.nan),
+            "Longitude": -120.0 + number % 7,
+            "town": pd.Series(["York", "Bath", None]).repeat(rows // 3).to_numpy(),
+            "kind": np.array(["owl", "tit", "emu"])[number % 3],
+            "price": number / 10,
+        }
+    )
+    return TableData.from_frame("mixed", frame, target=target, missing="impute")
+
+
+def test_a_table_with_texts_and_missing_values_has_a_report_without_epochs() -> None:
+    data, row = mixed("price"), {"train_loss": 0.5, "val_loss": 0.6, "val_mae": 0.5}
+    worst = Metric("worst", False, lambda true, answers: np.abs(true - answers[:, 0]).max())
+    history = History(MAE, "float32", rows=(row,), metrics=(MAE, worst), is_iterative=False)
+    answers = data.test.target[:, np.newaxis] + np.float32(0.5)
+    homes = evaluate_regressor(lambda rows: answers[: len(rows)], data, history)
+    assert homes.metrics["test_worst"] == pytest.approx(0.5)
+    assert homes.metrics["test_mae"] == pytest.approx(0.5)
+    assert drawn(homes) == {"predicted_vs_true", "residuals", "error_map"}
+    shown = cells(figure_of(homes, "figures/error_map.png").axes[0])
+    assert list(shown) == pytest.approx([0.5] * len(shown))
+    with pytest.raises(ValueError, match="mixed has classes: evaluate_classifier is for those"):
+        evaluate_regressor(lambda rows: answers[: len(rows)], mixed("kind"), history)
 
 
 def test_axes_name_their_quantity_and_its_unit() -> None:
@@ -98,7 +128,43 @@ def test_exploration_uses_training_rows_only() -> None:
     assert (values[6], values[-1]) == ("1.00", "1.00")  # price is half the rooms
 
 
+def test_texts_are_counted_and_classes_are_drawn() -> None:
+    data = mixed("kind")
+    birds, frame = explore(data), data.as_frame(data.train.features)
+    text = io.StringIO(text_of(birds, "reports/feature_statistics.csv"))
+    statistics = pd.read_csv(text, index_col="column")
+    assert list(statistics.index) == ["Latitude", "Longitude", "town", "price", "kind"]
+    assert statistics["missing"].tolist() == [*frame.isna().sum(), 0]
+    assert statistics.loc["town", "distinct"] == 2
+    assert statistics.loc["kind", "most_frequent_count"] == np.bincount(data.train.target).max()
+    heat_map = figure_of(birds, "figures/correlations.png").axes[0]
+    assert words(heat_map.get_yticklabels()) == ["Latitude", "Longitude", "price"]
+    classes = figure_of(birds, "figures/target.png").axes[0]
+    assert words(classes.get_yticklabels()) == ["emu", "owl", "tit"]
+    assert classes.texts[0].get_text().startswith(f" {np.bincount(data.train.target)[0]} (")
+
+
+@pytest.mark.parametrize("columns", [0, 1, 30, 120])
+def test_correlations_are_of_numbers_only_and_of_a_hundred_at_most(columns: int) -> None:
+    numbers = np.random.default_rng(0).random((40, columns))
+    frame = pd.DataFrame(
+        numbers, columns=[f"a column with a long name {n}" for n in range(columns)]
+    )
+    frame = frame.assign(text=["x", "y"] * 20, kind=["p", "q"] * 20)
+    table = TableData.from_frame("wide", frame, target="kind")
+    figure = explore(table).figures["figures/correlations.png"]()
+    if columns < 2:
+        assert figure is None
+        return
+    assert figure
+    axes = figure.axes[0]
+    assert len(axes.get_yticklabels()) == min(columns, 100)
+    assert all(len(name) == 24 for name in words(axes.get_yticklabels()))
+    assert ("of the last 100 of 120 columns" in axes.get_title()) == (columns == 120)
+    assert not axes.texts
+
+
 def test_a_single_row_has_statistics_and_no_correlation() -> None:
     homes = explore(table(limit=1))
-    assert drawn(homes) == {"correlations"}
-    assert "Rooms,1," in text_of(homes, "reports/feature_statistics.csv")
+    assert drawn(homes) == {"correlations", "target"}
+    assert "Rooms,1,0," in text_of(homes, "reports/feature_statistics.csv")

@@ -189,7 +189,7 @@ EXPECTED = {
         outputs=1,
         test_metrics={"test_mse", "test_rmse", "test_mae", "test_r2"},
         files="figures/predicted_vs_true.png figures/residuals.png figures/error_map.png "
-        "figures/correlations.png reports/feature_statistics.csv",
+        "figures/correlations.png figures/target.png reports/feature_statistics.csv",
     ),
 }
 

@@ -51,7 +51,7 @@ def evaluate_detector(
         "train_accuracy": float((train_predicted == train_singles.objects.labels).mean()),
         LATENCY: seconds * 1000 / len(data.test),
     }
-    figures = {
+    figures: dict[str, Callable[[], Figure | None]] = {
         "figures/learning_curves.png": partial(learning_curves, history),
         "figures/losses.png": partial(losses, history),
         "figures/detections.png": partial(plot_detections, data.test.images, matches, classes),

@@ -17,7 +17,7 @@ from trackml.evaluation.figures.axes import FIRST, SECOND, canvas, finish, grid
 from trackml.evaluation.figures.runs import learning_curves
 from trackml.evaluation.report import Report
 from trackml.history import History
-from trackml.metrics import LATENCY, regression_metrics, seconds_per_1000
+from trackml.metrics import LATENCY, own_scores, regression_metrics, seconds_per_1000
 
 Floats = NDArray[np.floating[Any]]
 
@@ -43,21 +43,30 @@ def evaluate_regressor(
 
     Args:
         predict: features float32 (N, columns) → float32 (N, 1).
+
+    Raises:
+        ValueError: the target is classes.
     """
+    if data.classes:
+        raise ValueError(f"{data.name} has classes: evaluate_classifier is for those")
     features, true = data.test.arrays
-    predicted = predict(features)[:, 0]
+    answers = predict(features)
+    predicted = answers[:, 0]
     metrics = regression_metrics(predicted, true)
     quantity = f"{data.target_name} ({data.unit})" if data.unit else data.target_name
     title = f"R² {metrics['r2']:.3f}, RMSE {metrics['rmse']:.3f}, on {len(true):,} test rows"
-    figures = {
+    figures: dict[str, Callable[[], Figure | None]] = {
         "learning_curves": partial(learning_curves, history),
         "predicted_vs_true": partial(plot_predictions, predicted, true, quantity, title),
         "residuals": partial(plot_residuals, predicted, true, quantity),
     }
-    if set(COORDINATES) <= set(data.columns):
-        latitude, longitude = (features[:, data.columns.index(name)] for name in COORDINATES)
-        errors = predicted - true
+    if set(COORDINATES) <= {*data.columns} - {*data.categories}:
+        places = features[:, [data.columns.index(name) for name in COORDINATES]]
+        placed = np.isfinite(places).all(axis=1)
+        latitude, longitude = places[placed].T
+        errors = (predicted - true)[placed]
         figures["error_map"] = partial(plot_errors, latitude, longitude, errors, quantity)
+    metrics |= own_scores(history.metrics, true, answers)
     scores = {f"test_{name}": value for name, value in metrics.items()}
     scores[LATENCY] = seconds_per_1000(predict, features)
     return Report(scores, figures={f"figures/{name}.png": each for name, each in figures.items()})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 FIRST, SECOND, THIRD, _, FIFTH = sns.color_palette("colorblind")[:5]
 LEGEND_ABOVE = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
 LEGEND_RIGHT = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
-_DPI = 120
+DPI = 120
+MANY = 20  # classes or columns, above which a figure shows less of each
+_MAX_NAME = 24  # characters
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
@@ -23,7 +26,7 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 def grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
     """A figure with Axes (rows, columns); sizes in inches, of the whole figure."""
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -50,10 +53,24 @@ def finish(
 def heat_map(values: pd.DataFrame, side: float, label: str, **options: Any) -> tuple[Figure, Axes]:
     """Square cells, `side` inches together, and a labeled color bar; options of seaborn.heatmap."""
     figure, axes = canvas(side + 0.8, side)
+    # seaborn takes seconds to find out whether labels of many cells would overlap.
+    look: dict[str, Any] = {
+        "square": True,
+        "linewidths": 0.5,
+        "xticklabels": False,
+        "yticklabels": False,
+    }
     bar = {"label": label, "shrink": 0.8}
-    sns.heatmap(values, square=True, linewidths=0.5, vmax=1, cbar_kws=bar, ax=axes, **options)
+    sns.heatmap(values, vmax=1, cbar_kws=bar, ax=axes, **look, **options)
+    axes.set_xticks(np.arange(values.shape[1]) + 0.5, values.columns)
+    axes.set_yticks(np.arange(values.shape[0]) + 0.5, values.index)
     slant_labels(axes)
     return figure, axes
+
+
+def shortened(name: str, length: int = _MAX_NAME) -> str:
+    """A name that leaves room for others."""
+    return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def slant_labels(axes: Axes) -> None:

@@ -7,8 +7,13 @@ from trackml.evaluation.figures.axes import FIRST, SECOND, THIRD, finish, grid
 from trackml.history import History
 
 
-def learning_curves(history: History) -> Figure:
-    """Loss and metric per epoch, for training and validation, with the best epoch marked."""
+def learning_curves(history: History) -> Figure | None:
+    """Loss and metric per epoch, for training and validation, with the best epoch marked.
+
+    None if there were no epochs.
+    """
+    if not history.is_iterative:
+        return None
     figure, cells = grid(1, 2, width=11, height=4.2)
     for axes, quantity in zip(cells[0], ("loss", str(history.metric)), strict=True):
         _curves(axes, history, quantity)
