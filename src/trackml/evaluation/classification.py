@@ -18,7 +18,7 @@ from trackml.evaluation.figures.galleries import gallery
 from trackml.evaluation.figures.runs import learning_curves
 from trackml.evaluation.report import Report, as_json
 from trackml.history import History
-from trackml.metrics import LATENCY, label_metrics, score_classes, seconds_per_1000
+from trackml.metrics import LATENCY, label_metrics, own_scores, score_classes, seconds_per_1000
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -51,7 +51,8 @@ def evaluate_classifier(
         "figures/samples.png": partial(plot_samples, data.train, classes, augmented),
     }
     latency = {LATENCY: seconds_per_1000(predict, images)}
-    return Report({"test_loss": loss}) | of_labels | Report(latency, figures=figures)
+    own = own_scores(history.metrics, labels, probabilities, "test_")
+    return Report(own | {"test_loss": loss}) | of_labels | Report(latency, figures=figures)
 
 
 def evaluate_labels(

@@ -17,7 +17,7 @@ from trackml.evaluation.figures.axes import FIRST, SECOND, canvas, finish, grid
 from trackml.evaluation.figures.runs import learning_curves
 from trackml.evaluation.report import Report
 from trackml.history import History
-from trackml.metrics import LATENCY, regression_metrics, seconds_per_1000
+from trackml.metrics import LATENCY, own_scores, regression_metrics, seconds_per_1000
 
 Floats = NDArray[np.floating[Any]]
 
@@ -45,7 +45,8 @@ def evaluate_regressor(
         predict: features float32 (N, columns) → float32 (N, 1).
     """
     features, true = data.test.arrays
-    predicted = predict(features)[:, 0]
+    answers = predict(features)
+    predicted = answers[:, 0]
     metrics = regression_metrics(predicted, true)
     quantity = f"{data.target_name} ({data.unit})" if data.unit else data.target_name
     title = f"R² {metrics['r2']:.3f}, RMSE {metrics['rmse']:.3f}, on {len(true):,} test rows"
@@ -58,7 +59,8 @@ def evaluate_regressor(
         latitude, longitude = (features[:, data.columns.index(name)] for name in COORDINATES)
         errors = predicted - true
         figures["error_map"] = partial(plot_errors, latitude, longitude, errors, quantity)
-    scores = {f"test_{name}": value for name, value in metrics.items()}
+    scores = own_scores(history.metrics, true, answers, "test_")
+    scores |= {f"test_{name}": value for name, value in metrics.items()}
     scores[LATENCY] = seconds_per_1000(predict, features)
     return Report(scores, figures={f"figures/{name}.png": each for name, each in figures.items()})
 
