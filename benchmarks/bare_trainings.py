@@ -10,9 +10,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pipelines.cnn import VARIANTS
+from pipelines.cnn_suite import OPTIMIZERS as COMPARED
 from trackml.data import load
 from trackml.models.torch import mnist_cnn
-from trackml.params import OPTIMIZER_NAMES
 from trackml.training.precision import cpu_computes_in_bfloat16
 from trackml.training.torch import OPTIMIZERS
 
@@ -23,7 +23,7 @@ def main(epochs: int) -> None:
     """Train each variant with each optimiser, as fast as `cnn` does."""
     images, labels = (torch.tensor(array) for array in load("mnist").train.arrays)
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=cpu_computes_in_bfloat16())
-    for variant, name in product(VARIANTS, OPTIMIZER_NAMES):
+    for variant, name in product(VARIANTS, COMPARED):
         dropout = 0.3 if "dropout" in variant else 0.0
         network = mnist_cnn(10, dropout=dropout, batch_norm="batchnorm" in variant)
         network.to(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ from trackml.data import load
 from trackml.metrics import regression_metrics
 from trackml.models.keras import dense_regressor
 from trackml.params import parse_widths
-from trackml.training.keras import REGRESSION, fit, predictor
+from trackml.training.keras import fit, predictor
 
 
 def main(rounds: int, epochs: int) -> None:
@@ -33,7 +33,7 @@ def main(rounds: int, epochs: int) -> None:
         adam = keras.optimizers.Adam(params.learning_rate)
         started = perf_counter()
         if name == "trackml":
-            fit(model, data, params, optimizer=adam, objective=REGRESSION)
+            fit(model, data, params, optimizer=adam)
         else:
             model.compile(adam, loss="mse", metrics=["mae"])
             model.fit(

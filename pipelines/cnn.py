@@ -19,7 +19,7 @@ from trackml.tasks import Task
 TASK = Task(dataset("mnist"), framework="torch")
 Variant = Literal["plain", "dropout", "batchnorm", "dropout_batchnorm"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
-LEARNING_RATES = {"adam": 0.001, "sgd": 0.025, "rmsprop": 0.001}
+LEARNING_RATES = {"adam": 0.001, "sgd": 0.025, "rmsprop": 0.001, "adamw": 0.001}
 ONE_CYCLE_PEAK = 2  # of one_cycle, as a multiple of those
 
 
@@ -36,7 +36,11 @@ class CommonParams(base.TorchParams):
         + ", twice that at the peak of one_cycle",
     )
     conv_layers: int = Field(2, ge=2, le=3, description="number of convolutions")
-    weight_decay: float = Field(0.0, ge=0, description="factor of the L2 penalty on all weights")
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="factor of the L2 penalty on all weights; of adamw, decoupled",
+    )
     dropout: base.Dropout = Field(
         0.3, description="rate after the dense layer, of variants with it; half after each pooling"
     )

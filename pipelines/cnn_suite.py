@@ -11,8 +11,8 @@ from pydantic import Field
 from pipelines import cnn
 from trackml.cli import command_line
 from trackml.params import (
-    OPTIMIZER_NAMES,
     Concurrency,
+    OptimizerName,
     RayAddress,
     parse_names,
     some_of,
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from trackml.sweeps.tuner import TrialCallback
 
 FACTORS = ("variant", "optimizer")
+OPTIMIZERS: tuple[OptimizerName, ...] = ("adam", "sgd", "rmsprop")
 Variants = Annotated[
     str, some_of(cnn.VARIANTS), Field(description="variants of the network to compare")
 ]
-Optimizers = Annotated[str, some_of(OPTIMIZER_NAMES), Field(description="update rules to compare")]
+Optimizers = Annotated[str, some_of(OPTIMIZERS), Field(description="update rules to compare")]
 
 
 class Params(cnn.CommonParams):
@@ -50,7 +51,7 @@ class Params(cnn.CommonParams):
         common = self.model_dump(by_alias=True, include=set(cnn.CommonParams.model_fields))
         common |= {"register": False, "resume": False}
         variants = parse_names(self.variants, cnn.VARIANTS)
-        optimizers = parse_names(self.optimizers, OPTIMIZER_NAMES)
+        optimizers = parse_names(self.optimizers, OPTIMIZERS)
         seeds = range(self.seed, self.seed + self.seeds)
         return [
             Trial(

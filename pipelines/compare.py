@@ -6,13 +6,13 @@ mlflow run . -e compare -P task=fashion_mnist -P min_runs=3
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from trackml import params as base
 from trackml.cli import command_line
-from trackml.params import TaskName
+from trackml.params import Accepts, TaskName, matching
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Table
@@ -26,12 +26,17 @@ MODELS: Mapping[str, tuple[str, str]] = {  # architecture → name, entry point 
 """For MNIST, digits alone or on canvases: these are also shown side by side."""
 
 
+MetricName = Accepts("auto or the name of a metric", matching(r"[A-Za-z]\w*"))
+
+
 class Params(base.Params):
     """Parameters of `compare`."""
 
     task: TaskName = "mnist"
-    metric: Literal["auto", "accuracy", "mae", "map", "loss"] = Field(
-        "auto", description="score that ranks, on validation; auto is the task's own"
+    metric: Annotated[str, MetricName] = Field(
+        "auto",
+        description="score that ranks, on validation: accuracy, mae, map, loss, or the own metric "
+        "of runs; auto is the task's own",
     )
     min_runs: int = Field(
         1, ge=1, description="runs that a configuration needs, each with another seed, to count"
@@ -44,16 +49,18 @@ def main(params: Params, _callbacks: object = ()) -> "list[Table]":
     from trackml.comparison.leaderboard import MAX_CURVES, leaderboard, report_leaderboard
     from trackml.comparison.runs import run_table
     from trackml.comparison.side_by_side import compare_models, report_models, with_best_epoch
-    from trackml.comparison.statistics import main_metric
-    from trackml.errors import TrackmlError
-    from trackml.metrics import METRICS
+    from trackml.comparison.statistics import logged_metrics, main_metric
+    from trackml.errors import TrackmlError, UsageError
     from trackml.tracking import server
     from trackml.tracking.queries import finished_runs, tasks_with_runs, values_by_epoch
     from trackml.tracking.run import log_reports
 
     client = server.connect()
     runs = run_table(finished_runs(client, params.task))
-    metric = METRICS.get(params.metric) or main_metric(runs)
+    metrics = {"auto": main_metric(runs), **logged_metrics(runs)}
+    if params.metric not in metrics:
+        raise UsageError(f"--metric {params.metric}: expected {' or '.join(metrics)}")
+    metric = metrics[params.metric]
     board = leaderboard(params.task, runs, metric, params.min_runs)
     if board.data.empty:
         tasks = ", ".join(tasks_with_runs(client)) or "none"

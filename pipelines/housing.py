@@ -54,7 +54,6 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
             data,
             params,
             optimizer=tk.keras.optimizers.Adam(),
-            objective=tk.REGRESSION,
             patience=params.patience,
             run=run,
         )

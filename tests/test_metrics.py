@@ -20,6 +20,7 @@ from trackml.metrics import (
     MAP,
     Metric,
     label_metrics,
+    metric_tags,
     ranking_metric,
     regression_metrics,
     score_classes,
@@ -100,7 +101,8 @@ def test_each_metric_has_a_direction(metric: Metric, best: float) -> None:
 
 def test_the_ranking_metric_is_the_one_that_a_run_has_logged() -> None:
     assert ranking_metric(["best_val_loss", "best_val_mae", "test_accuracy"]) == MAE
-    assert ranking_metric(["val_map"], prefix="val_") == MAP
+    tags = metric_tags(Metric("top3", higher_is_better=True))
+    assert ranking_metric(["best_val_loss", "best_val_mae"], tags) == Metric("top3", True)
     for logged in ([], ["best_val_loss"], ["best_val_mae", "best_val_accuracy"]):
         with pytest.raises(ValueError, match="values to unpack"):
             ranking_metric(logged)

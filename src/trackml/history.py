@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trackml.errors import TrackmlError
-from trackml.metrics import ACCURACY, Metric
+from trackml.metrics import ACCURACY, LOSS, METRICS, Metric
 
 Callback = Callable[[int, Mapping[str, float]], str | None]
 """Called after each epoch with its number, from 1, and its metrics by the names of the contract.
@@ -35,7 +35,7 @@ class History:
             epoch_seconds, including validation; samples_per_second, of training alone.
         initial: the metrics before training, if they were computed.
         stopped: why training stopped before its last epoch; "" if it did not.
-        metrics: those that are computed by functions of the user's own.
+        metrics: of the user's own, which the rows have as val_NAME, and evaluations as test_NAME.
         is_iterative: False if there are no epochs: then the only row is the whole training.
     """
 
@@ -65,9 +65,10 @@ class History:
     @property
     def best_epoch(self) -> int:
         """The epoch, from 1, with the best validation metric; on a tie, with the lowest loss."""
-        keys = [
-            (self.metric.signed(row[f"val_{self.metric}"]), -row["val_loss"]) for row in self.rows
-        ]
+        scores = (self.metric.signed(row[f"val_{self.metric}"]) for row in self.rows)
+        # A metric of the user's own may be nan, which is the worst.
+        ranked = (-math.inf if math.isnan(score) else score for score in scores)
+        keys = [(score, -row["val_loss"]) for score, row in zip(ranked, self.rows, strict=True)]
         return 1 + keys.index(max(keys))
 
     @property
@@ -77,17 +78,17 @@ class History:
 
     @property
     def summary(self) -> dict[str, float]:
-        """best_epoch, and its validation loss and metric: those of the weights that are kept.
+        """best_epoch, and its validation loss and metrics: those of the weights that are kept.
 
-        For classifiers also convergence_epoch: the first epoch whose validation accuracy is within
-        0.1 percentage points of the best.
+        The metric that ranks is the last of them. For classifiers that accuracy ranks also
+        convergence_epoch: the first epoch whose validation accuracy is within 0.1 percentage points
+        of the best.
         """
         best = self.best
-        summary = {
-            "best_epoch": self.best_epoch,
-            "best_val_loss": best["val_loss"],
-            f"best_val_{self.metric}": best[f"val_{self.metric}"],
-        }
+        every = dict.fromkeys([LOSS, *METRICS.values(), *self.metrics])
+        names = [str(each) for each in every if each != self.metric and f"val_{each}" in best]
+        summary = {f"best_val_{name}": best[f"val_{name}"] for name in (*names, str(self.metric))}
+        summary = {"best_epoch": self.best_epoch, **summary}
         if self.metric == ACCURACY:
             # Less a rounding error: accuracies that differ by exactly 0.1 points count.
             enough = best["val_accuracy"] - CONVERGED_WITHIN - 1e-9

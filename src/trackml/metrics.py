@@ -1,8 +1,9 @@
 """Metrics: their names and directions, and scores of arrays."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,13 +20,27 @@ T = TypeVar("T", float, "pd.Series[Any]")
 class Metric:
     """A metric that ranks models, by its name in MLflow, and its direction.
 
-    Attributes:
-        score: targets (N,), answers (N, outputs) → its value; None for those that trackml computes.
+    `score` makes it one of the user's own, for `fit(metrics=…)`: a function of targets (N,) and
+    answers float32 (N, outputs).
+
+    >>> top1 = Metric("top1", True, lambda targets, answers: (answers.argmax(1) == targets).mean())
+
+    Raises:
+        ValueError: the name has other characters than letters, digits and _.
     """
 
     name: str
     higher_is_better: bool
-    score: Callable[[NDArray[Any], NDArray[Any]], float] | None = None
+    score: Callable[[NDArray[Any], NDArray[Any]], float] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z]\w{0,99}", self.name, re.ASCII):
+            raise ValueError(
+                "the name of a metric begins with a letter, has letters, digits and _ only, and at "
+                f"most 100. Received: {self.name!r}"
+            )
 
     def __str__(self) -> str:
         return self.name
@@ -48,28 +63,36 @@ MAE = Metric("mae", higher_is_better=False)
 MAP = Metric("map", higher_is_better=True)
 LOSS = Metric("loss", higher_is_better=False)
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (ACCURACY, MAE, MAP, LOSS)}
+METRIC_TAG, DIRECTION_TAG = "trackml.metric", "trackml.higher_is_better"
 
 
-def ranking_metric(logged: Iterable[str], prefix: str = "best_val_") -> Metric:
-    """The metric that ranks a run, from the names of the metrics that it has logged.
+def metric_tags(metric: Metric) -> dict[str, str]:
+    """The tags by which `ranking_metric` knows the metric of a run."""
+    return {METRIC_TAG: metric.name, DIRECTION_TAG: str(metric.higher_is_better).lower()}
+
+
+def ranking_metric(logged: Iterable[str], tags: Mapping[str, str] = {}) -> Metric:
+    """The metric that ranks a run, from its tags; without them from the metrics it has logged.
 
     Raises:
-        ValueError: none of the names is `prefix` with such a metric, or several are.
+        ValueError: without tags none of the names is `best_val_` with a known metric, or several.
     """
+    if METRIC_TAG in tags:
+        return Metric(tags[METRIC_TAG], tags.get(DIRECTION_TAG) == "true")
     names = set(logged)
-    (metric,) = (each for each in (ACCURACY, MAE, MAP) if prefix + each.name in names)
+    (metric,) = (each for each in (ACCURACY, MAE, MAP) if f"best_val_{each}" in names)
     return metric
 
 
 def own_scores(
-    metrics: Iterable[Metric], targets: NDArray[Any], answers: NDArray[Any]
+    metrics: Sequence[Metric], targets: NDArray[Any], answers: NDArray[Any], prefix: str = ""
 ) -> dict[str, float]:
-    """The values of metrics that have a function of their own, by name.
-
-    Args:
-        targets: (N,). answers: (N, outputs).
-    """
-    return {each.name: float(each.score(targets, answers)) for each in metrics if each.score}
+    """The scores of a user's metrics, by their names behind `prefix`."""
+    return {
+        f"{prefix}{metric}": float(metric.score(targets, answers))
+        for metric in metrics
+        if metric.score
+    }
 
 
 EPSILON = 1e-7  # as Keras: a mistake with probability 1 costs -log(1e-7) = 16.1, not infinity

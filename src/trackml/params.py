@@ -14,8 +14,7 @@ from trackml.errors import UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
-OptimizerName = Literal["adam", "sgd", "rmsprop"]
-OPTIMIZER_NAMES: tuple[OptimizerName, ...] = get_args(OptimizerName)
+OptimizerName = Literal["adam", "sgd", "rmsprop", "adamw"]
 
 MAX_WIDTH, MAX_DEPTH = 10_000, 20  # of hidden layers: what is beyond is a typing error
 

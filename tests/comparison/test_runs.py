@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from trackml.comparison.runs import FinishedRun, run_table
+from trackml.metrics import Metric, metric_tags
 
 USUAL = {"seed": "0", "model_parameters": "7", "validation_samples": "50", "dropout": "0.3"}
 
@@ -54,6 +55,7 @@ def test_a_seed_is_a_number_however_it_was_typed() -> None:
 
 def test_a_row_has_what_the_run_has_logged() -> None:
     keras = {"trackml.framework": "keras", "trackml.architecture": "dense"}
+    keras |= metric_tags(Metric("top3", higher_is_better=False))
     first, second = run_table([run(), run(tags=keras, run_id="b")]).to_dict("records")
     expected: dict[Any, Any] = {
         "run_id": "b",
@@ -64,6 +66,8 @@ def test_a_row_has_what_the_run_has_logged() -> None:
         "seed": 0.0,
         "configuration": first["configuration"],
         "parameters": 7.0,
+        "ranked_by": "top3",
+        "higher_is_better": False,
         "test_accuracy": 0.5,
     }
     assert second == expected

@@ -10,13 +10,14 @@ from scipy.stats import ttest_ind
 from trackml.comparison.statistics import (
     best_configurations,
     left_out,
+    logged_metrics,
     main_metric,
     mean_and_std,
     on_the_same_rows,
     rank,
     scored,
 )
-from trackml.metrics import ACCURACY, MAE, METRICS
+from trackml.metrics import ACCURACY, MAE, METRICS, Metric
 
 NAN = float("nan")
 
@@ -219,3 +220,13 @@ def test_the_main_metric_is_that_of_most_runs() -> None:
     assert main_metric(pd.DataFrame([house])) == MAE
     assert main_metric(pd.DataFrame([house, *several("b", 0.9, 0.9)])) == ACCURACY
     assert main_metric(pd.DataFrame()) == ACCURACY
+
+
+def test_the_main_metric_may_be_one_of_the_users_own() -> None:
+    """Its runs have an accuracy too, which did not rank their epochs."""
+    own = {"ranked_by": "top3", "higher_is_better": False, "best_val_top3": 0.9}
+    runs = [run("a", seed, 0.9, **own) for seed in (0, 1)]
+    top3 = Metric("top3", higher_is_better=False)
+    assert main_metric(pd.DataFrame(runs)) == top3
+    assert main_metric(pd.DataFrame([*runs, *several("b", 0.9, 0.9, 0.9)])) == ACCURACY
+    assert logged_metrics(pd.DataFrame(runs)) == {**METRICS, "top3": top3}

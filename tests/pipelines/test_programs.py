@@ -53,7 +53,7 @@ BAD_INPUT = [
     ("sweep", "--space absent.yaml", "--space absent.yaml: No such file"),
     ("sweep", "--trials -1", "--trials -1: expected an integer >= 0"),
     ("compare", "--task a'b", "--task a'b: expected the name of a task, without"),
-    ("compare", "--metric f1", "--metric f1: expected auto or accuracy or mae or"),
+    ("compare", "--metric f-1", "--metric f-1: expected auto or the name of a metric"),
     ("compare", "--min_runs 0", "--min_runs 0: expected an integer >= 1"),
     ("compare", "--epochs 2", "--epochs: there is no such flag; --help lists them"),
     ("housing", "--hidden_units 64,x", "--hidden_units 64,x: expected at most 20"),

@@ -20,8 +20,9 @@ from trackml.models.torch import Standardize
 from trackml.params import KerasParams, TorchParams, TrainingParams
 from trackml.training import keras as in_keras, numpy as in_numpy, torch as in_torch
 from trackml.training.checkpoint import Array
+from trackml.training.options import FitOptions
 
-FIT_OPTIONS = {"augment", "patience", "run", "schedule", "target_loss", "weight_decay"}
+FIT_OPTIONS = {"augment", "weight_decay", *FitOptions.__optional_keys__}
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,23 @@ from tests.training.examples import Trained, train
 from tests.training.recorder import Recorder
 from trackml.data import ImageData
 from trackml.errors import TrackmlError
+from trackml.metrics import Metric
 from trackml.training.augmentation import random_affine
 from trackml.training.checkpoint import Array, Checkpoint, read, write
 from trackml.training.schedules import one_cycle, plateau
 
 NUMPY = {"patience": 2}
 TORCH = {"dropout": 0.4, "schedule": one_cycle}
+BRIGHT = Metric("bright", True, lambda _targets, answers: float(answers[:, 0].mean()))
+EVERY = {
+    "schedule": one_cycle,
+    "clip_norm": 1.0,
+    "class_weights": {"top": 2.0},
+    "label_smoothing": 0.1,
+    "ema_decay": 0.9,
+    "metrics": (BRIGHT,),
+    "rank_by": BRIGHT,
+}
 KERAS = {"dropout": 0.4, "schedule": plateau, "augment": random_affine(20, 0.1, 0.1)}
 
 
@@ -49,7 +60,10 @@ def assert_equal(resumed: Trained, expected: Trained) -> None:
         *(("numpy", {**NUMPY, "optimizer": name}) for name in ("sgd", "momentum")),
         *(("torch", {**TORCH, "optimizer": name}) for name in ("adam", "sgd", "rmsprop")),
         *(("keras", {**KERAS, "optimizer": name}) for name in ("adam", "sgd", "rmsprop")),
-        ("keras", {**KERAS, "precision": "bfloat16"}),
+        ("keras", {**KERAS, **EVERY, "optimizer": "adamw", "precision": "bfloat16"}),
+        ("torch", {**TORCH, **EVERY, "optimizer": "adamw"}),
+        ("torch", {**TORCH, **EVERY, "optimizer": "sgd", "precision": "bfloat16"}),
+        ("numpy", {**EVERY, "optimizer": "momentum", "weight_decay": 1e-3}),
     ],
 )
 def test_training_that_is_killed_repeatedly_ends_as_undisturbed_training(

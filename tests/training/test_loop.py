@@ -18,7 +18,7 @@ from trackml.training.schedules import cosine
 class Scripted(Learner):
     """Its only weight is the number of epochs trained, or `spoiled` after the second."""
 
-    metric, samples, precision, device = MAE, 6, "float32", "cpu"
+    model, metric, samples, precision, device = "the model", MAE, 6, "float32", "cpu"
 
     def __init__(self, *errors: float, spoiled: float | None = None) -> None:
         self.errors, self.spoiled = errors, spoiled

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from trackml.metrics import DIRECTION_TAG, METRIC_TAG
 from trackml.params import parse_text, with_effect
 
 _COLUMNS = [
     *("run_id", "framework", "architecture", "rows", "validation_samples", "seed"),
-    *("configuration", "parameters"),
+    *("configuration", "parameters", "ranked_by", "higher_is_better"),
 ]
 
 
@@ -40,7 +41,8 @@ def run_table(runs: Iterable[FinishedRun]) -> pd.DataFrame:
 
     Its columns are run_id; framework and architecture; rows, equal for runs that were validated on
     the same rows, and validation_samples, how many; seed; configuration, equal for runs that differ
-    in nothing else that affects the result; parameters, the trained ones, nan if not logged; each
+    in nothing else that affects the result; parameters, the trained ones, nan if not logged;
+    ranked_by and higher_is_better, the metric that ranked its epochs, None if not logged; each
     metric by its name, nan where a run has none.
     """
     rows = [_row(run) for run in runs]
@@ -59,6 +61,8 @@ def _row(run: FinishedRun) -> dict[str, object]:
         "seed": parse_text(run.params["seed"]) if "seed" in run.params else run.run_id,
         "configuration": _configuration(run),
         "parameters": _number(run.params.get("model_parameters", "")),
+        "ranked_by": run.tags.get(METRIC_TAG),
+        "higher_is_better": run.tags.get(DIRECTION_TAG, "true") == "true",
     }
 
 

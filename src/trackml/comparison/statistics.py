@@ -53,9 +53,24 @@ def on_the_same_rows(
 
 
 def main_metric(runs: pd.DataFrame) -> Metric:
-    """The metric by which most of these runs were validated; the loss does not count."""
-    metrics = [metric for metric in METRICS.values() if metric != LOSS]
-    return max(metrics, key=lambda metric: len(scored(runs, metric)))
+    """The metric that ranked the epochs of most of these runs.
+
+    A run that does not name it counts for each that it was validated by but the loss.
+    """
+    named = runs["ranked_by"] if "ranked_by" in runs else pd.Series(index=runs.index, dtype=object)
+
+    def count(metric: Metric) -> int:
+        unnamed = named.isna() & (metric != LOSS)
+        return len(scored(runs[unnamed | (named == metric.name)], metric))
+
+    return max(logged_metrics(runs).values(), key=count)
+
+
+def logged_metrics(runs: pd.DataFrame) -> dict[str, Metric]:
+    """METRICS by name, and the others that ranked the epochs of runs."""
+    logged = runs.reindex(columns=["ranked_by", "higher_is_better"]).dropna().drop_duplicates()
+    own = {name: Metric(name, bool(higher)) for name, higher in logged.itertuples(index=False)}
+    return {**METRICS, **{name: metric for name, metric in own.items() if name not in METRICS}}
 
 
 def scored(runs: pd.DataFrame, metric: Metric) -> pd.DataFrame:

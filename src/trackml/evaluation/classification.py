@@ -60,8 +60,8 @@ def evaluate_classifier(
         raise ValueError(f"{data.name} has no classes: evaluate_regressor is for quantities")
     (inputs, labels), classes = data.test.arrays, data.classes
     probabilities = predict(inputs)
-    scores = {"loss": score_classes(probabilities, labels)["loss"]}
-    scores |= own_scores(history.metrics, labels, probabilities)
+    scores = own_scores(history.metrics, labels, probabilities, "test_")
+    scores["test_loss"] = score_classes(probabilities, labels)["loss"]
     figures: dict[str, Callable[[], Figure | None]] = {
         "figures/learning_curves.png": partial(learning_curves, history)
     }
@@ -78,8 +78,7 @@ def evaluate_classifier(
             kind = "rows"
     of_labels = evaluate_labels(probabilities.argmax(axis=1), labels, classes, kind=kind)
     latency = {LATENCY: seconds_per_1000(predict, inputs)}
-    first = Report({f"test_{name}": value for name, value in scores.items()})
-    return first | of_labels | Report(latency, texts, figures)
+    return Report(scores) | of_labels | Report(latency, texts, figures)
 
 
 def evaluate_labels(

@@ -66,8 +66,8 @@ def evaluate_regressor(
         latitude, longitude = places[placed].T
         errors = (predicted - true)[placed]
         figures["error_map"] = partial(plot_errors, latitude, longitude, errors, quantity)
-    metrics |= own_scores(history.metrics, true, answers)
-    scores = {f"test_{name}": value for name, value in metrics.items()}
+    scores = own_scores(history.metrics, true, answers, "test_")
+    scores |= {f"test_{name}": value for name, value in metrics.items()}
     scores[LATENCY] = seconds_per_1000(predict, features)
     return Report(scores, figures={f"figures/{name}.png": each for name, each in figures.items()})
 

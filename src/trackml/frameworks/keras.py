@@ -8,6 +8,7 @@ from trackml.evaluation.classification import evaluate_classifier as evaluate_cl
 from trackml.evaluation.exploration import explore as explore
 from trackml.evaluation.regression import evaluate_regressor as evaluate_regressor
 from trackml.history import Callbacks as Callbacks
+from trackml.metrics import LOSS as LOSS, Metric as Metric
 from trackml.models.keras import (
     dense_classifier as dense_classifier,
     dense_regressor as dense_regressor,
@@ -18,10 +19,9 @@ from trackml.models.keras import (
 from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run as tracked_run
 from trackml.training.augmentation import random_affine as random_affine
 from trackml.training.keras import (
-    CLASSIFICATION as CLASSIFICATION,
     OPTIMIZERS as OPTIMIZERS,
-    REGRESSION as REGRESSION,
     fit as fit,
     predictor as predictor,
 )
+from trackml.training.objectives import CLASSIFICATION as CLASSIFICATION, REGRESSION as REGRESSION
 from trackml.training.schedules import SCHEDULES as SCHEDULES

@@ -7,6 +7,7 @@ from trackml.evaluation.classification import evaluate_classifier as evaluate_cl
 from trackml.evaluation.detection import evaluate_detector as evaluate_detector
 from trackml.evaluation.graph import draw_graph as draw_graph
 from trackml.history import Callbacks as Callbacks
+from trackml.metrics import LOSS as LOSS, Metric as Metric
 from trackml.models.faster_rcnn import faster_rcnn as faster_rcnn
 from trackml.models.pretrained import load_weights as load_weights
 from trackml.models.torch import (
@@ -18,10 +19,12 @@ from trackml.models.transfer import freeze as freeze, transfer_network as transf
 from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run as tracked_run
 from trackml.training.detection import find_objects as find_objects, fit_detector as fit_detector
 from trackml.training.frozen_features import precompute as precompute
+from trackml.training.objectives import CLASSIFICATION as CLASSIFICATION, REGRESSION as REGRESSION
 from trackml.training.schedules import SCHEDULES as SCHEDULES
 from trackml.training.torch import (
     OPTIMIZERS as OPTIMIZERS,
     fit as fit,
     predict as predict,
+    predictor as predictor,
     resolve_device as resolve_device,
 )

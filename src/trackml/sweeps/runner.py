@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trackml.errors import LONGEST_REASON, TrackmlError
@@ -75,7 +75,12 @@ class Sweep:
         watch = Watch(len(waiting), self.callbacks)
         if len(waiting):
             work = tune.with_parameters(
-                run_trial, main=self.main, params=self.params, parent=parent, prune=prune
+                run_trial,
+                main=self.main,
+                params=self.params,
+                parent=parent,
+                metric=replace(self.run.task.metric, score=None),  # a function may be bound here
+                prune=prune,
             )
             status: Literal["KILLED", "FAILED"] = "KILLED"
             reason = "stopped with its sweep"

@@ -8,7 +8,7 @@ from typing import Any
 from trackml.backends import program_settings
 from trackml.errors import Pruned, one_line
 from trackml.history import Callback
-from trackml.metrics import ranking_metric
+from trackml.metrics import Metric
 from trackml.params import TrainingParams
 from trackml.sweeps.cluster import ray, tune
 from trackml.tracking.queries import ParentRun
@@ -41,17 +41,20 @@ def run_trial(
     main: Main,
     params: type[TrainingParams],
     parent: ParentRun,
+    metric: Metric,
     prune: bool,
 ) -> dict[str, Any]:
     """Run one trial. Errors are returned, as nothing catches them, and other trials go on."""
     try:
         parsed = params.parse(config["trial"]["values"])
         node = str(ray.get_runtime_context().get_node_id())
-        callbacks = [_pruning_callback(parsed.epochs)] if prune else []
+        callbacks = [_pruning_callback(parsed.epochs, metric)] if prune else []
         history = main(parsed, callbacks, parent.of_trial(config["trial"]["name"], node)).history
     except Exception as error:  # noqa: BLE001  # of any kind
         return {"failure": one_line(error)}
-    metric = history.metric
+    if history.metric != metric:
+        wanted = f"rank_by is {history.metric}, but the metric of its Task is {metric}"
+        return {"failure": f"training and sweep must rank by the same metric; {wanted}"}
     return {
         "summary": history.summary,
         "seconds": sum(row["epoch_seconds"] for row in history.rows),
@@ -60,7 +63,7 @@ def run_trial(
     }
 
 
-def _pruning_callback(epochs: int) -> Callback:
+def _pruning_callback(epochs: int, metric: Metric) -> Callback:
     """Report the best score so far to Tune after each epoch but the last; Tune may prune there."""
     best, seconds = -math.inf, 0.0
 
@@ -68,7 +71,6 @@ def _pruning_callback(epochs: int) -> Callback:
         nonlocal best, seconds
         if epoch in (0, epochs):
             return  # nothing is trained yet, or nothing is left to be saved
-        metric = ranking_metric(metrics, "val_")
         best = max(best, metric.signed(metrics[f"val_{metric}"]))
         seconds += metrics["epoch_seconds"]
         try:

@@ -50,7 +50,7 @@ class Candidate:
     def of_run(cls, run: MlflowRun) -> "Candidate":
         """The model of a run, from what the run has logged."""
         tags, metrics = run.data.tags, run.data.metrics
-        metric = ranking_metric(metrics)
+        metric = ranking_metric(metrics, tags)
         return cls(
             framework=tags["trackml.framework"],
             architecture=tags["trackml.architecture"],

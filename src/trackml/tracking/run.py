@@ -24,6 +24,7 @@ from trackml.data.canvases import Data
 from trackml.errors import one_line
 from trackml.evaluation.report import Report, as_json
 from trackml.history import Callbacks, History
+from trackml.metrics import metric_tags
 from trackml.params import Params, RunParams, with_effect
 from trackml.process.system import this_process
 from trackml.tasks import Task, source_sha256
@@ -163,7 +164,11 @@ class Run:
         epochs = {"history.json": lambda: as_json(history.as_dict())}
         _add_report(outbox, Report(history.summary, epochs) | report, "model")
         outbox.update(
-            tags={"trackml.precision": history.precision, "trackml.device": history.device},
+            tags={
+                "trackml.precision": history.precision,
+                "trackml.device": history.device,
+                **metric_tags(history.metric),
+            },
             wants_version=self.scores_test and self.params.register_model,
         )
         self.uploader.push(seconds=None)

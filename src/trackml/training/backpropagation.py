@@ -16,27 +16,37 @@ Gradients = tuple[Layer, ...]
 """dW and db of each layer, in the places of its W and b."""
 
 
-def cross_entropy(z: Array, target: Labels) -> Array:
+def cross_entropy(z: Array, target: Labels, label_smoothing: float = 0.0) -> Array:
     """-log softmax(z)[target] of each row, in nats: (B,).
 
-    It never takes the logarithm of a probability, which may have been rounded to 0, so it is finite
-    for all scores whose differences are.
+    With label smoothing, the mean over all classes takes that share of the target's place. It never
+    takes the logarithm of a probability, which may have been rounded to 0, so it is finite for all
+    scores whose differences are.
 
     Args:
         z: scores (B, C).
         target: class of each row, an index (B,).
+        label_smoothing: from 0 to below 1.
 
     >>> cross_entropy(np.array([[0.0, 0.0], [1e4, -1e4]]), np.array([0, 1])).round(4)
     array([6.931e-01, 2.000e+04])
     """
     shifted = z - z.max(axis=1, keepdims=True)  # (B, C), at most 0
     of_target = shifted[np.arange(len(target)), target]  # (B,)
+    if label_smoothing:
+        of_target = (1 - label_smoothing) * of_target + label_smoothing * shifted.mean(axis=1)
     losses: Array = np.log(np.exp(shifted).sum(axis=1)) - of_target  # (B,)
     return losses
 
 
 def backpropagate(
-    network: Network, x: Array, target: Labels, weight_decay: float = 0.0
+    network: Network,
+    x: Array,
+    target: Labels,
+    weight_decay: float = 0.0,
+    *,
+    label_smoothing: float = 0.0,
+    row_weights: Array | None = None,
 ) -> tuple[Array, Gradients]:
     """The scores (B, C) of a batch, and the gradients of its loss.
 
@@ -46,10 +56,16 @@ def backpropagate(
     Args:
         x: rows (B, D).
         target: class of each row, an index (B,).
+        label_smoothing: as in `cross_entropy`.
+        row_weights: of each row's cross-entropy in the mean, (B,); None = all 1.
     """
     a, z = forward(network, x)
     dz = softmax(z)  # (B, C)
-    dz[np.arange(len(target)), target] -= 1
+    dz[np.arange(len(target)), target] -= 1 - label_smoothing
+    if label_smoothing:
+        dz -= label_smoothing / dz.shape[1]
+    if row_weights is not None:
+        dz *= row_weights[:, np.newaxis]
     dz /= len(target)
     gradients: list[Layer] = []
     for n in reversed(range(len(network))):
@@ -62,3 +78,13 @@ def backpropagate(
             da = dz @ W  # (B, outputs) (outputs, inputs) = (B, inputs)
             dz = da * (a[n] > 0)  # the slope of the ReLU after the layer before
     return z, tuple(reversed(gradients))
+
+
+def clip(gradients: Gradients, norm: float) -> None:
+    """Scale gradients down in place to this norm of all together, if theirs is larger."""
+    arrays = [array for layer in gradients for array in (layer.W, layer.b)]
+    # In float64: the square of a large gradient overflows float32.
+    own = np.sqrt(sum(np.square(array, dtype=np.float64).sum() for array in arrays))
+    if own > norm:
+        for array in arrays:
+            np.multiply(array, norm / own, out=array)

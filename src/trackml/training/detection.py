@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from trackml.history import History
 from trackml.metrics import MAP
 from trackml.models import faster_rcnn
 from trackml.params import TorchParams
-from trackml.training.loop import Rate, TrainingRun, run_epochs
-from trackml.training.schedules import Schedule, constant
+from trackml.training.loop import Rate, loop_options, run_epochs
+from trackml.training.options import StepOptions, StepSettings
 from trackml.training.torch import TorchLearner
 
 VALIDATION_SEED = 0  # of the regions that are sampled for the validation loss
@@ -30,18 +31,18 @@ def fit_detector(
     params: TorchParams,
     *,
     optimizer: Optimizer,
-    schedule: Schedule = constant,
-    run: TrainingRun | None = None,
+    **options: Unpack[StepOptions],
 ) -> History:
     """Train a detector, and leave the weights of its best epoch in it, on `params.device`.
 
-    Arguments and errors are those of `trackml.training.torch.fit`. Each row of the history has
+    Arguments and errors are those of `trackml.training.torch.fit`, without the options that only
+    classifiers and regressions have. Each row of the history has
     `val_map`, the mean average precision, and for both splits the losses of torchvision's Faster
     R-CNN: `loss_objectness` and `loss_rpn_box_reg` of the proposals, `loss_classifier` and
     `loss_box_reg` of the regions, and `loss`, their sum.
     """
-    learner = _DetectionLearner(network, data, params, optimizer)
-    return run_epochs(learner, params, schedule=schedule, run=run)
+    learner = _DetectionLearner(network, data, params, optimizer, StepSettings.of(options))
+    return run_epochs(learner, params, **loop_options(options))
 
 
 def find_objects(network: GeneralizedRCNN, canvases: Canvases) -> Objects:
@@ -55,9 +56,14 @@ class _DetectionLearner(TorchLearner):
     metric = MAP
 
     def __init__(
-        self, network: nn.Module, data: DetectionData, params: TorchParams, optimizer: Optimizer
+        self,
+        network: nn.Module,
+        data: DetectionData,
+        params: TorchParams,
+        optimizer: Optimizer,
+        settings: StepSettings,
     ) -> None:
-        super().__init__(network, params, optimizer)
+        super().__init__(network, params, optimizer, settings)
         self.samples = len(data.train)
         self._validation = data.validation
         self._images = torch.tensor(data.train.images, device=self.device)
@@ -68,6 +74,7 @@ class _DetectionLearner(TorchLearner):
         torch.manual_seed(int(random.integers(2**63)))  # for the regions that are sampled
         order = random.permutation(self.samples)
         self.network.train()
+        self.average.swap()
         sums: Counter[str] = Counter()
         for first in range(0, self.samples, self.batch_size):
             rows = order[first : first + self.batch_size]
@@ -76,6 +83,7 @@ class _DetectionLearner(TorchLearner):
             loss = torch.stack([each.float() for each in losses.values()]).sum()
             self.step(loss, rate(first / self.samples))
             sums.update(_times(len(rows), losses))
+        self.average.swap()
         return _means(sums, self.samples)
 
     def validate(self) -> Mapping[str, float]:

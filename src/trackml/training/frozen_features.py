@@ -18,10 +18,11 @@ class CachedSplit(NamedTuple):
 
 
 class CachedSplits(NamedTuple):
-    """The cached outputs of both splits."""
+    """The cached outputs of both splits, and the names of the classes, if there are any."""
 
     train: CachedSplit
     validation: CachedSplit
+    classes: tuple[str, ...] = ()
 
 
 def precompute(
@@ -42,5 +43,5 @@ def precompute(
     row_bytes = outputs(frozen, splits[0][0][:1]).nbytes
     if row_bytes * sum(len(targets) for _, targets in splits) > MAX_CACHE_BYTES:
         return network, data
-    cached = [CachedSplit((outputs(frozen, x).numpy(), targets)) for x, targets in splits]
-    return trained, CachedSplits(*cached)
+    train, validation = (CachedSplit((outputs(frozen, x).numpy(), y)) for x, y in splits)
+    return trained, CachedSplits(train, validation, getattr(data, "classes", ()))

@@ -1,46 +1,34 @@
 """Training Keras models: epochs of compiled calls over arrays that stay in memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trackml.backends import keras, standard_settings, tf
 from trackml.history import History
-from trackml.metrics import ACCURACY, MAE, Metric, score_classes, score_values
 from trackml.params import KerasParams, OptimizerName
 from trackml.training.checkpoint import Array
-from trackml.training.loop import Learner, Rate, Split, Splits, TrainingRun, run_epochs
+from trackml.training.keras_steps import Augment, Average, loss_of, train_steps
+from trackml.training.loop import Learner, Rate, Splits, loop_options, run_epochs
+from trackml.training.options import FitOptions, FitSettings
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
-from trackml.training.schedules import Schedule, constant
-
-Augment = Callable[[Any, Any], Any]
-"""(images (B, ...), stateless seed int32 (2,)) → images of the same shape, all tensors."""
 
 STEPS_PER_CALL = 50  # of a compiled function: enough to make the cost of Python vanish
 PREDICT_BATCH = 1_000
+WEIGHT_DECAY = 0.01  # of adamw, as in PyTorch
 
-OPTIMIZERS: Mapping[OptimizerName, Callable[[], keras.Optimizer]] = {
+OPTIMIZERS: Mapping[OptimizerName, Callable[..., keras.Optimizer]] = {
     "adam": keras.optimizers.Adam,
     "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
     "rmsprop": keras.optimizers.RMSprop,
+    "adamw": partial(keras.optimizers.AdamW, weight_decay=WEIGHT_DECAY),
 }
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What training minimizes, and the function that scores predictions (N, outputs)."""
-
-    loss: str  # Keras's name
-    metric: Metric  # ranks epochs
-    score: Callable[[Array, Array], Mapping[str, float]]  # (predictions, targets) → metrics
-
-
-CLASSIFICATION = Objective("sparse_categorical_crossentropy", ACCURACY, score_classes)
-REGRESSION = Objective("mean_squared_error", MAE, score_values)
+"""Name → function of, for adamw, weight_decay: a step also takes its share, times the rate, off."""
 
 
 @standard_settings()
@@ -50,11 +38,8 @@ def fit(
     params: KerasParams,
     *,
     optimizer: keras.Optimizer,
-    objective: Objective = CLASSIFICATION,
     augment: Augment | None = None,
-    schedule: Schedule = constant,
-    patience: int = 0,
-    run: TrainingRun | None = None,
+    **options: Unpack[FitOptions],
 ) -> History:
     """Train a model, and leave the weights of its best epoch in it.
 
@@ -62,23 +47,50 @@ def fit(
     others will load it.
 
     Args:
+        model: inputs (N, ...) → class probabilities (N, C), or values (N, 1).
         optimizer: its learning rate becomes that of `params` times the schedule.
         augment: changes the images of every training batch, with fresh random numbers.
-        schedule, patience, run: as in `run_epochs`, which raises the same errors.
+        options: those of `FitOptions`.
+
+    Raises:
+        TypeError: there is no such option.
+        ValueError: the value of an option is not allowed.
+        NonFiniteLoss: as `run_epochs` has it.
     """
-    learner = _KerasLearner(model, data, params, optimizer, objective, augment)
-    return run_epochs(learner, params, schedule=schedule, patience=patience, run=run)
+    settings = FitSettings.of_data(options, data)
+    learner = _KerasLearner(model, data, params, optimizer, settings, augment)
+    with _clipping(optimizer, settings.clip_norm):
+        return run_epochs(learner, params, **loop_options(options))
+
+
+@contextmanager
+def _clipping(optimizer: keras.Optimizer, norm: float) -> Iterator[None]:
+    """Let the optimizer clip gradients to a global norm in the block; 0 leaves it as it is."""
+    if not norm:
+        yield
+        return
+    own = {name: getattr(optimizer, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
+    if any(own.values()):
+        raise ValueError(f"clip_norm {norm:g}: the optimizer clips already. Received: {own}")
+    optimizer.global_clipnorm = norm
+    try:
+        yield
+    finally:
+        optimizer.global_clipnorm = own["global_clipnorm"]
 
 
 @dataclass(eq=False)
 class _KerasLearner(Learner):
-    """A float32 model, and a copy of it that is trained in `precision`."""
+    """A float32 model, and a copy of it that is trained in `precision`.
+
+    With `ema_decay` the model has the average of the copy's weights, else its weights.
+    """
 
     model: keras.Model
     data: Splits
     params: KerasParams
     optimizer: keras.Optimizer
-    objective: Objective
+    settings: FitSettings
     augment: Augment | None
 
     def __post_init__(self) -> None:
@@ -86,14 +98,21 @@ class _KerasLearner(Learner):
         self.device = "cuda" if gpus else "cpu"
         native = _computes_in_bfloat16(gpus)
         self.precision = resolve_precision(self.params.precision, native=native)
-        self.metric, self.samples = self.objective.metric, len(self.data.train.arrays[1])
+        self.metric, self.metrics = self.settings.metric, self.settings.metrics
+        self.samples = len(self.data.train.arrays[1])
         self._predict = predictor(self.model)
         self._copy = _copy_in(self.model, self.precision)
-        self._copy.compile(self.optimizer, self.objective.loss, metrics=[self.metric.name])
+        objective = self.settings.objective
+        loss = loss_of(objective, self.settings.label_smoothing)
+        self._copy.compile(self.optimizer, loss, metrics=[objective.metric.name])
         self.optimizer.build(self._copy.trainable_variables)
         batch_size = min(self.params.batch_size, self.samples)  # a larger one could overflow int32
         self._rows_per_call = batch_size * STEPS_PER_CALL
-        self._train_steps = _train_steps(self._copy, self.data.train, batch_size, self.augment)
+        self._average = Average(self.model, self._copy, self.settings.ema_decay)
+        class_weights = self.settings.class_weights
+        self._train_steps = train_steps(
+            self._copy, self.data.train, batch_size, self.augment, class_weights, self._average
+        )
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         self._copy.reset_metrics()
@@ -107,12 +126,12 @@ class _KerasLearner(Learner):
             self.optimizer.learning_rate = rate(first / self.samples)
             rows = order[first : first + self._rows_per_call]
             self._train_steps(tf.constant(rows), tf.constant([epoch_seed, first]))
-        self.model.set_weights(self._copy.get_weights())
+        self._keep_weights()
         return {name: float(value) for name, value in self._copy.get_metrics_result().items()}
 
     def validate(self) -> Mapping[str, float]:
         inputs, targets = self.data.validation.arrays
-        return self.objective.score(self._predict(inputs), targets)
+        return self.settings.scores(self._predict(inputs), targets)
 
     def get_weights(self) -> list[Array]:
         return list(self.model.get_weights())
@@ -127,11 +146,15 @@ class _KerasLearner(Learner):
     def set_state(self, state: Mapping[str, Array]) -> None:
         for number, variable in enumerate(self._variables):
             variable.assign(state[str(number)])
-        self.model.set_weights(self._copy.get_weights())
+        self._keep_weights()
+
+    def _keep_weights(self) -> None:
+        if not self._average.decay:
+            self.model.set_weights(self._copy.get_weights())
 
     @property
     def _variables(self) -> list[Any]:
-        return [*self._copy.variables, *self.optimizer.variables]
+        return [*self._copy.variables, *self.optimizer.variables, *self._average.variables]
 
 
 def predictor(model: keras.Model) -> Callable[[Array], NDArray[np.float32]]:
@@ -166,9 +189,10 @@ def _copy_in(model: keras.Model, precision: str) -> keras.Model:
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
 
     def copy(layer: keras.Layer) -> keras.Layer:
-        if isinstance(layer, keras.layers.Normalization):
-            # bfloat16 has too few digits for raw values such as a longitude.
-            return layer  # itself: its config lacks the statistics that it was adapted to
+        if isinstance(layer, keras.layers.Normalization) or not isinstance(layer, keras.Layer):
+            # bfloat16 has too few digits for raw values such as a longitude. The layer itself, as
+            # its config lacks the statistics that it was adapted to. An operation has no state.
+            return layer
         # A loss of bfloat16 probabilities, which have three digits, would be inexact.
         dtype = "float32" if layer is model.layers[-1] else policy
         return type(layer).from_config(layer.get_config() | {"dtype": dtype})
@@ -176,22 +200,3 @@ def _copy_in(model: keras.Model, precision: str) -> keras.Model:
     copied = keras.models.clone_model(model, clone_function=copy)
     copied.set_weights(model.get_weights())
     return copied
-
-
-def _train_steps(model: keras.Model, data: Split, batch_size: int, augment: Augment | None) -> Any:
-    """A compiled function of the rows to train on, int32 (N,), and a stateless seed, int32 (2,)."""
-    inputs, targets = map(tf.constant, data.arrays)
-
-    def train_steps(rows: Any, seed: Any) -> None:
-        def step(first: Any) -> Any:
-            batch = rows[first : first + batch_size]
-            x = tf.gather(inputs, batch)
-            if augment is not None:
-                x = augment(x, seed + [0, first])
-            model.train_step((x, tf.gather(targets, batch)))
-            return first + batch_size
-
-        # Not a Python loop: AutoGraph cannot rewrite those under Python 3.13.
-        tf.while_loop(lambda first: first < tf.shape(rows)[0], step, [tf.constant(0)])
-
-    return tf.function(train_steps, reduce_retracing=True, autograph=False)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol, TypedDict, Unpack, cast
 
 import numpy as np
 
@@ -40,7 +40,9 @@ class Splits(Protocol):
 class Learner(Protocol):
     """A model in training, which each framework implements."""
 
+    model: Any  # that will be kept, for the user's callbacks
     metric: Metric  # ranks epochs
+    metrics: tuple[Metric, ...] = ()  # of the user's own
     samples: int  # rows that an epoch trains on
     precision: str  # of the training steps: "float32" or "bfloat16"
     device: str  # of the training steps: "cpu" or "cuda"
@@ -77,29 +79,53 @@ class TrainingRun(Protocol):
         """Save a checkpoint if the run is kept, and log the metrics; return a reason to stop."""
 
 
+ModelCallback = Callable[[int, Mapping[str, float], Any], str | None]
+"""(epoch, from 1; its metrics; the model) → a reason to stop, if there is one."""
+
+
+class LoopOptions(TypedDict, total=False):
+    """Options of the epoch loop.
+
+    Attributes:
+        schedule: factor of `params.learning_rate`; constant unless given.
+        patience: stop after so many epochs without a better one; 0 = never.
+        target_loss: stop after an epoch whose training loss is below it; 0 = never.
+        callbacks: called after each epoch is logged, with the model as it was validated, which they
+            must not change. A text that one returns stops training.
+        run: provides the resume point and gets each epoch once; it can stop training.
+    """
+
+    schedule: Schedule
+    patience: int
+    target_loss: float
+    callbacks: Sequence[ModelCallback]
+    run: TrainingRun | None
+
+
 def run_epochs(
     learner: Learner,
     params: TrainingParams,
     *,
-    schedule: Schedule = constant,
     initial: Mapping[str, float] | None = None,
-    patience: int = 0,
-    target_loss: float = 0.0,
-    run: TrainingRun | None = None,
+    **options: Unpack[LoopOptions],
 ) -> History:
     """Train for `params.epochs`, and leave the weights of the best epoch in the learner.
 
     Args:
-        schedule: factor of `params.learning_rate`.
         initial: metrics before training, as `by_split` names them; logged as epoch 0.
-        patience: stop after so many epochs without a better one; 0 = never.
-        target_loss: stop after an epoch whose training loss is below it; 0 = never.
-        run: provides the resume point and gets each epoch once; it can stop training.
+        options: those of `LoopOptions`.
 
     Raises:
         NonFiniteLoss: the loss or a weight is NaN or infinite. That epoch is not logged.
     """
-    history = History(learner.metric, learner.precision, learner.device, initial=initial or {})
+    schedule, run = options.get("schedule", constant), options.get("run")
+    history = History(
+        learner.metric,
+        learner.precision,
+        learner.device,
+        initial=initial or {},
+        metrics=learner.metrics,
+    )
     best_weights: Sequence[Array] = []
     reason: str | None = None
 
@@ -114,7 +140,7 @@ def run_epochs(
         # A reason to stop is ignored: there is no best epoch yet.
         run.log_epoch(0, initial, checkpoint)
     for epoch in range(len(history.rows) + 1, params.epochs + 1):
-        if reason := reason or _reason_to_stop(history, patience, target_loss):
+        if reason := reason or _reason_to_stop(history, options):
             history = replace(history, stopped=reason)
             break
         row = _run_epoch(learner, params, schedule, history)
@@ -128,9 +154,17 @@ def run_epochs(
             )
         if history.best_epoch == epoch:
             best_weights = weights
-        reason = run.log_epoch(epoch, row, checkpoint) if run else None
+        reasons = [run.log_epoch(epoch, row, checkpoint) if run else None]
+        reasons += [call(epoch, row, learner.model) for call in options.get("callbacks", ())]
+        reason = next(filter(None, reasons), None)
     learner.set_weights(best_weights)
     return history
+
+
+def loop_options(options: LoopOptions) -> LoopOptions:
+    """Those among all options of a `fit` that `run_epochs` takes."""
+    names = LoopOptions.__optional_keys__
+    return cast("LoopOptions", {name: value for name, value in options.items() if name in names})
 
 
 def by_split(train: Mapping[str, float], val: Mapping[str, float]) -> dict[str, float]:
@@ -172,10 +206,11 @@ def _rate(params: TrainingParams, schedule: Schedule, history: History, epoch_do
     return params.learning_rate * schedule(done, history)
 
 
-def _reason_to_stop(history: History, patience: int, target_loss: float) -> str:
+def _reason_to_stop(history: History, options: LoopOptions) -> str:
     """Why training stops after the last epoch; "" if it does not."""
     if not history.rows:
         return ""
+    patience, target_loss = options.get("patience", 0), options.get("target_loss", 0.0)
     loss = history.rows[-1]["train_loss"]
     if loss < target_loss:
         return f"its training loss of {loss:g} is below {target_loss:g} (--target_loss)"

@@ -1,18 +1,21 @@
 """Training dense networks in NumPy: epochs of stochastic gradient descent over arrays."""
 
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import numpy as np
 
 from trackml.backends import standard_settings
 from trackml.data import ImageData, ImageSplit
 from trackml.history import History
-from trackml.metrics import ACCURACY, score_classes
 from trackml.models import mlp
 from trackml.models.mlp import Array, Network
 from trackml.params import TrainingParams
-from trackml.training.backpropagation import Gradients, backpropagate, cross_entropy
-from trackml.training.loop import Learner, Rate, TrainingRun, by_split, run_epochs
+from trackml.training.averages import Average
+from trackml.training.backpropagation import Gradients, backpropagate, clip, cross_entropy
+from trackml.training.loop import Learner, Rate, by_split, loop_options, run_epochs
+from trackml.training.objectives import CLASSIFICATION
+from trackml.training.options import FitOptions, FitSettings
 
 
 class SGD:
@@ -42,60 +45,92 @@ def fit(
     *,
     optimizer: SGD,
     weight_decay: float = 0.0,
-    patience: int = 0,
-    target_loss: float = 0.0,
-    run: TrainingRun | None = None,
+    **options: Unpack[FitOptions],
 ) -> History:
-    """Train a network, and leave the weights of its best epoch in it.
+    """Train a classifier, and leave the weights of its best epoch in it.
 
     The history begins with the metrics of the untrained network, as epoch 0.
 
     Args:
-        optimizer: of this network; its rate is `params.learning_rate`.
+        optimizer: of this network; its rate is `params.learning_rate` times the schedule.
         weight_decay: as in `backpropagate`.
-        patience, target_loss, run: as in `run_epochs`, which raises the same errors.
+        options: those of `FitOptions`.
+
+    Raises:
+        TypeError: there is no such option.
+        ValueError: the value of an option is not allowed; the objective is a regression.
+        NonFiniteLoss: as `run_epochs` has it.
     """
-    learner = _NumpyLearner(network, data, params.batch_size, optimizer, weight_decay)
+    settings = FitSettings.of_data(options, data)
+    if settings.objective.name != CLASSIFICATION.name:
+        raise ValueError(
+            "objective: a network in NumPy is a classifier. "
+            f"Received: the objective {settings.objective.name}; use Keras or PyTorch for it"
+        )
+    learner = _NumpyLearner(network, data, params.batch_size, optimizer, weight_decay, settings)
     initial = by_split(learner.score(data.train), learner.validate())
-    return run_epochs(
-        learner, params, initial=initial, patience=patience, target_loss=target_loss, run=run
-    )
+    return run_epochs(learner, params, initial=initial, **loop_options(options))
 
 
 class _NumpyLearner(Learner):
-    metric, precision, device = ACCURACY, "float32", "cpu"
+    precision, device = "float32", "cpu"
 
     def __init__(
-        self, network: Network, data: ImageData, batch_size: int, optimizer: SGD, decay: float
+        self,
+        network: Network,
+        data: ImageData,
+        batch_size: int,
+        optimizer: SGD,
+        weight_decay: float,
+        settings: FitSettings,
     ) -> None:
-        self._network, self._optimizer = network, optimizer
-        self._batch_size, self._weight_decay = batch_size, decay
+        self.model = self._network = network
+        self.metric, self.metrics, self._settings = settings.metric, settings.metrics, settings
+        self._optimizer, self._batch_size, self._weight_decay = optimizer, batch_size, weight_decay
+        self._average = Average(list(mlp.arrays(network).values()), settings.ema_decay, np.copy)
         self._x, self._target = mlp.scaled(data.train.images), data.train.labels
         self._validation = data.validation
         self.samples = len(self._target)
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
-        order = random.permutation(self.samples)
+        order, smoothing = random.permutation(self.samples), self._settings.label_smoothing
+        class_weights, clip_norm = self._settings.class_weights, self._settings.clip_norm
+        self._average.swap()
         scores = np.empty((self.samples, len(self._network[-1].b)), np.float32)
         # An overflow needs no warning here: it makes the loss or a weight non-finite.
         with np.errstate(over="ignore", invalid="ignore"):
             for first in range(0, self.samples, self._batch_size):
                 rows = order[first : first + self._batch_size]
+                target = self._target[rows]
                 scores[first : first + self._batch_size], gradients = backpropagate(
-                    self._network, self._x[rows], self._target[rows], self._weight_decay
+                    self._network,
+                    self._x[rows],
+                    target,
+                    self._weight_decay,
+                    label_smoothing=smoothing,
+                    row_weights=None if class_weights is None else class_weights[target],
                 )
+                if clip_norm:
+                    clip(gradients, clip_norm)
                 self._optimizer.step(gradients, rate(first / self.samples))
+                self._average.update()
+            self._average.swap()
             target = self._target[order]
+            losses = cross_entropy(scores, target, smoothing)
+            if class_weights is not None:
+                losses *= class_weights[target]
             return {
-                "loss": float(cross_entropy(scores, target).mean(dtype=np.float64)),
-                "accuracy": float((scores.argmax(axis=1) == target).mean()),
+                "loss": float(losses.mean(dtype=np.float64)),
+                str(self._settings.objective.metric): float(
+                    (scores.argmax(axis=1) == target).mean()
+                ),
             }
 
     def validate(self) -> Mapping[str, float]:
         return self.score(self._validation)
 
     def score(self, split: ImageSplit) -> Mapping[str, float]:
-        return score_classes(mlp.predict(self._network, split.images), split.labels)
+        return self._settings.scores(mlp.predict(self._network, split.images), split.labels)
 
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in mlp.arrays(self._network).values()]
@@ -105,13 +140,16 @@ class _NumpyLearner(Learner):
             w[:] = value
 
     def get_state(self) -> Mapping[str, Array]:
-        return {name: array.copy() for name, array in self._arrays.items()}
+        steps = {"steps": np.array(self._average.steps)}
+        return {name: array.copy() for name, array in self._arrays.items()} | steps
 
     def set_state(self, state: Mapping[str, Array]) -> None:
         for name, array in self._arrays.items():
             array[:] = state[name]
+        self._average.steps = int(state["steps"])
 
     @property
     def _arrays(self) -> dict[str, Array]:
         velocities = {f"v{number}": v for number, v in enumerate(self._optimizer.velocities)}
-        return mlp.arrays(self._network) | velocities
+        trained = {f"w{number}": w for number, w in enumerate(self._average.others)}
+        return mlp.arrays(self._network) | velocities | trained

@@ -1,26 +1,28 @@
-"""Training PyTorch classifiers: epochs over tensors that stay in the device's memory."""
+"""Training PyTorch networks: epochs over tensors that stay in the device's memory."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from trackml.backends import standard_settings
 from trackml.errors import UsageError
 from trackml.history import History
-from trackml.metrics import ACCURACY, score_classes
 from trackml.models.torch import batch_size
 from trackml.params import DeviceName, OptimizerName, TorchParams
+from trackml.training.averages import Average
 from trackml.training.checkpoint import Array
-from trackml.training.loop import Learner, Rate, Splits, TrainingRun, run_epochs
+from trackml.training.loop import Learner, Rate, Splits, loop_options, run_epochs
+from trackml.training.objectives import CLASSIFICATION, REGRESSION, Objective
+from trackml.training.options import FitOptions, FitSettings, StepSettings
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
-from trackml.training.schedules import Schedule, constant
+from trackml.training.torch_loss import Loss
 
 Device = Literal["cpu", "cuda"]
 
@@ -29,8 +31,10 @@ OPTIMIZERS: Mapping[OptimizerName, Callable[..., Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),
     "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, fused=True),
     "rmsprop": partial(torch.optim.RMSprop, foreach=True),
+    "adamw": partial(torch.optim.AdamW, fused=True),
 }
-"""Name → function of the parameters, and of weight_decay, the factor of an L2 penalty."""
+"""Name → function of the parameters, and of weight_decay: the factor of an L2 penalty; for adamw
+what a step also takes off the weights, times the rate."""
 
 
 def resolve_device(device: DeviceName) -> Device:
@@ -54,27 +58,41 @@ def fit(
     params: TorchParams,
     *,
     optimizer: Optimizer,
-    schedule: Schedule = constant,
-    run: TrainingRun | None = None,
+    **options: Unpack[FitOptions],
 ) -> History:
-    """Train a classifier, and leave the weights of its best epoch in it, on `params.device`.
+    """Train a network, and leave the weights of its best epoch in it, on `params.device`.
 
     Only the training steps use `params.precision`. The network stays float32 and is validated as
     others will load it.
 
     Args:
-        network: inputs (N, ...) → logits (N, C).
+        network: inputs (N, ...) → logits (N, C), or values (N, 1) or (N,).
         optimizer: of the network; its learning rate becomes that of `params` times the schedule.
-        schedule, run: as in `run_epochs`, which raises the same errors, as does `resolve_device`.
+        options: those of `FitOptions`.
+
+    Raises:
+        TypeError: there is no such option.
+        ValueError: the value of an option is not allowed.
+        NonFiniteLoss: as `run_epochs` has it.
+        UsageError: there is no such device.
     """
-    learner = _ClassifierLearner(network, data, params, optimizer)
-    return run_epochs(learner, params, schedule=schedule, run=run)
+    learner = _NetworkLearner(network, data, params, optimizer, FitSettings.of_data(options, data))
+    return run_epochs(learner, params, **loop_options(options))
 
 
 class TorchLearner(Learner):
-    """A float32 network that is trained under autocast if `precision` is bfloat16."""
+    """A float32 network that is trained under autocast if `precision` is bfloat16.
 
-    def __init__(self, network: nn.Module, params: TorchParams, optimizer: Optimizer) -> None:
+    With `ema_decay`, it has the averages of its weights between epochs.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        params: TorchParams,
+        optimizer: Optimizer,
+        settings: StepSettings,
+    ) -> None:
         self.device = resolve_device(params.device)
         native = (
             cpu_computes_in_bfloat16()
@@ -84,33 +102,46 @@ class TorchLearner(Learner):
         self.precision = resolve_precision(params.precision, native=native)
         self.batch_size = params.batch_size
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.model = self.network
         enabled = self.precision == "bfloat16"
         # Without the cache: in an autocast of the caller, weights from before the step stay in it.
         self.autocast = torch.autocast(
             self.device, torch.bfloat16, enabled=enabled, cache_enabled=False
         )
         self._optimizer = optimizer
+        self._clip_norm = settings.clip_norm
+        weights = self.network.state_dict().values()
+        self.average = Average(list(weights), settings.ema_decay, torch.clone)
 
     def step(self, loss: Tensor, rate: float) -> None:
         """One optimizer step with that learning rate."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         loss.backward()  # type: ignore[no-untyped-call]
+        if self._clip_norm:
+            clip_grad_norm_(self._trained, self._clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
+        self.average.update()
 
     def get_weights(self) -> list[Array]:
-        return [weight.cpu().numpy().copy() for weight in self.network.state_dict().values()]
+        return [_array(weight) for weight in self.network.state_dict().values()]
 
     def set_weights(self, weights: Sequence[Array]) -> None:
         with torch.no_grad():
             for weight, value in zip(self.network.state_dict().values(), weights, strict=True):
                 weight.copy_(torch.as_tensor(value))
 
+    @property
+    def _trained(self) -> list[Tensor]:
+        return [weight for group in self._optimizer.param_groups for weight in group["params"]]
+
     def get_state(self) -> Mapping[str, Array]:
         weights = {f"weight {number}": value for number, value in enumerate(self.get_weights())}
-        return weights | {
-            f"{name} {number}": value.cpu().numpy().copy()
+        averaged = {f"average {n}": _array(other) for n, other in enumerate(self.average.others)}
+        steps = {"average steps": np.array(self.average.steps)} if averaged else {}
+        return {**weights, **averaged, **steps} | {
+            f"{name} {number}": _array(value)
             for number, values in self._optimizer.state_dict()["state"].items()
             for name, value in values.items()
             if isinstance(value, Tensor)
@@ -119,11 +150,14 @@ class TorchLearner(Learner):
     def set_state(self, state: Mapping[str, Array]) -> None:
         count = len(self.network.state_dict())
         self.set_weights([state[f"weight {number}"] for number in range(count)])
-        trained = [weight for group in self._optimizer.param_groups for weight in group["params"]]
+        for position, other in enumerate(self.average.others):
+            other.copy_(torch.as_tensor(state[f"average {position}"]))
+        self.average.steps = int(state.get("average steps", 0))
+        trained = self._trained
         restored: dict[int, dict[str, Tensor]] = {}
         for key, value in state.items():
             name, number = key.rsplit(" ", 1)
-            if name == "weight":
+            if name in ("weight", "average"):
                 continue
             tensor = torch.tensor(value)  # a copy, because the optimizer counts in place
             weight = trained[int(number)]
@@ -133,44 +167,75 @@ class TorchLearner(Learner):
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": restored})
 
 
-class _ClassifierLearner(TorchLearner):
-    metric = ACCURACY
+def _array(value: Tensor) -> Array:
+    return value.cpu().numpy().copy()
 
+
+class _NetworkLearner(TorchLearner):
     def __init__(
-        self, network: nn.Module, data: Splits, params: TorchParams, optimizer: Optimizer
+        self,
+        network: nn.Module,
+        data: Splits,
+        params: TorchParams,
+        optimizer: Optimizer,
+        settings: FitSettings,
     ) -> None:
-        super().__init__(network, params, optimizer)
+        super().__init__(network, params, optimizer, settings)
+        self.metric, self.metrics, self._settings = settings.metric, settings.metrics, settings
         to_device = partial(torch.tensor, device=self.device)
         self._inputs, self._targets = map(to_device, data.train.arrays)
+        self._loss = Loss(settings, self.device)
         self._validation = data.validation
         self.samples = len(self._targets)
+        self._predict = predictor(network, settings.objective)
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         torch.manual_seed(int(random.integers(2**63)))  # for dropout
         samples = self.samples
         order = torch.from_numpy(random.permutation(samples)).to(self.device)
         self.network.train()
-        all_logits = torch.empty(0)
+        self.average.swap()
+        all_outputs = torch.empty(0)
         for first in range(0, samples, self.batch_size):
             rows = order[first : first + self.batch_size]
             with self.autocast:
-                logits = self.network(self._inputs[rows])
-            logits = logits.float()
-            self.step(cross_entropy(logits, self._targets[rows]), rate(first / samples))
+                outputs = self.network(self._inputs[rows])
+            outputs = outputs.float()
+            self.step(self._loss(outputs, self._targets[rows]), rate(first / samples))
             if not first:
                 # Allocated at once: small pieces would fragment the memory of the large ones.
-                all_logits = logits.new_empty((samples, logits.shape[1]))
-            all_logits[first : first + self.batch_size] = logits.detach()
+                all_outputs = outputs.new_empty((samples, *outputs.shape[1:]))
+            all_outputs[first : first + self.batch_size] = outputs.detach()
+        self.average.swap()
         # Scored once: batch by batch, it would add some percent to each step.
-        targets = self._targets[order]
-        return {
-            "loss": float(cross_entropy(all_logits, targets)),
-            "accuracy": float((all_logits.argmax(dim=1) == targets).double().mean()),
-        }
+        return self._loss.scores(all_outputs, self._targets[order])
 
     def validate(self) -> Mapping[str, float]:
-        inputs, labels = self._validation.arrays
-        return score_classes(predict(self.network, inputs), labels)
+        inputs, targets = self._validation.arrays
+        return self._settings.scores(self._predict(inputs), targets)
+
+
+def predictor(
+    network: nn.Module, objective: Objective = CLASSIFICATION
+) -> Callable[[Array], NDArray[np.float32]]:
+    """A function of inputs (N, ...) that returns answers, float32 (N, outputs).
+
+    Of a classifier they are class probabilities, of a regression values (N, 1).
+
+    >>> predictor(nn.Linear(4, 1), REGRESSION)(np.zeros((3, 4), np.float32)).shape
+    (3, 1)
+
+    Args:
+        network: of logits (N, C), or of values (N, 1) or (N,); the function leaves it in evaluation
+            mode.
+    """
+    if objective.name != REGRESSION.name:
+        return partial(predict, network)
+
+    def values(inputs: Array) -> NDArray[np.float32]:
+        return outputs(network, inputs).reshape(len(inputs), 1).numpy()
+
+    return values
 
 
 def predict(network: nn.Module, inputs: Array) -> NDArray[np.float32]:

@@ -1,0 +1,39 @@
+"""What training minimizes, the same for all frameworks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trackml.metrics import ACCURACY, MAE, Metric, score_classes, score_values
+from trackml.training.checkpoint import Array
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training minimizes, and how answers are scored.
+
+    Attributes:
+        name: "classification", whose loss is the cross-entropy of answers (N, classes), or
+            "regression", whose loss is the mean squared error of answers (N, 1) or (N,).
+        metric: ranks epochs.
+        score: (answers, targets) → "loss", the metric, and perhaps more.
+    """
+
+    name: str
+    metric: Metric
+    score: Callable[[Array, Array], Mapping[str, float]]
+
+
+CLASSIFICATION = Objective("classification", ACCURACY, score_classes)
+REGRESSION = Objective("regression", MAE, score_values)
+
+
+def objective_of(targets: Array, classes: int) -> Objective:
+    """The objective that suits data: regression if it has no classes and its targets are floats.
+
+    >>> objective_of(np.zeros(3, np.float32), classes=0).name
+    'regression'
+    """
+    is_regression = not classes and np.issubdtype(targets.dtype, np.floating)
+    return REGRESSION if is_regression else CLASSIFICATION
