@@ -35,6 +35,8 @@ class History:
             epoch_seconds, including validation; samples_per_second, of training alone.
         initial: the metrics before training, if they were computed.
         stopped: why training stopped before its last epoch; "" if it did not.
+        metrics: of the user's own, in each row beside the loss and `metric`.
+        is_iterative: False for a model without epochs: it has one row.
     """
 
     metric: Metric
@@ -43,6 +45,8 @@ class History:
     rows: tuple[Mapping[str, float], ...] = ()
     initial: Mapping[str, float] = field(default_factory=dict)
     stopped: str = ""
+    metrics: tuple[Metric, ...] = ()
+    is_iterative: bool = True
 
     def extended(self, row: Mapping[str, float]) -> "History":
         """This history and one more epoch.
@@ -73,17 +77,16 @@ class History:
 
     @property
     def summary(self) -> dict[str, float]:
-        """best_epoch, and its validation loss and metric: those of the weights that are kept.
+        """best_epoch, and its validation loss and metrics: those of the weights that are kept.
 
         For classifiers also convergence_epoch: the first epoch whose validation accuracy is within
-        0.1 percentage points of the best.
+        0.1 percentage points of the best. Without epochs there is neither.
         """
-        best = self.best
-        summary = {
-            "best_epoch": self.best_epoch,
-            "best_val_loss": best["val_loss"],
-            f"best_val_{self.metric}": best[f"val_{self.metric}"],
-        }
+        best, names = self.best, ["loss", str(self.metric), *map(str, self.metrics)]
+        scores = {f"best_val_{name}": best[f"val_{name}"] for name in names}
+        if not self.is_iterative:
+            return scores
+        summary = {"best_epoch": self.best_epoch, **scores}
         if self.metric == ACCURACY:
             # Less a rounding error: accuracies that differ by exactly 0.1 points count.
             enough = best["val_accuracy"] - CONVERGED_WITHIN - 1e-9
@@ -92,10 +95,11 @@ class History:
         return summary
 
     def as_dict(self) -> dict[str, Any]:
-        """For a file: best_epoch, epochs, and `initial` and `stopped` unless they are empty."""
-        optional = {"initial": dict(self.initial), "stopped": self.stopped}
+        """For a file: epochs; best_epoch, `initial` and `stopped` unless there is no such thing."""
+        best_epoch = self.best_epoch if self.is_iterative else 0
+        optional = {"best_epoch": best_epoch, "initial": dict(self.initial)}
+        optional |= {"stopped": self.stopped}
         return {
-            "best_epoch": self.best_epoch,
             **{name: value for name, value in optional.items() if value},
             "epochs": [dict(row) for row in self.rows],
         }

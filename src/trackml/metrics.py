@@ -17,10 +17,14 @@ T = TypeVar("T", float, "pd.Series[Any]")
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that ranks models, by its name in MLflow, and its direction."""
+    """A metric that ranks models, by its name in MLflow, and its direction.
+
+    One with a `score` is of the user's own: (targets (N,), answers (N, outputs)) → a number.
+    """
 
     name: str
     higher_is_better: bool
+    score: Callable[[NDArray[Any], NDArray[Any]], float] | None = None
 
     def __str__(self) -> str:
         return self.name

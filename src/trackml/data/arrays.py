@@ -1,14 +1,17 @@
 """Labeled images, and tables with one target, as read-only arrays in three splits."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trackml.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -37,13 +40,13 @@ class ImageSplit:
 
 @dataclass(frozen=True)
 class TableSplit:
-    """features: float32 (N, columns). target: float32 (N,)."""
+    """features: float32 (N, columns). target: float32 (N,), or int64 (N,), indices of classes."""
 
     features: Floats
-    target: Floats
+    target: Array
 
     @property
-    def arrays(self) -> tuple[Floats, Floats]:
+    def arrays(self) -> tuple[Floats, Array]:
         """Inputs and targets, as training takes them."""
         return self.features, self.target
 
@@ -108,11 +111,14 @@ class ImageData:
 
 @dataclass(frozen=True)
 class TableData:
-    """A dataset of numeric columns and one target. `sha256` identifies its content.
+    """A dataset of columns and one target. `sha256` identifies its content.
 
     Attributes:
         columns: names of the features, in order.
         unit: of the target; empty if it has none.
+        classes: of the target; empty if it is a number.
+        categories: of each column of texts, its texts, sorted: the features hold their indices.
+        missing: whether values may be missing, nan in the features.
     """
 
     name: str
@@ -124,6 +130,20 @@ class TableData:
     unit: str
     sha256: str
     source: str
+    classes: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    missing: Literal["refuse", "impute"] = "refuse"
+
+    def as_frame(self, features: Floats) -> "pd.DataFrame":
+        """Features (N, columns) as a person wrote them: numbers float32, texts as texts."""
+        import pandas as pd
+
+        frame = pd.DataFrame(features, columns=list(self.columns))
+        for name, texts in self.categories.items():
+            # The last one stands for the index -1, of a missing text.
+            codes = frame[name].fillna(-1).astype(np.int64)
+            frame[name] = pd.Series(np.array([*texts, np.nan], dtype=object)[codes], dtype=object)
+        return frame
 
     @classmethod
     def from_arrays(

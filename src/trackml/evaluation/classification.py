@@ -15,7 +15,7 @@ from trackml.backends import standard_settings
 from trackml.data import ImageData, ImageSplit
 from trackml.evaluation.figures.axes import FIRST, LEGEND_ABOVE, THIRD, canvas, finish, heat_map
 from trackml.evaluation.figures.galleries import gallery
-from trackml.evaluation.figures.runs import learning_curves
+from trackml.evaluation.figures.runs import training_figures
 from trackml.evaluation.report import Report, as_json
 from trackml.history import History
 from trackml.metrics import LATENCY, label_metrics, score_classes, seconds_per_1000
@@ -45,11 +45,12 @@ def evaluate_classifier(
     probabilities = predict(images)
     loss = score_classes(probabilities, labels)["loss"]
     of_labels = evaluate_labels(probabilities.argmax(axis=1), labels, classes)
-    figures = {
-        "figures/learning_curves.png": partial(learning_curves, history),
-        "figures/mistakes.png": partial(plot_mistakes, images, labels, probabilities, classes),
-        "figures/samples.png": partial(plot_samples, data.train, classes, augmented),
+    drawn: dict[str, Callable[[], Figure]] = {
+        **training_figures(history),
+        "mistakes": partial(plot_mistakes, images, labels, probabilities, classes),
+        "samples": partial(plot_samples, data.train, classes, augmented),
     }
+    figures = {f"figures/{name}.png": each for name, each in drawn.items()}
     latency = {LATENCY: seconds_per_1000(predict, images)}
     return Report({"test_loss": loss}) | of_labels | Report(latency, figures=figures)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trackml.backends import standard_settings
 from trackml.data import TableData
 from trackml.evaluation.figures.axes import FIRST, SECOND, canvas, finish, grid
-from trackml.evaluation.figures.runs import learning_curves
+from trackml.evaluation.figures.runs import training_figures
 from trackml.evaluation.report import Report
 from trackml.history import History
 from trackml.metrics import LATENCY, regression_metrics, seconds_per_1000
@@ -49,8 +49,8 @@ def evaluate_regressor(
     metrics = regression_metrics(predicted, true)
     quantity = f"{data.target_name} ({data.unit})" if data.unit else data.target_name
     title = f"R² {metrics['r2']:.3f}, RMSE {metrics['rmse']:.3f}, on {len(true):,} test rows"
-    figures = {
-        "learning_curves": partial(learning_curves, history),
+    figures: dict[str, Callable[[], Figure]] = {
+        **training_figures(history),
         "predicted_vs_true": partial(plot_predictions, predicted, true, quantity, title),
         "residuals": partial(plot_residuals, predicted, true, quantity),
     }

@@ -1,10 +1,20 @@
 """Figures on the epochs of a run."""
 
+from collections.abc import Callable
+from functools import partial
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trackml.evaluation.figures.axes import FIRST, SECOND, THIRD, finish, grid
 from trackml.history import History
+
+
+def training_figures(history: History) -> dict[str, Callable[[], Figure]]:
+    """Figures of any training, by name: none without epochs."""
+    if not history.is_iterative:
+        return {}
+    return {"learning_curves": partial(learning_curves, history)}
 
 
 def learning_curves(history: History) -> Figure:
