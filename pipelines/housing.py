@@ -57,8 +57,7 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
             patience=params.patience,
             run=run,
         )
-        served = tk.with_named_columns(model, data.columns)
-        return run.finish(served, history, tk.evaluate_regressor, tk.predictor(model))
+        return run.finish(model, history, tk.evaluate_regressor, tk.predictor(model))
 
 
 if __name__ == "__main__":

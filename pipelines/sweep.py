@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from trackml.cli import command_line
+from trackml.errors import UsageError
 from trackml.params import (
     Concurrency,
     DeviceName,
@@ -98,11 +99,13 @@ class Params(RunParams):
 def main(params: Params, callbacks: "Sequence[TrialCallback]" = ()) -> "SweepResult":
     """Search the parameters of a pipeline, each trial a child of one run in MLflow."""
     pipeline, plan = PIPELINES[params.pipeline], params.plan
+    if params.prune and "epochs" not in pipeline.params.flags():
+        raise UsageError(f"--prune: {params.pipeline} has no epochs after which to give it up")
     example = plan.parse(plan.points[0])  # what a trial would refuse is refused here
     task: Task[Any] = pipeline.module.TASK
     data = task.load(example)
     # Keras takes a GPU unasked.
-    default: DeviceName = "cpu" if task.framework == "numpy" else "auto"
+    default: DeviceName = "cpu" if task.framework in ("sklearn", "numpy") else "auto"
     device: DeviceName = getattr(example, "device", default)
 
     # Loaded now, not on top: --help, and a mistake, must not wait for Ray.

@@ -117,20 +117,34 @@ def _fitting(versions: Sequence[Sequence[str]]) -> str:
 
 
 @contextmanager
-def _epoch_progress(params: TrainingParams) -> Iterator[Callback]:
-    """A callback that prints a line per epoch, on a terminal above a bar that shows the time."""
+def _epoch_progress(params: RunParams) -> Iterator[Callback]:
+    """A callback that prints a line per epoch, on a terminal above a bar that shows the time.
+
+    Where the parameters have no epochs, it prints the iterations of a fit that is done, without a
+    bar, or the fit as a whole.
+    """
+    if not isinstance(params, TrainingParams):
+        yield lambda epoch, metrics: print(_fitting(_fit_line(epoch, metrics)), flush=True)
+        return
     epochs = params.epochs
     with _lines_above_bar("epoch", epochs) as show:
 
         def callback(epoch: int, metrics: Mapping[str, float]) -> None:
-            show(_epoch_line(epoch, epochs, metrics), epoch, epochs)
+            number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
+            show(_epoch_line(number, metrics), epoch, epochs)
 
         yield callback
 
 
-def _epoch_line(epoch: int, epochs: int, metrics: Mapping[str, float]) -> list[list[str]]:
+def _fit_line(epoch: int, metrics: Mapping[str, float]) -> list[list[str]]:
+    if "learning_rate" not in metrics:  # which all iterations have
+        return _epoch_line("fit", metrics)
+    untimed = {name: value for name, value in metrics.items() if name != "epoch_seconds"}
+    return _epoch_line(f"iteration {epoch:>4}", untimed)
+
+
+def _epoch_line(number: str, metrics: Mapping[str, float]) -> list[list[str]]:
     """A line in versions: all; without training scores; without the time; the last score."""
-    number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
     scores = [
         f"{name} {value:.4f}"
         for name, value in metrics.items()
@@ -142,7 +156,7 @@ def _epoch_line(epoch: int, epochs: int, metrics: Mapping[str, float]) -> list[l
     return [[number, *scores, *time], [number, *val, *time], [number, *val], [number, *val[-1:]]]
 
 
-def _show_training(result: "Result", params: TrainingParams) -> None:
+def _show_training(result: "Result", params: RunParams) -> None:
     """Print the test results, what became of the model, and how to look at it all.
 
     Raises:
@@ -151,7 +165,7 @@ def _show_training(result: "Result", params: TrainingParams) -> None:
     out = console()
     history = result.history
     if history.stopped:
-        done = f"epoch {len(history.rows)} of {params.epochs}"
+        done = f"epoch {len(history.rows)} of {getattr(params, 'epochs', len(history.rows))}"
         out.print(f"stopped after {done}: {history.stopped}")
     scores = history.summary | dict(result.report.metrics)
     names = [name for name in scores if "_class_" not in name]

@@ -82,12 +82,14 @@ class History:
 
         The metric that ranks is the last of them. For classifiers that accuracy ranks also
         convergence_epoch: the first epoch whose validation accuracy is within 0.1 percentage points
-        of the best.
+        of the best. Without epochs there is neither of the two.
         """
         best = self.best
         every = dict.fromkeys([LOSS, *METRICS.values(), *self.metrics])
         names = [str(each) for each in every if each != self.metric and f"val_{each}" in best]
         summary = {f"best_val_{name}": best[f"val_{name}"] for name in (*names, str(self.metric))}
+        if not self.is_iterative:
+            return summary
         summary = {"best_epoch": self.best_epoch, **summary}
         if self.metric == ACCURACY:
             # Less a rounding error: accuracies that differ by exactly 0.1 points count.
@@ -97,10 +99,11 @@ class History:
         return summary
 
     def as_dict(self) -> dict[str, Any]:
-        """For a file: best_epoch, epochs, and `initial` and `stopped` unless they are empty."""
-        optional = {"initial": dict(self.initial), "stopped": self.stopped}
+        """For a file: epochs; best_epoch, `initial` and `stopped` unless there is no such thing."""
+        best_epoch = self.best_epoch if self.is_iterative else 0
+        optional = {"best_epoch": best_epoch, "initial": dict(self.initial)}
+        optional |= {"stopped": self.stopped}
         return {
-            "best_epoch": self.best_epoch,
             **{name: value for name, value in optional.items() if value},
             "epochs": [dict(row) for row in self.rows],
         }

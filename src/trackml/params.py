@@ -219,13 +219,10 @@ class RunParams(Params):
         return True
 
 
-class TrainingParams(RunParams):
+class PipelineParams(RunParams):
     """Fields that all pipelines share. A pipeline adds its own, and its defaults for these."""
 
     seed: Seed = 0
-    epochs: Epochs
-    batch_size: BatchSize
-    learning_rate: LearningRate
     validation_split: HeldOut = 0.1
     limit: Limit = 0
     tracking: Literal["direct", "deferred"] = Field(
@@ -235,6 +232,14 @@ class TrainingParams(RunParams):
     @property
     def waits_for_store(self) -> bool:
         return self.tracking == "direct"
+
+
+class TrainingParams(PipelineParams):
+    """What pipelines that train in epochs add."""
+
+    epochs: Epochs
+    batch_size: BatchSize
+    learning_rate: LearningRate
 
 
 class KerasParams(TrainingParams):

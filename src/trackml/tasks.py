@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from trackml.metrics import ACCURACY, Metric
 
-Framework = Literal["keras", "torch", "numpy"]
+Framework = Literal["keras", "torch", "sklearn", "numpy"]
 
 
 D = TypeVar("D")

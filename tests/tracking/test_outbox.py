@@ -56,7 +56,7 @@ def test_all_that_is_added_is_there_when_it_is_opened_again() -> None:
     first.add_metrics({"test_accuracy": 0.9, "test_loss": math.inf})
     first.add_artifact("reports/note.txt", lambda path: path.write_text("ä"))
     for epoch in (0, 1, 2):
-        first.add_epoch(epoch, {"val_loss": 9.0}, saved(epoch))
+        first.add_epochs({epoch: {"val_loss": 9.0}}, saved(epoch))
     again = Outbox.read(first.folder)
     assert again.state == first.state
     assert again.state.params == {"epochs": "2"}
@@ -120,7 +120,7 @@ def test_a_damaged_state_is_named_and_its_outbox_is_listed_last(content: str) ->
 def test_what_a_kill_leaves_half_written_is_not_taken_for_a_part_of_the_run() -> None:
     outbox = made()
     for epoch in (0, 1):
-        outbox.add_epoch(epoch, {"val_loss": 1.0}, saved(epoch))
+        outbox.add_epochs({epoch: {"val_loss": 1.0}}, saved(epoch))
     outbox.add_artifact("a/note.txt", lambda path: path.write_text("whole"))
     drafts = [outbox.folder / f".{name}.5f2c" for name in ("run.json", "checkpoint.npz")]
     for draft in (*drafts, outbox.artifact_folder / "a" / ".other.txt"):
@@ -157,11 +157,11 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_mlflow_does_not_learn_of_the
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     outbox = made()
-    outbox.add_epoch(1, {"val_loss": 1.0}, saved(1))
+    outbox.add_epochs({1: {"val_loss": 1.0}}, saved(1))
     before = {path: path.read_bytes() for path in outbox.folder.iterdir()}
     full_disk(monkeypatch)
     with pytest.raises(TrackmlError, match=f"cannot write to {outbox.folder}.* No space left"):
-        outbox.add_epoch(2, {"val_loss": 0.5}, saved(2))
+        outbox.add_epochs({2: {"val_loss": 0.5}}, saved(2))
     with pytest.raises(TrackmlError, match="TRACKML_RUNS_DIR"):
         outbox.update(tags={"a": "b"})
     assert list(outbox.epochs) == [1]
@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_mlflow_does_not_learn_of_the
 def test_a_temporary_outbox_writes_no_state_and_no_checkpoint() -> None:
     with Outbox.temporary(STATE) as outbox:
         outbox.update(tags={"a": "b"})
-        outbox.add_epoch(1, {"val_loss": 1.0}, saved(1))
+        outbox.add_epochs({1: {"val_loss": 1.0}}, saved(1))
         assert outbox.state.tags["a"] == "b"
         assert outbox.epochs[1][0] == {"val_loss": 1.0}
         assert not outbox.folder.exists()

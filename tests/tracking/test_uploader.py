@@ -72,7 +72,7 @@ def test_a_response_that_gets_lost_doubles_nothing(store: Store, method: str, wo
     outbox = made(params={"epochs": "2"}, dataset=dataset)
     outbox.add_model(lambda folder: save_model(folder, network(store.data), "numpy", store.data))
     outbox.add_metrics({"test_accuracy": 0.5}, "model")
-    outbox.add_epoch(1, {"val_loss": 1.0})
+    outbox.add_epochs({1: {"val_loss": 1.0}})
     outbox.add_artifact("a/note.txt", lambda path: path.write_text("ä"))
     unsteady: Any = Changed(store.client, method, fails=2, works=works)
     uploader = Uploader(unsteady, outbox)
@@ -225,7 +225,7 @@ def test_sync_does_not_bring_back_a_run_that_was_deleted_in_the_store(store: Sto
 def test_sync_ends_a_run_whose_process_was_killed_at_its_last_epoch(store: Store) -> None:
     """Whatever else of it the store refuses."""
     outbox = made()
-    outbox.add_epoch(1, ROW, lambda: Checkpoint({}, [], [ROW], {}))
+    outbox.add_epochs({1: ROW}, lambda: Checkpoint({}, [], [ROW], {}))
     outbox.add_artifact("note.txt", lambda path: path.write_text("a"))
     with store.monkeypatch.context() as broken:
         broken.setattr(MlflowClient, "log_batch", refuse)

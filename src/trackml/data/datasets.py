@@ -10,7 +10,7 @@ from trackml.data.registries import debian_package, npm_package, pip_package
 from trackml.data.sources import Folder, Mirrors, Source
 from trackml.data.tables import TableData
 from trackml.errors import UsageError
-from trackml.params import TrainingParams
+from trackml.params import PipelineParams
 from trackml.process.system import ensure_user
 
 
@@ -131,10 +131,10 @@ def load(name: str, validation_split: float = 0.1, limit: int = 0) -> ImageData 
 
 
 @overload
-def dataset(name: Literal["mnist", "fashion_mnist"]) -> Callable[[TrainingParams], ImageData]: ...
+def dataset(name: Literal["mnist", "fashion_mnist"]) -> Callable[[PipelineParams], ImageData]: ...
 @overload
-def dataset(name: Literal["california_housing"]) -> Callable[[TrainingParams], TableData]: ...
-def dataset(name: Any) -> Callable[[TrainingParams], Any]:
+def dataset(name: Literal["california_housing"]) -> Callable[[PipelineParams], TableData]: ...
+def dataset(name: Any) -> Callable[[PipelineParams], Any]:
     """How a task loads one of these datasets, split and limited as its parameters say."""
     return lambda params: load(name, params.validation_split, params.limit)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from trackml.errors import UsageError
 from trackml.metrics import Metric
-from trackml.params import TrainingParams
+from trackml.params import PipelineParams
 from trackml.sweeps import DEFAULT_TRIALS, MAX_TRIALS
 from trackml.sweeps.space import Point, Space, as_text, grid, name_of, sample, shown, size
 from trackml.sweeps.space_parser import read_space, read_values
@@ -51,7 +51,7 @@ class Plan:
     """
 
     entry_point: str
-    params: type[TrainingParams]
+    params: type[PipelineParams]
     preset: Mapping[str, Any]
     metric: Metric
     searched: str
@@ -69,6 +69,8 @@ class Plan:
         given = read_values(self.fixed, "--fixed") if self.fixed != "none" else {}
         for name in given.keys() & (_SET_BY_SWEEP | self.preset.keys()):
             raise UsageError(f"--fixed: {name} cannot be fixed; the sweep sets it")
+        if self.epochs and "epochs" not in self.params.flags():
+            raise UsageError(f"--epochs: {self.entry_point} has no epochs; leave it out")
         if self.epochs and "epochs" in given:
             raise UsageError("--fixed: epochs is set by --epochs too; drop one of the two")
         epochs = {"epochs": self.epochs} if self.epochs else {}
@@ -143,7 +145,7 @@ class Plan:
         name, values = name_of(point), self.trial(point).values
         return [Trial(f"best {name} seed {seed}", {**values, "seed": seed}) for seed in seeds]
 
-    def parse(self, point: Point) -> TrainingParams:
+    def parse(self, point: Point) -> PipelineParams:
         """The parameters of a trial.
 
         Raises:

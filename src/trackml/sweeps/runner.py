@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trackml.errors import LONGEST_REASON, TrackmlError
-from trackml.params import DeviceName, TrainingParams
+from trackml.params import DeviceName, PipelineParams
 from trackml.process.signals import deferred_signals
 from trackml.sweeps.cluster import Allotment, allot, cluster, ray, tune
 from trackml.sweeps.plan import Plan, Trial
@@ -51,7 +51,7 @@ class Sweep:
 
     run: Run
     main: Main
-    params: type[TrainingParams]
+    params: type[PipelineParams]
     allotment: Allotment
     callbacks: Sequence[TrialCallback]
 

@@ -9,7 +9,7 @@ from trackml.backends import program_settings
 from trackml.errors import Pruned, one_line
 from trackml.history import Callback
 from trackml.metrics import Metric
-from trackml.params import TrainingParams
+from trackml.params import PipelineParams, TrainingParams
 from trackml.sweeps.cluster import ray, tune
 from trackml.tracking.queries import ParentRun
 from trackml.tracking.run import Result
@@ -39,7 +39,7 @@ def run_trial(
     config: Mapping[str, Any],
     *,
     main: Main,
-    params: type[TrainingParams],
+    params: type[PipelineParams],
     parent: ParentRun,
     metric: Metric,
     prune: bool,
@@ -48,7 +48,9 @@ def run_trial(
     try:
         parsed = params.parse(config["trial"]["values"])
         node = str(ray.get_runtime_context().get_node_id())
-        callbacks = [_pruning_callback(parsed.epochs, metric)] if prune else []
+        callbacks = []
+        if prune and isinstance(parsed, TrainingParams):
+            callbacks.append(_pruning_callback(parsed.epochs, metric))
         history = main(parsed, callbacks, parent.of_trial(config["trial"]["name"], node)).history
     except Exception as error:  # noqa: BLE001  # of any kind
         return {"failure": one_line(error)}

@@ -1,9 +1,10 @@
 """How each framework's models are logged: loadable without trackml, and without pickle."""
 
 import copy
+import json
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -30,25 +31,50 @@ _SOURCES = Path(__file__).parents[1]
 
 
 def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
-    """Write all files of a model, as MLflow has them, into a folder that does not exist yet."""
+    """Write all files of a model, as MLflow has them, into a folder that does not exist yet.
+
+    Args:
+        model: for a table it takes float32 (N, columns). One of Keras may also have an input (N, 1)
+            for each column; one of scikit-learn is a fitted estimator, which takes a DataFrame.
+
+    Raises:
+        ValueError: an estimator contains what other programs cannot import.
+    """
+    save: Callable[..., None]
+    libraries: list[str] = []
     match framework, data:
+        case "keras", TableData() if data.categories or data.missing == "impute":
+            save = partial(_save_code, partial(_write_keras, model), "", data)
+            packages = ["pandas", "tensorflow", "keras"]
         case "keras", _:
-            save, packages = partial(mlflow.keras.save_model, model), ["tensorflow", "keras"]
+            named = _with_named_columns(model, data) if isinstance(data, TableData) else model
+            save, packages = partial(mlflow.keras.save_model, named), ["tensorflow", "keras"]
         case "torch", DetectionData():
             # Not exported: how much it finds, and so what it computes, depends on the images.
             weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-            save = partial(_save_code, "faster_rcnn", weights)
+            save = partial(_save_code, partial(_write_arrays, weights), "faster_rcnn", data)
             packages = ["pandas", "torch", "torchvision"]
-        case "torch", ImageData() | TableData():
+        case "torch", TableData():
+            save = partial(_save_code, partial(_write_program, model, data), "", data)
+            packages = ["pandas", "torch"]
+        case "torch", ImageData():
             save, packages = partial(_save_torch, model, data.train.arrays[0]), ["torch"]
+        case "sklearn", _:
+            from trackml.models import estimator
+
+            save = partial(_save_code, partial(estimator.save, model), "estimator", data)
+            packages, libraries = ["pandas", "scikit-learn", "skops"], estimator.requirements(model)
         case "numpy", _:
-            save, packages = partial(_save_code, "mlp", mlp.arrays(model)), []
+            write = partial(_write_arrays, mlp.arrays(model))
+            save, packages = partial(_save_code, write, "mlp", data), ["pandas"]
+    required = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", *packages)]
     save(
         path=path,
-        mlflow_model=Model(),
+        # Whoever has the model alone can name its answers.
+        mlflow_model=Model(metadata={"classes": [*data.classes]} if data.classes else None),
         signature=signature(data),
         # Without a list MLflow loads the model in a new process to find one: 13 s.
-        pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy", *packages)],
+        pip_requirements=[*required, *libraries],
     )
     for cache in Path(path).rglob("__pycache__"):
         shutil.rmtree(cache)
@@ -109,33 +135,67 @@ def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **opt
     mlflow_model.save(str(Path(path, MLMODEL_FILE_NAME)))
 
 
-def _save_code(architecture: str, weights: Mapping[str, Array], path: str, **options: Any) -> None:
-    """Save the code that builds a model, without trackml, and the arrays that it builds it from.
+def _save_code(
+    write: Callable[[Path], Path], architecture: str, data: Data, path: str, **options: Any
+) -> None:
+    """Save the code that builds a model, without trackml, and the files that it builds it from.
 
     Args:
+        write: writes the weights into a folder; returns their file.
         architecture: a module of trackml.models that imports nothing of trackml, and has
-            `restore(weights)` → model and `predict(model, inputs)` → answers.
+            `restore(weights)` → model and `predict(model, inputs)` → answers; "" if the weights
+            are a model that its library can load.
     """
     with TemporaryDirectory(prefix="trackml-") as folder, warnings.catch_warnings():
         # The signature needs no example to be right.
         warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
-        archive, named = Path(folder, "weights.npz"), dict[str, Any](weights)
-        np.savez(archive, **named)
+        files = {"weights": write(Path(folder))}
+        if architecture:
+            files["architecture"] = _SOURCES / f"models/{architecture}.py"
+        if isinstance(data, TableData):
+            files["table"] = Path(folder, "table.json")
+            table = {name: getattr(data, name) for name in ("columns", "categories", "missing")}
+            files["table"].write_text(json.dumps(table, indent=1), encoding="utf-8")
         mlflow.pyfunc.save_model(
             path,
             python_model=str(_SOURCES / "tracking/served/model.py"),
-            artifacts={
-                "weights": str(archive),
-                "architecture": str(_SOURCES / f"models/{architecture}.py"),
-            },
+            artifacts={name: str(file) for name, file in files.items()},
             **options,
         )
+
+
+def _write_arrays(arrays: Mapping[str, Array], folder: Path) -> Path:
+    named = dict[str, Any](arrays)
+    np.savez(folder / "weights.npz", **named)
+    return folder / "weights.npz"
+
+
+def _write_keras(model: Any, folder: Path) -> Path:
+    model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
+def _write_program(model: Any, data: TableData, folder: Path) -> Path:
+    inputs = Schema([TensorSpec(FLOAT32, (-1, len(data.columns)))])
+    of_matrix = ModelSignature(inputs, signature(data).outputs)
+    options: Any = {"signature": of_matrix, "pip_requirements": []}
+    _save_torch(model, data.train.features, str(folder / "program"), Model(), **options)
+    return folder / "program"
+
+
+def _with_named_columns(model: Any, data: TableData) -> Any:
+    from trackml.models.keras import with_named_columns
+
+    is_named = isinstance(model.input, Mapping)
+    return model if is_named else with_named_columns(model, data.columns)
 
 
 def signature(data: Data) -> ModelSignature:
     """What a model of this data takes and gives: the same for all frameworks.
 
     Images: uint8 (N, height, width), raw pixels → float32 (N, classes), probabilities.
+    Tables: the columns by name → float32 (N, classes), probabilities, or (N, 1), values. Columns of
+    numbers alone are float32 (N, 1) each; beside texts they are double.
     Canvases: uint8 (N, height, width), of any size → a table, a row per object that was found.
     """
     inputs: list[ColSpec | TensorSpec]
@@ -143,7 +203,12 @@ def signature(data: Data) -> ModelSignature:
     match data:
         case TableData():
             inputs = [TensorSpec(FLOAT32, (-1, 1), column) for column in data.columns]
-            outputs = [TensorSpec(FLOAT32, (-1, 1))]
+            if data.categories:
+                kinds = dict.fromkeys(data.columns, "double")
+                kinds |= dict.fromkeys(data.categories, "string")
+                is_required = data.missing == "refuse"
+                inputs = [ColSpec(kind, name, is_required) for name, kind in kinds.items()]
+            outputs = [TensorSpec(FLOAT32, (-1, len(data.classes) or 1))]
         case ImageData():
             inputs = [TensorSpec(UINT8, (-1, *data.train.images.shape[1:]))]
             outputs = [TensorSpec(FLOAT32, (-1, len(data.classes)))]

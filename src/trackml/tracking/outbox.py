@@ -215,17 +215,22 @@ class Outbox:
         files = self.model_folder.rglob("*")
         return sum(file.stat().st_size for file in files if file.is_file())
 
-    def add_epoch(
-        self, epoch: int, metrics: Mapping[str, float], take: TakeCheckpoint | None = None
+    def add_epochs(
+        self, rows: Mapping[int, Mapping[str, float]], take: TakeCheckpoint | None = None
     ) -> None:
-        """Replace the last checkpoint, if this outbox is kept, and add the epoch's metrics."""
+        """Replace the last checkpoint, if this outbox is kept, and add the epochs' metrics."""
         at = now_ms()
         if take and self.is_kept:
-            times = {number: time for number, (_, time) in self.epochs.items()} | {epoch: at}
+            times = {number: time for number, (_, time) in self.epochs.items()}
             with self._writable(self.folder):
-                checkpoint.write(self.folder / _CHECKPOINT, take(), times)
+                checkpoint.write(self.folder / _CHECKPOINT, take(), times | dict.fromkeys(rows, at))
         # Not before: MLflow must not learn of an epoch that would be trained again.
-        self.epochs[epoch] = metrics, at
+        self.epochs |= {epoch: (metrics, at) for epoch, metrics in rows.items()}
+
+    @property
+    def has_trained(self) -> bool:
+        """True if it has metrics of training, of epochs or of a fit without any."""
+        return bool(self.epochs) or "train_loss" in self.state.metrics
 
     def take_resume_point(self) -> Checkpoint | None:
         """The checkpoint that was there when the outbox was read, once: it may be large."""
@@ -240,11 +245,11 @@ class Outbox:
     def settle(self, *, is_delivered: bool) -> None:
         """After the run's end, keep only what is needed to upload the rest, or to resume."""
         is_finished = self.state.status == "FINISHED"
-        has_begun = bool(self.state.run_id or self.epochs)
+        has_begun = bool(self.state.run_id) or self.has_trained
         if not is_delivered and (is_finished or has_begun):
             with suppress(OSError):
                 sync_files(self.folder)
-        elif is_finished or not self.epochs:
+        elif is_finished or not self.has_trained:
             remove(self.folder)
         else:
             with suppress(TrackmlError):

@@ -118,7 +118,7 @@ class _Search:
                 if is_replaced or is_deleted or not folder.exists():
                     continue  # another run continues it, or it has finished by now
                 outbox = Outbox.read(folder)
-                if run and "train_loss" in run.data.metrics and not outbox.epochs:
+                if run and "train_loss" in run.data.metrics and not outbox.has_trained:
                     raise _without_checkpoint(outbox)
                 self.locks.push(lock.pop_all())
                 return outbox, run

@@ -45,6 +45,7 @@ Parent = ParentRun | None
 VERSION_TAG = "trackml.version"
 COLOR_TAG = "mlflow.runColor"
 LONGEST_SHOWN = 300  # characters of a reason: LaTeX's have pages
+MAX_CALLS_OF_FIT = 20  # of each callback: a fit may have thousands of iterations
 
 _log = logging.getLogger(__name__)
 
@@ -142,10 +143,27 @@ class Run:
 
         Returns why training is to stop, if a callback says so.
         """
-        self.outbox.add_epoch(epoch, metrics, checkpoint)
+        self.outbox.add_epochs({epoch: metrics}, checkpoint)
         self.uploader.push()
         reasons = [callback(epoch, metrics) for callback in self.callbacks]
         return next(filter(None, reasons), None)
+
+    def log_fit(self, history: History) -> None:
+        """Log all rows of a fit at once, and call the callbacks for some of them.
+
+        Those of iterations are logged as epochs, the row of any other fit without a step. A run
+        that resumes repeats its fit, and keeps the rows that it has logged.
+        """
+        rows = dict(enumerate(history.rows, start=1))
+        if not self.outbox.has_trained and history.is_iterative:
+            self.outbox.add_epochs(rows, lambda: Checkpoint({}, [], history.rows, {}))
+        elif not self.outbox.has_trained:
+            self.outbox.add_metrics(rows[1])
+        self.uploader.push()
+        calls = min(len(rows), MAX_CALLS_OF_FIT)
+        for epoch in (len(rows) * number // calls for number in range(1, calls + 1)):
+            for callback in self.callbacks:
+                callback(epoch, rows[epoch])
 
     def finish(
         self, model: Any, history: History, evaluate: Callable[..., Report], predict: Any

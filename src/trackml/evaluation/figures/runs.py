@@ -1,5 +1,6 @@
 """Figures on the epochs of a run."""
 
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

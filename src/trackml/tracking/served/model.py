@@ -1,27 +1,162 @@
-"""A registered model that is code and arrays: raw input in, answers out."""
+"""A registered model that is files and the code to read them: raw input in, answers out."""
 
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import mlflow
 import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
+
+Array = np.ndarray[Any, Any]
+BATCH = 10_000  # rows at a time, to predict
+_ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 class Served(PythonModel):
-    """Answers as `predict` of the model's architecture does: a file of trackml.models."""
+    """Answers as `predict` of the model's architecture does: a file of trackml.models.
+
+    Without an architecture the weights are a program of PyTorch or a file of Keras, and take tables
+    as float32 (N, columns), as those with `TAKES_FRAMES` do not.
+    """
 
     def load_context(self, context: Any) -> None:
         """Build the model from its files."""
-        self._architecture = _module_in(context.artifacts["architecture"])
-        with np.load(context.artifacts["weights"], allow_pickle=False) as weights:
-            self._model = self._architecture.restore(weights)
+        files: Mapping[str, str] = context.artifacts
+        weights = files["weights"]
+        self._table = Table.read(Path(files["table"])) if "table" in files else None
+        self._takes_frames = False
+        if "architecture" not in files:
+            self._answer = _program(weights) if Path(weights).is_dir() else _keras_model(weights)
+            return
+        architecture = _module_in(files["architecture"])
+        self._takes_frames = getattr(architecture, "TAKES_FRAMES", False)
+        if weights.endswith(".npz"):
+            with np.load(weights, allow_pickle=False) as arrays:
+                model = architecture.restore(arrays)
+        else:
+            model = architecture.restore(weights)
+        self._answer = lambda inputs: architecture.predict(model, inputs)
 
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:  # noqa: ARG002
         """Answer a request."""
         # Of names and type hints MLflow takes no others without a warning.
-        return self._architecture.predict(self._model, model_input)
+        inputs: Any = model_input
+        if self._table:
+            inputs = self._table.as_matrix(model_input)
+            if self._takes_frames:
+                inputs = self._table.as_frame(inputs)
+        return self._answer(inputs)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns that a model takes, as `TableData` has them."""
+
+    columns: list[str]
+    categories: dict[str, list[str]]
+    missing: str  # "refuse" or "impute"
+
+    @classmethod
+    def read(cls, path: Path) -> "Table":
+        """The description in a JSON file."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+    def as_matrix(self, request: Any) -> Array:
+        """A DataFrame, columns by name, or an array (N, columns) → float32 (N, columns).
+
+        Texts become indices of their categories, what is missing becomes nan.
+
+        Raises:
+            MlflowException: a value is missing, infinite, or a text that training did not know.
+        """
+        if isinstance(request, np.ndarray):
+            request = dict(zip(self.columns, request.T, strict=True))
+        given = {name: np.ravel(request[name]) for name in self.columns if name in request}
+        rows = max(map(len, given.values()), default=len(request))
+        absent = np.full(rows, np.nan, np.float32)
+        columns = [self._numbers(name, given.get(name, absent)) for name in self.columns]
+        return np.stack(columns, axis=1)
+
+    def as_frame(self, matrix: Array) -> pd.DataFrame:
+        """The rows of `as_matrix` with numbers as float32, texts as texts, nan for the missing."""
+        frame = pd.DataFrame(matrix, columns=self.columns)
+        for name, texts in self.categories.items():
+            codes = frame[name].fillna(-1).astype(np.int64)
+            frame[name] = pd.Series(np.array([*texts, np.nan], dtype=object)[codes], dtype=object)
+        return frame
+
+    def _numbers(self, name: str, values: Array) -> Array:
+        """A column as float32 (N,)."""
+        is_missing = pd.isna(values)
+        if name in self.categories:
+            numbers = self._indices(name, values, is_missing)
+        else:
+            with np.errstate(over="ignore"):  # what overflows becomes infinity
+                numbers = np.where(is_missing, np.nan, values).astype(np.float32)
+        if np.isinf(numbers).any():
+            raise _refused(name, np.isinf(numbers), "a number is infinite in float32")
+        if self.missing == "refuse" and is_missing.any():
+            raise _refused(name, is_missing, "a value is missing, which this model refuses")
+        return numbers
+
+    def _indices(self, name: str, values: Array, is_missing: Array) -> Array:
+        texts = self.categories[name]
+        indices = pd.Index(texts, dtype=object).get_indexer(pd.Index(values, dtype=object))
+        is_unknown = (indices < 0) & ~is_missing
+        if self.missing == "refuse" and is_unknown.any():
+            known = ", ".join(texts[:20]) + ", ..." * (len(texts) > 20)
+            value = values[is_unknown.argmax()]
+            raise _refused(name, is_unknown, f"{value!s} is none of {known}")
+        return np.where(indices < 0, np.nan, indices).astype(np.float32)
+
+
+def _refused(column: str, rows: Array, problem: str) -> MlflowException:
+    """For the first of the rows: a server answers with status 400."""
+    message = f"column {column}, row {rows.argmax() + 1} of the request: {problem}"
+    return MlflowException(message, INVALID_PARAMETER_VALUE)
+
+
+def _program(folder: str) -> Callable[[Array], Array]:
+    """A program of PyTorch, as `mlflow.pytorch` has saved it."""
+    import torch
+
+    before = os.environ.get(_ALLOW_PICKLE)
+    os.environ[_ALLOW_PICKLE] = "false"  # else PyTorch would unpickle what a file may hold
+    try:
+        program = mlflow.pytorch.load_model(folder, device="cpu")
+    finally:
+        del os.environ[_ALLOW_PICKLE]
+        if before is not None:
+            os.environ[_ALLOW_PICKLE] = before
+
+    def answer(features: Array) -> Array:
+        with torch.inference_mode():
+            answers: Array = program(torch.from_numpy(features)).numpy()
+        return answers
+
+    return answer
+
+
+def _keras_model(file: str) -> Callable[[Array], Array]:
+    import keras
+
+    model = keras.saving.load_model(file, compile=False)
+
+    def answer(features: Array) -> Array:
+        batches = (features[row : row + BATCH] for row in range(0, max(1, len(features)), BATCH))
+        return np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
+
+    return answer
 
 
 def _module_in(path: str) -> ModuleType:

@@ -1,0 +1,162 @@
+"""Fitting estimators of scikit-learn, and of libraries with its interface."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+
+from trackml.backends import standard_settings
+from trackml.data import ImageData, TableData
+from trackml.errors import UsageError
+from trackml.history import History, NonFiniteLoss
+from trackml.metrics import Metric
+from trackml.models import estimator as estimators
+from trackml.params import PipelineParams
+from trackml.training import boosting
+from trackml.training.boosting import Examples
+from trackml.training.loop import by_split
+from trackml.training.options import FitSettings
+
+Array = NDArray[Any]
+Data = ImageData | TableData
+Predict = Callable[[Array], NDArray[np.float32]]
+
+AS_REPORTED = 1e-3  # relative: what a score may differ where a library computes it itself
+
+
+class FittingRun(Protocol):
+    """Receives the rows of a fit: `trackml.tracking.run.Run`."""
+
+    def log_fit(self, history: History) -> None:
+        """Log all of them at once."""
+
+
+@standard_settings()
+def fit(
+    estimator: Any,
+    data: Data,
+    params: PipelineParams,
+    *,
+    metrics: Sequence[Metric] = (),
+    rank_by: Metric | None = None,
+    run: FittingRun | None = None,
+) -> History:
+    """Fit an estimator, or a Pipeline of them, in place.
+
+    Images are its input as float32 (N, pixels), from 0 to 255, tables as a DataFrame. Parameters
+    named random_state that are None become `params.seed`.
+
+    The history has one row, without epochs. For boosting, bare or at the end of a Pipeline, it has
+    a row per iteration, and the estimator is fitted again with the best number of them: it keeps
+    what is reported as best. A HistGradientBoosting that may stop early does so on the validation
+    data; within a Pipeline it splits its training data.
+
+    Args:
+        metrics: further ones to log. rank_by: the one that ranks iterations, one of them.
+
+    Raises:
+        ValueError: the estimator does not fit the data, or could not be loaded elsewhere.
+        UsageError: a class has no training examples.
+        NonFiniteLoss: a score is NaN or infinite.
+    """
+    _check(estimator, data)
+    _seed(estimator, params.seed)
+    settings = FitSettings.of_data({"metrics": metrics, "rank_by": rank_by}, data)
+    history = _fit(estimator, data, settings)
+    for name, value in history.best.items():
+        if not math.isfinite(value):
+            raise NonFiniteLoss(f"{name} is {value} after the fit: scale the inputs or the target")
+    if run:
+        run.log_fit(history)
+    return history
+
+
+def predictor(estimator: Any, data: Data) -> Predict:
+    """A function of inputs, as `data` has them, that returns answers, float32 (N, outputs)."""
+
+    def predict(inputs: Array) -> NDArray[np.float32]:
+        return estimators.predict(estimator, _inputs(data, inputs))
+
+    return predict
+
+
+def _fit(estimator: Any, data: Data, settings: FitSettings) -> History:
+    """The history of the estimator that is kept: by iteration, if that is what its rows score."""
+    train, validation = (
+        (estimators.flat(_inputs(data, inputs)), targets)
+        for inputs, targets in (data.train.arrays, data.validation.arrays)
+    )
+    classes, seconds = len(data.classes), 0.0
+    empty = History(settings.metric, "float32", metrics=settings.metrics)
+
+    def fit_again() -> None:
+        nonlocal seconds
+        started = perf_counter()
+        boosting.fit(estimator, train, validation, classes)
+        seconds += perf_counter() - started
+
+    def scores(examples: Examples) -> Mapping[str, float]:
+        return settings.scores(estimators.predict(estimator, examples[0]), examples[1])
+
+    fit_again()
+    rows = boosting.iterations(estimator, train, validation, classes, settings.scores)
+    history = replace(empty, rows=tuple(rows))
+    if rows and history.best_epoch < len(rows):
+        boosting.keep(estimator, history.best_epoch, fit_again)
+    kept = scores(validation)
+    if not rows or not _are_close(kept, history.best):
+        row = by_split(scores(train), kept) | _costs(seconds, len(train[1]))
+        return replace(empty, rows=(row,), is_iterative=False)
+    costs = {"learning_rate": boosting.learning_rate(estimator)}
+    costs |= _costs(seconds / len(rows), len(train[1]))
+    return replace(history, rows=tuple({**row, **costs} for row in rows))
+
+
+def _costs(seconds: float, samples: int) -> dict[str, float]:
+    """Of an iteration, on average, or of a fit without any."""
+    return {"epoch_seconds": seconds, "samples_per_second": samples / seconds}
+
+
+def _are_close(kept: Mapping[str, float], reported: Mapping[str, float]) -> bool:
+    return all(
+        math.isclose(value, reported.get(f"val_{name}", math.nan), rel_tol=AS_REPORTED)
+        for name, value in kept.items()
+    )
+
+
+def _inputs(data: Data, inputs: Array) -> Any:
+    """Inputs of a split as estimators take them, as the registered model has them."""
+    return data.as_frame(inputs) if isinstance(data, TableData) else inputs
+
+
+def _check(estimator: Any, data: Data) -> None:
+    """Raise before a fit that would be in vain."""
+    name = type(estimator).__name__
+    if not data.classes and is_classifier(estimator):
+        raise ValueError(f"{name} is a classifier, but the target of {data.name} is a number")
+    if data.classes and not hasattr(estimator, "predict_proba"):
+        raise ValueError(
+            f"{name} has no predict_proba, but a registered classifier answers with "
+            f"probabilities; wrap it: CalibratedClassifierCV({name}(...))"
+        )
+    trained_on = np.unique(data.train.arrays[1])
+    missing = [each for n, each in enumerate(data.classes) if n not in trained_on]
+    if missing:
+        raise UsageError(
+            f"the {len(data.train):,} training examples of {data.name} have none of "
+            f"{', '.join(missing)}: train on more (--limit), or leave the class out"
+        )
+    estimators.check(estimator)
+
+
+def _seed(estimator: Any, seed: int) -> None:
+    params = estimator.get_params()
+    unset = [n for n, value in params.items() if n.endswith("random_state") and value is None]
+    if estimators.package_of(estimator) == "catboost" and not {"random_seed", *unset} & {*params}:
+        unset = ["random_seed"]  # of which it tells nothing before it is set
+    estimator.set_params(**dict.fromkeys(unset, seed))
