@@ -13,12 +13,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from trackml.backends import in_standard_settings, keep_triton_out, standard_settings
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import Metric, ranking_metric
 from trackml.process.signals import deferred_signals
-from trackml.process.system import environment
 from trackml.tracking import server
+from trackml.tracking.model_files import load_saved
 from trackml.tracking.queries import find_run
 
 if TYPE_CHECKING:
@@ -173,12 +172,7 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
             f"{server.shown_address()} has no model {task!r} with alias {alias!r}; run a pipeline "
             "that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
         )
-    keep_triton_out()  # else PyTorch would import it to load its models
-    with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
-        model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
-    model.predict = in_standard_settings(model.predict)  # type: ignore[method-assign]
-    keep_triton_out()  # this model may have been the one that needs TensorFlow
-    return model
+    return load_saved(f"models:/{task}@{alias}")
 
 
 @dataclass(frozen=True)
