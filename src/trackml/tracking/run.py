@@ -20,6 +20,7 @@ from mlflow.tracking.context.registry import resolve_tags
 import trackml
 from trackml.backends import standard_settings
 from trackml.checks.model import save_checked
+from trackml.comparison.champion import ALIASES_TAG
 from trackml.comparison.runs import BaselineRun
 from trackml.data.canvases import Data
 from trackml.errors import ModelRejected, one_line
@@ -332,7 +333,7 @@ def _initial_state(
         VERSION_TAG: trackml.__version__,
     }
     if aliases:
-        tags[registry.ALIASES_TAG] = " ".join(aliases)
+        tags[ALIASES_TAG] = " ".join(aliases)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     samples = {f"{split}_samples": str(len(rows)) for split, rows in splits.items()}
     dataset = {
