@@ -155,6 +155,17 @@ def test_the_result_names_scores_and_what_became_of_the_model(
     assert "stopped" not in shown
 
 
+def test_a_trial_says_which_aliases_a_full_run_keeps(capsys: pytest.CaptureFixture[str]) -> None:
+    why = "version 3 was trained on all rows, this one on 600"
+    registration = Registration("homes", "7", (), why, {"dense": why})
+    TRAINING.show_result(replace(RESULT, registration=registration), asked(2))
+    shown = capsys.readouterr().out
+    assert (
+        f"registered homes version 7, aliases: none\nnot the champion: {why}\n"
+        f"alias dense stays: {why}\n"
+    ) in shown
+
+
 def test_a_result_that_is_not_registered_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     TRAINING.show_result(replace(RESULT, registration=None), asked(2, register=False))
     assert "not registered (--register false)" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 import pytest
 
-from trackml.errors import LONGEST_REASON, one_line
+from trackml.errors import LONGEST_LINE, LONGEST_REASON, first_line, one_line
 
 
 @pytest.mark.parametrize(
@@ -14,3 +14,15 @@ from trackml.errors import LONGEST_REASON, one_line
 )
 def test_an_error_is_one_line_that_is_never_empty(error: Exception, line: str) -> None:
     assert one_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("\n  Could not guard\n" + "a page\n" * 99), "RuntimeError: Could not guard"),
+        (MemoryError(), "MemoryError"),
+        (ValueError("x" * 9_999), "ValueError: " + "x" * LONGEST_LINE),
+    ],
+)
+def test_of_an_error_with_pages_the_first_line_is_shown(error: Exception, line: str) -> None:
+    assert first_line(error) == line

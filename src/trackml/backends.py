@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 __all__ = [
+    "full_float32",
     "in_standard_settings",
     "keep_triton_out",
     "keras",
@@ -209,6 +210,22 @@ _SETTINGS: Mapping[str, Callable[[Any], Settings]] = {
     "sklearn": _sklearn,
     "matplotlib.style": _matplotlib,
 }
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Let GPUs multiply all digits of float32 in the block, and not those of TF32 alone."""
+    with ExitStack() as stack:
+        if torch := sys.modules.get("torch"):
+            of, name = torch.backends, "fp32_precision"
+            for owner in (of.cuda.matmul, of.cudnn.conv, of.cudnn.rnn):
+                change = partial(setattr, owner, name)
+                stack.enter_context(_changed(partial(getattr, owner, name), change, "ieee"))
+        if tensorflow := sys.modules.get("tensorflow"):
+            of = tensorflow.config.experimental
+            get, change = of.tensor_float_32_execution_enabled, of.enable_tensor_float_32_execution
+            stack.enter_context(_changed(get, change, value=False))
+        yield
 
 
 def in_standard_settings(predict: Callable[..., Any]) -> Callable[..., Any]:

@@ -280,10 +280,11 @@ def _in_words(registration: "Registration") -> list[str]:
     verdict = "new champion" if registration.is_champion else "not the champion"
     return [
         f"registered {registration.task} version {registration.version}, aliases: "
-        + ", ".join(registration.aliases),
+        + (", ".join(registration.aliases) or "none"),
         STILL_CHAMPION
         if registration.reason == STILL_CHAMPION
         else f"{verdict}: {registration.reason}",
+        *(f"alias {alias} stays: {why}" for alias, why in registration.withheld.items()),
     ]
 
 

@@ -1,11 +1,18 @@
 """Errors for people: one line, what was wrong, what was expected, what to do."""
 
 LONGEST_REASON = 5_000  # characters: MLflow takes no tag that is longer
+LONGEST_LINE = 200  # characters of an error of a framework
 
 
 def one_line(error: BaseException) -> str:
     """What an error says, as one line; the name of its class if it says nothing."""
     return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The class of an error, and the first line of what it says: frameworks' errors have pages."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *(line[:LONGEST_LINE] for line in lines[:1])])
 
 
 class TrackmlError(Exception):
@@ -18,6 +25,18 @@ class UsageError(TrackmlError):
     """The command or its values are wrong. Nothing was started."""
 
     exit_code = 2
+
+
+class ModelRejected(TrackmlError):
+    """A model's files are not what its signature and its training say.
+
+    Attributes:
+        rule: which one is broken, in a word or two.
+    """
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(f"model not registered: {rule}: {reason}")
+        self.rule = rule
 
 
 class TrackingIncomplete(TrackmlError):

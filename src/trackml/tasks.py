@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from trackml.metrics import ACCURACY, Metric
 
@@ -27,12 +27,22 @@ class Task(Generic[D]):
         metric: by which training ranks epochs, and sweeps their trials, on validation data.
         entry_points: name in MLproject → the parameters that it sets. Without any there is one, of
             the pipeline's own name.
+
+    Raises:
+        ValueError: there is no such framework.
     """
 
     load: Callable[[Any], D]
     framework: Framework
     metric: Metric = ACCURACY
     entry_points: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.framework not in (allowed := get_args(Framework)):
+            raise ValueError(
+                f"framework must be {', '.join(allowed[:-1])} or {allowed[-1]}. "
+                f"Received: {self.framework!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 import trackml
 from tests.conftest import start
 from tests.tracking.toy import HISTORY, ROW, Store, finish, network
+from trackml.comparison.champion import ALIASES_TAG, Candidate, challenge, limit_of
 from trackml.data import ImageData
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import ACCURACY, MAE
@@ -25,9 +26,7 @@ from trackml.process.signals import stop_requests
 from trackml.tracking import server
 from trackml.tracking.model_files import log_model, save_model
 from trackml.tracking.registry import (
-    Candidate,
     Registration,
-    challenge,
     check_names,
     promote,
     register_run,
@@ -45,8 +44,10 @@ def registered(client: MlflowClient, blobs: ImageData) -> Callable[..., Registra
     def register(**changes: Any) -> Registration:
         candidate = replace(CNN, **changes)
         tags = {"trackml.task": "toys", **candidate.tags}
+        tags[ALIASES_TAG] = " ".join(candidate.aliases)
         run_id = client.create_run(server.experiment_id(client, "toys"), tags=tags).info.run_id
         client.log_param(run_id, "validation_samples", candidate.validation_samples)
+        client.log_param(run_id, "limit", candidate.limit)
         client.log_metric(run_id, f"best_val_{candidate.metric}", candidate.value)
         log_model(client, client.get_run(run_id), Path("model"))
         return register_run(client, run_id)
@@ -93,6 +94,7 @@ def test_versions_get_tags_aliases_and_a_champion_that_is_only_beaten(
         "trackml.best_val_accuracy": "0.95",
         "trackml.data_sha256": "sum",
         "trackml.validation_samples": "6000",
+        "trackml.limit": "0",
     }
 
 
@@ -119,6 +121,74 @@ def test_a_tie_changes_nothing_and_the_direction_is_the_metrics(a: float, b: flo
         held = Candidate("keras", "x", metric, a, "sum", 5)
         version: Any = SimpleNamespace(version="7", tags=held.tags)
         assert challenge(version, replace(held, value=b))[0] is wins
+
+
+def test_a_trial_takes_nothing_from_a_full_run_however_good_it_is(
+    client: MlflowClient, registered: Callable[..., Registration]
+) -> None:
+    registered(value=0.9438, aliases=("cnn-dropout",))
+    trial = registered(value=0.99, limit=600, aliases=("cnn-dropout", "cnn-plain"))
+    reason = "version 1 was trained on all rows, this one on 600"
+    assert (trial.aliases, trial.reason) == (("cnn-plain",), reason)
+    assert trial.withheld == {"cnn": reason, "cnn-dropout": reason}
+    assert held_by(client, "cnn", "cnn-dropout", "cnn-plain", "champion") == ["1", "1", "2", "1"]
+    run_id = str(client.get_model_version("toys", "2").run_id)
+    client.set_terminated(run_id)
+    promote("toys", run_id, ["cnn"])  # a person may
+    assert held_by(client, "cnn") == ["2"]
+
+
+def test_a_full_run_takes_all_from_a_trial_and_trials_from_each_other(
+    client: MlflowClient, registered: Callable[..., Registration]
+) -> None:
+    assert registered(limit=600).is_champion
+    worse = registered(limit=600, value=0.8)
+    assert (worse.aliases, worse.withheld) == (("cnn",), {})
+    full = registered(value=0.5, validation_samples=5_000)
+    assert full.aliases == ("cnn", "champion")
+    assert full.reason == "version 1 was trained on 600 rows, this one on all"
+    assert held_by(client, "cnn", "champion") == ["3", "3"]
+    assert not registered(value=0.99, data_sha256="other").is_champion
+
+
+def test_of_a_version_without_the_tag_its_run_says_on_how_many_rows_it_was_trained(
+    client: MlflowClient, registered: Callable[..., Registration]
+) -> None:
+    registered(limit=600)
+    client.delete_model_version_tag("toys", "1", "trackml.limit")
+    assert registered(limit=500, value=0.8).aliases == ("cnn",)
+    assert registered(value=0.5).is_champion
+    client.delete_model_version_tag("toys", "3", "trackml.limit")
+    assert registered(limit=600, value=0.99).aliases == ()
+
+
+@pytest.mark.parametrize(
+    ("params", "limit"),
+    [
+        ({"limit": "600", "train_samples": "600"}, 600),
+        ({"limit": "600.0", "train_samples": "600"}, 600),  # as it may be typed
+        ({"limit": "0", "train_samples": "54000"}, 0),
+        ({"limit": "99999", "train_samples": "54000"}, 0),
+        ({"limit": "none"}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_limit_that_leaves_no_row_out_is_none(params: dict[str, str], limit: int) -> None:
+    assert limit_of(params) == limit
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1)), min_size=1))
+def test_the_champion_is_the_best_full_run_if_there_is_one(runs: list[tuple[int, float]]) -> None:
+    champion: Any = None
+    for limit, value in runs:
+        candidate = replace(CNN, limit=limit, value=value)
+        held = int(champion.tags["trackml.limit"]) if champion else 0
+        if challenge(champion, candidate, champion_limit=held)[0]:
+            champion = SimpleNamespace(version="1", tags=candidate.tags)
+    full = [value for limit, value in runs if not limit]
+    best = repr(max(full or [value for _, value in runs]))
+    assert champion.tags["trackml.best_val_accuracy"] == best
+    assert champion.tags["trackml.limit"] == "0" or not full
 
 
 @pytest.mark.parametrize("method", ["get_model_version_by_alias", "set_registered_model_alias"])

@@ -16,13 +16,16 @@ import numpy as np
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run as MlflowRun
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.pyfunc import PyFuncModel
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 
+from trackml.backends import in_standard_settings, keep_triton_out, standard_settings
 from trackml.data import ImageData, TableData
 from trackml.data.canvases import Data, DetectionData
 from trackml.models import mlp
+from trackml.process.system import environment
 from trackml.tasks import Framework
 
 Array = NDArray[Any]
@@ -78,6 +81,28 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
     )
     for cache in Path(path).rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+def framework_of(model: Any) -> Framework | None:
+    """Of which framework a model is, as `save_model` takes it; None if of none."""
+    packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+    if "keras" in packages:
+        return "keras"
+    if "torch" in packages:
+        return "torch"
+    if isinstance(model, tuple) and all(isinstance(layer, mlp.Layer) for layer in model):
+        return "numpy"
+    return "sklearn" if hasattr(model, "fit") and hasattr(model, "predict") else None
+
+
+def load_saved(uri: str) -> PyFuncModel:
+    """Load a model by a folder or an address of MLflow, whichever frameworks are loaded already."""
+    keep_triton_out()  # else PyTorch would import it to load its models
+    with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
+        model: PyFuncModel = mlflow.pyfunc.load_model(uri)
+    model.predict = in_standard_settings(model.predict)  # type: ignore[method-assign]
+    keep_triton_out()  # this model may have been the one that needs TensorFlow
+    return model
 
 
 def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from platformdirs import user_state_path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trackml.errors import TrackmlError, one_line
+from trackml.errors import ModelRejected, TrackmlError, one_line
 from trackml.files import replace_file, sync_files, writable
 from trackml.process.system import can_write, private_folder
 from trackml.training import checkpoint
@@ -208,9 +208,13 @@ class Outbox:
         """Save a model's files, unless they are there; return how many bytes they have."""
         if not self.state.has_model:
             shutil.rmtree(self.model_folder, ignore_errors=True)  # a half of one
-            with self._writable(self.folder):
-                save(str(self.model_folder))
-                sync_files(self.model_folder)
+            try:
+                with self._writable(self.folder):
+                    save(str(self.model_folder))
+                    sync_files(self.model_folder)
+            except ModelRejected:
+                shutil.rmtree(self.model_folder, ignore_errors=True)
+                raise
             self.update(has_model=True)
         files = self.model_folder.rglob("*")
         return sum(file.stat().st_size for file in files if file.is_file())

@@ -2,9 +2,9 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -13,74 +13,34 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from trackml.backends import in_standard_settings, keep_triton_out, standard_settings
+from trackml.comparison.champion import LIMIT_TAG, Candidate, challenge, limit_of, of_all_rows
 from trackml.errors import TrackmlError, UsageError
-from trackml.metrics import Metric, ranking_metric
 from trackml.process.signals import deferred_signals
-from trackml.process.system import environment
 from trackml.tracking import server
+from trackml.tracking.model_files import load_saved
 from trackml.tracking.queries import find_run
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 CHAMPION = "champion"
-ALIASES_TAG = "trackml.aliases"
 STILL_CHAMPION = "still champion"
 # No such model; no such alias; no such model, on a server that asks for passwords.
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED")
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """What a version is judged by: its validation score, and on which rows it was reached.
-
-    `aliases` are further ones, beside its architecture's.
-    """
-
-    framework: str
-    architecture: str
-    metric: Metric
-    value: float
-    data_sha256: str
-    validation_samples: int
-    aliases: tuple[str, ...] = ()
-
-    @classmethod
-    def of_run(cls, run: MlflowRun) -> "Candidate":
-        """The model of a run, from what the run has logged."""
-        tags, metrics = run.data.tags, run.data.metrics
-        metric = ranking_metric(metrics, tags)
-        return cls(
-            framework=tags["trackml.framework"],
-            architecture=tags["trackml.architecture"],
-            metric=metric,
-            value=metrics[f"best_val_{metric}"],
-            data_sha256=tags["trackml.data_sha256"],
-            validation_samples=int(run.data.params["validation_samples"]),
-            aliases=tuple(tags.get(ALIASES_TAG, "").split()),
-        )
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Tags of its version."""
-        return {
-            "trackml.framework": self.framework,
-            "trackml.architecture": self.architecture,
-            f"trackml.best_val_{self.metric}": repr(self.value),
-            "trackml.data_sha256": self.data_sha256,
-            "trackml.validation_samples": str(self.validation_samples),
-        }
-
-
-@dataclass(frozen=True)
 class Registration:
-    """A version in the registry, its aliases, and why it became champion or did not."""
+    """A version in the registry, its aliases, and why it became champion or did not.
+
+    `withheld` are aliases that it asked for and did not get, with the reason.
+    """
 
     task: str
     version: str
     aliases: tuple[str, ...]
     reason: str
+    withheld: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_champion(self) -> bool:
@@ -97,43 +57,43 @@ def register_run(client: MlflowClient, run_id: str) -> Registration:
     task, model_id = run.data.tags["trackml.task"], model_of(client, run)
     if model_id is None:
         raise TrackmlError(f"run {run_id} has logged no complete model")
-    candidate = Candidate.of_run(run)
+    candidate = Candidate.of_run(run.data.tags, run.data.params, run.data.metrics)
     with server.registry_lock(), deferred_signals():
         champion = version_behind(client, task, CHAMPION)
-        wins, reason = challenge(champion, candidate)
+        champion_limit = _limit_of(client, champion) if champion else 0
+        wins, reason = challenge(champion, candidate, champion_limit=champion_limit)
+        own = (candidate.architecture, *candidate.aliases)
+        withheld = _withheld(client, task, own, candidate)
         registered = version_of_run(client, task, run_id)
         version = registered or _create_version(client, task, model_id, candidate)
         if registered and champion and champion.version == registered.version:
             wins, reason = True, STILL_CHAMPION
-        own = (candidate.architecture, *candidate.aliases)
-        aliases = (*own, *([CHAMPION] if wins else []))
+        granted = tuple(alias for alias in own if alias not in withheld)
+        aliases = (*granted, *([CHAMPION] if wins else []))
         _set_aliases(client, version, aliases, is_new=not registered)
-    return Registration(task, str(version.version), aliases, reason)
+    return Registration(task, str(version.version), aliases, reason, withheld)
 
 
-def challenge(champion: ModelVersion | None, candidate: Candidate) -> tuple[bool, str]:
-    """True if a candidate becomes champion, and why or why not.
+def _withheld(
+    client: MlflowClient, task: str, aliases: Sequence[str], candidate: Candidate
+) -> dict[str, str]:
+    """Those of its aliases that a candidate leaves to a full run, as it is a trial, and why."""
+    if not candidate.limit:
+        return {}
+    holders = {alias: version_behind(client, task, alias) for alias in aliases}
+    return {
+        alias: of_all_rows(holder, candidate)
+        for alias, holder in holders.items()
+        if holder and not _limit_of(client, holder)
+    }
 
-    Scores compare only if they were reached on the same rows: the same data, of which the last
-    `validation_samples` training rows were held out.
-    """
-    score = f"{candidate.metric} {candidate.value:.4f}"
-    if champion is None:
-        return True, f"the first one, with validation {score}"
-    version, held = f"version {champion.version}", champion.tags
-    best = held.get(f"trackml.best_val_{candidate.metric}")
-    if best is None:
-        return False, f"{version} has no validation {candidate.metric} to compare with"
-    for name in ("data_sha256", "validation_samples"):
-        theirs, ours = held.get(f"trackml.{name}"), candidate.tags[f"trackml.{name}"]
-        if theirs != ours:
-            return False, (
-                f"{version} was validated on other rows, so the two do not compare "
-                f"({name} {str(theirs)[:12]}, here {ours[:12]})"
-            )
-    wins = candidate.metric.better(candidate.value, float(best))
-    verb = "beats" if wins else "does not beat"
-    return wins, f"validation {score} {verb} {version}'s {float(best):.4f}"
+
+def _limit_of(client: MlflowClient, version: ModelVersion) -> int:
+    """As `Candidate.limit`. Older versions have no tag of it, but perhaps a run."""
+    if (tag := version.tags.get(LIMIT_TAG)) is not None:
+        return int(tag)
+    run = find_run(client, version.run_id or "", also_deleted=True)
+    return limit_of(run.data.params) if run else 0
 
 
 def version_behind(client: MlflowClient, task: str, alias: str) -> ModelVersion | None:
@@ -173,12 +133,7 @@ def load_model(task: str, alias: str) -> "PyFuncModel":
             f"{server.shown_address()} has no model {task!r} with alias {alias!r}; run a pipeline "
             "that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
         )
-    keep_triton_out()  # else PyTorch would import it to load its models
-    with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
-        model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
-    model.predict = in_standard_settings(model.predict)  # type: ignore[method-assign]
-    keep_triton_out()  # this model may have been the one that needs TensorFlow
-    return model
+    return load_saved(f"models:/{task}@{alias}")
 
 
 @dataclass(frozen=True)
@@ -232,7 +187,7 @@ def _promotable(client: MlflowClient, task: str, run_id: str) -> tuple[str, Cand
         problem = "has no model" if status == "FINISHED" else f"is {status}"
         raise TrackmlError(f"--run {run_id}: it {problem}; expected a finished run with a model")
     try:
-        return model_id, Candidate.of_run(run)
+        return model_id, Candidate.of_run(run.data.tags, run.data.params, run.data.metrics)
     except (KeyError, ValueError):
         message = f"--run {run_id}: it lacks a validation score, or tags of trackml"
         raise TrackmlError(message) from None

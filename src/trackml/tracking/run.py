@@ -19,9 +19,11 @@ from mlflow.tracking.context.registry import resolve_tags
 
 import trackml
 from trackml.backends import standard_settings
+from trackml.checks.model import save_checked
+from trackml.comparison.champion import ALIASES_TAG
 from trackml.comparison.runs import BaselineRun
 from trackml.data.canvases import Data
-from trackml.errors import one_line
+from trackml.errors import ModelRejected, one_line
 from trackml.evaluation.report import Report, as_json
 from trackml.history import Callbacks, History
 from trackml.metrics import metric_tags
@@ -30,7 +32,6 @@ from trackml.process.system import this_process
 from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
 from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
-from trackml.tracking.model_files import save_model
 from trackml.tracking.outbox import Link, Outbox, RunState, now_ms
 from trackml.tracking.queries import CODE_TAG, ParentRun
 from trackml.tracking.registry import Registration
@@ -172,13 +173,21 @@ class Run:
 
         The model is logged before the report, as MLflow links the test metrics to it, and
         registered last: nothing unfinished may be in the registry. Of a candidate no model is kept.
-        `evaluate` takes `predict`, the data and the history, and returns a report on the test data.
+
+        Args:
+            model: Keras's with raw inputs; a network of PyTorch with raw inputs, and probabilities
+                as outputs; a network of `trackml.models.mlp`.
+            evaluate: takes `predict`, the data and the history; returns a report on the test data.
+            predict: the same model: raw inputs (N, ...) → answers (N, outputs).
+
+        Raises:
+            ModelRejected: the model, loaded from its files, does not answer as `predict` does, or
+                breaks another rule. Everything else is logged by then.
         """
-        outbox = self.outbox
+        outbox, rejection = self.outbox, None
         report = evaluate(predict, self.data, history) if self.scores_test else Report()
         if self.scores_test:
-            save = partial(save_model, model=model, framework=self.task.framework, data=self.data)
-            outbox.add_metrics({"model_size_bytes": outbox.add_model(save)}, "model")
+            rejection = self._add_model(model, predict)
         epochs = {"history.json": lambda: as_json(history.as_dict())}
         _add_report(outbox, Report(history.summary, epochs) | report, "model")
         outbox.update(
@@ -187,9 +196,11 @@ class Run:
                 "trackml.device": history.device,
                 **metric_tags(history.metric),
             },
-            wants_version=self.scores_test and self.params.register_model,
+            wants_version=self.scores_test and self.params.register_model and not rejection,
         )
         self.uploader.push(seconds=None)
+        if rejection:
+            raise rejection
         return Result(
             self.run_id,
             self.data.name,
@@ -199,6 +210,21 @@ class Run:
             self.uploader.registration,
             folder=outbox.folder,
         )
+
+    def _add_model(self, model: Any, predict: Any) -> ModelRejected | None:
+        """Keep a model that is what it says; return why it is not."""
+        save = partial(
+            save_checked,
+            model=model,
+            framework=self.task.framework,
+            data=self.data,
+            predict=predict,
+        )
+        try:
+            self.outbox.add_metrics({"model_size_bytes": self.outbox.add_model(save)}, "model")
+        except ModelRejected as rejection:
+            return rejection
+        return None
 
     def nearest_baseline(self, architecture: str, metrics: Sequence[str]) -> BaselineRun | None:
         """The finished run of another architecture on this data whose parameters differ least.
@@ -330,7 +356,7 @@ def _initial_state(
         VERSION_TAG: trackml.__version__,
     }
     if aliases:
-        tags[registry.ALIASES_TAG] = " ".join(aliases)
+        tags[ALIASES_TAG] = " ".join(aliases)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     samples = {f"{split}_samples": str(len(rows)) for split, rows in splits.items()}
     dataset = {

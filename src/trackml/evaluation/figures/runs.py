@@ -1,6 +1,5 @@
 """Figures on the epochs of a run."""
 
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
