@@ -1,10 +1,11 @@
 """Which rows are in which split."""
 
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from numpy.typing import NDArray
 
 from trackml.data import TableData
@@ -30,6 +31,7 @@ def splits(data: TableData) -> list[NDArray[Any]]:
     return [each.features[:, 0].astype(int) for each in (data.train, data.validation, data.test)]
 
 
+@example([3, 3], 0.5, 0.5, 0, Random(0))
 @given(COUNTS, SHARE, SHARE, st.integers(0), st.randoms(use_true_random=False))
 def test_each_row_is_in_one_split_and_each_class_in_all_of_them_whatever_the_order(
     counts: list[int], test: float, validation: float, seed: int, random: Any
@@ -80,8 +82,8 @@ def test_where_order_matters_the_last_rows_are_held_out(test: float) -> None:
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        ([0] * 9 + [1] * 2, {}, "the validation split lacks class 'b' .rows in all: 2."),
-        ([0] * 9 + [1], {}, "the validation split lacks class 'b' .rows in all: 1."),
+        ([0] * 9 + [1] * 2, {}, "the training split lacks class 'b' .rows in all: 2."),
+        ([0] * 9 + [1], {}, "the training split lacks class 'b' .rows in all: 1."),
         ([0] * 9 + [3] * 9, {}, "training split lacks class 'b' and 1 more .rows in all: 0."),
         (
             [0] * 9 + [1] * 9,

@@ -146,27 +146,27 @@ def test_rows_are_given_back_as_they_were_written(kind: Any, seed: int, texts: l
 
 
 @pytest.mark.parametrize(
-    ("target", "classes", "names"),
+    ("target", "kind", "classes", "counts"),
     [
-        (pd.Series(["x", "y"] * 30), None, ("x", "y")),
-        (pd.Series(["x", "y"] * 30), ["y", "x"], ("y", "x")),
-        (pd.Series(["x", "y"] * 30, dtype="category"), None, ("x", "y")),
-        (pd.Series([10, 9] * 30, dtype="category"), None, ("9", "10")),
-        (pd.Series([True, False] * 30), None, ("False", "True")),
-        (pd.Series([0, 1] * 30), ["no", "yes"], ("no", "yes")),
-        (pd.Series([0, 1] * 30), None, ()),
-        (pd.Series([0.5, 1] * 30), None, ()),
+        (["x", "y", "y"], "str", None, {"x": 20, "y": 40}),
+        (["x", "y", "y"], "object", ["y", "x"], {"y": 40, "x": 20}),
+        (["x", "y", "y"], "category", None, {"x": 20, "y": 40}),
+        ([10, 9, 9], "category", None, {"9": 40, "10": 20}),
+        ([True, False, False], "bool", None, {"False": 40, "True": 20}),
+        ([0, 1, 1], "int64", ["no", "yes"], {"no": 20, "yes": 40}),
+        ([0, 1, 1], "int64", None, {}),
+        ([0.5, 1, 1], "float64", None, {}),
     ],
 )
 def test_a_target_of_texts_is_classes_and_one_of_numbers_is_a_quantity(
-    target: Any, classes: Any, names: tuple[str, ...]
+    target: Any, kind: Any, classes: Any, counts: dict[str, int]
 ) -> None:
-    data = read(birds(kind=target), classes=classes)
-    assert data.classes == names
+    data = read(birds(kind=pd.Series(target * 20, dtype=kind)), classes=classes)
     whole = np.concatenate([each.target for each in (data.train, data.validation, data.test)])
-    assert whole.dtype == (np.int64 if names else np.float32)
-    if names:
-        np.testing.assert_array_equal(np.bincount(whole), [30, 30])
+    assert data.classes == tuple(counts)
+    assert whole.dtype == (np.int64 if counts else np.float32)
+    if counts:
+        assert np.bincount(whole).tolist() == list(counts.values())
 
 
 NO_TARGET = birds().assign(kind=np.repeat(["owl", None], [40, 20]))

@@ -75,7 +75,8 @@ def split(
                 "test must be inputs and targets, or a fraction of the rows between 0 and 1. "
                 f"Received: {test}"
             )
-        rest, held_out = hold_out(train[1], test, f"test={test}", stratify=stratify)
+        # Of each class two rows stay, of which one is held out below.
+        rest, held_out = hold_out(train[1], test, f"test={test}", stratify=stratify, keep=2)
         train, test = _take(train, rest), _take(train, held_out)
     flag = f"--validation_split {validation_split}"
     kept, held_out = hold_out(train[1], validation_split, flag, stratify=stratify)
@@ -102,14 +103,15 @@ def shuffled_rows(inputs: Array, targets: Array, seed: int) -> NDArray[np.intp]:
 
 
 def hold_out(
-    targets: Array, share: float, option: str, *, stratify: bool = False
+    targets: Array, share: float, option: str, *, stratify: bool = False, keep: int = 1
 ) -> tuple[Rows, Rows]:
     """The rows to keep, and the last `share` of them, to hold out.
 
     Args:
         targets: (N,).
         option: by which the share was chosen, for the error.
-        stratify: hold out the last `share` of each target; if it has two rows, at least one.
+        stratify: hold out the last `share` of each target, but at least one row.
+        keep: so many rows of each target, if it has more.
 
     Raises:
         UsageError: one of the two would be empty.
@@ -126,7 +128,7 @@ def hold_out(
     is_held_out = np.zeros(rows, bool)
     for value in np.unique(targets):
         own = np.flatnonzero(targets == value)
-        count = min(max(1, round(len(own) * share)), len(own) - 1)
+        count = max(1, min(round(len(own) * share), len(own) - keep))
         is_held_out[own[len(own) - count :]] = True
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
