@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from mlflow.pyfunc import PyFuncModel
 from numpy.typing import NDArray
 
 from trackml.data import ImageData, TableData
@@ -23,8 +22,8 @@ Array = NDArray[Any]
 Predict = Callable[[Any], Any]
 
 
-def ask(model: PyFuncModel, request: Any) -> Any:
-    """The answer to a request, which must be as it was before."""
+def ask(model: Any, request: Any) -> Any:
+    """The answer of a loaded model to a request, which must be as it was before."""
     before = request.copy()
     try:
         answer = model.predict(request)

@@ -99,7 +99,8 @@ def _check_input_kept(network: Any, data: ImageData | TableData) -> None:
     """Its exported program gets copies of rows; but in training it would change the data."""
     import torch
 
-    rows = torch.tensor(data.validation.arrays[0][:2], device=next(network.parameters()).device)
+    device = next((weight.device for weight in network.parameters()), None)
+    rows = torch.tensor(data.validation.arrays[0][:2], device=device)
     before = rows.clone()
     with torch.no_grad():
         network.eval()(rows)
@@ -129,7 +130,7 @@ def _check_keras_classes(file: Path) -> None:
 
     def visit(part: Any) -> None:
         if isinstance(part, dict) and {"class_name", "config"} <= part.keys():
-            name, package = part["class_name"], str(part.get("module")).partition(".")[0]
+            name, package = str(part["class_name"]), str(part.get("module")).partition(".")[0]
             if name == "function":
                 own.append(str(part["config"]))
             elif package != "keras" and not name.startswith("__"):  # such as __tensor__
