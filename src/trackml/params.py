@@ -4,13 +4,16 @@ import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from trackml.errors import UsageError
+
+if TYPE_CHECKING:
+    from trackml.data.splits import SplitOptions
 
 Precision = Literal["auto", "float32", "bfloat16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -232,6 +235,11 @@ class PipelineParams(RunParams):
     @property
     def waits_for_store(self) -> bool:
         return self.tracking == "direct"
+
+    @property
+    def splits(self) -> "SplitOptions":
+        """How they split the data, as `from_arrays` and the others take it."""
+        return {"validation_split": self.validation_split, "limit": self.limit}
 
 
 class TrainingParams(PipelineParams):
