@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,18 @@ def test_images_are_converted_and_resized_if_that_is_asked_for(photos: Path) -> 
     values = {int(image[0, 0]) for part in parts for image in part.images}
     # Black, red and blue by their brightness, transparent as white, 16 bits by the upper ones.
     assert values == {0, 76, 29, 255, 156}
+
+
+def test_a_folder_of_its_own_is_the_test_split(photos: Path) -> None:
+    later = photos.parent / "later"
+    shutil.copytree(photos, later)
+    data = read(photos, test=later)
+    assert [len(each) for each in (data.train, data.validation, data.test)] == [18, 2, 20]
+    (later / "owl").mkdir()
+    with pytest.raises(
+        UsageError, match=r"must have the subfolders of .* only one of them has owl"
+    ):
+        read(photos, test=later)
 
 
 def test_a_photo_is_upright(photos: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Unpack
 from numpy.typing import ArrayLike
 
 from trackml.data.arrays import Images, Labels, Pair, arrays_sha256
-from trackml.data.checks import checked_images
+from trackml.data.checks import checked_images, first_few
 from trackml.data.folders import read_folder
 from trackml.data.splits import SplitOptions, split
+from trackml.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class ImageData:
         cls,
         name: str,
         folder: str | Path,
-        test: float = 0.2,
+        test: str | Path | float = 0.2,
         *,
         size: tuple[int, int] | None = None,
         color: bool | None = None,
@@ -136,7 +137,8 @@ class ImageData:
         (('cat', 'dog'), (14, 32, 32, 3))
 
         Args:
-            test: the fraction of the images that is held out.
+            test: a folder of its own with the same subfolders, or the fraction of the images that
+                is held out.
             size: (height, width) that all images are resized to; None: they must have one size.
             color: True converts all images to RGB, False to gray; None: they must be all RGB, or
                 all gray, of 8 bits. What is transparent becomes white.
@@ -150,7 +152,17 @@ class ImageData:
                 read, images differ in mode or size, or a split has none of a class.
         """
         images, labels, classes = read_folder(Path(folder), size, color)
-        source = str(folder)
+        held_out: Pair | float
+        if isinstance(test, int | float):
+            held_out = test
+        else:
+            test_images, test_labels, others = read_folder(Path(test), size, color)
+            held_out = test_images, test_labels
+            if differing := sorted({*classes} ^ {*others}):
+                raise UsageError(
+                    f"{test} must have the subfolders of {folder}; only one of them has "
+                    f"{first_few(differing)}"
+                )
         return cls.from_arrays(
-            name, (images, labels), test, classes=classes, source=source, **options
+            name, (images, labels), held_out, classes=classes, source=str(folder), **options
         )
