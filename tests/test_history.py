@@ -35,6 +35,12 @@ def test_the_summary_is_that_of_the_best_epoch_whose_weights_are_kept() -> None:
     assert "convergence_epoch" not in history(MAE, (0.8, 0.2)).summary
 
 
+def test_a_metric_of_ones_own_may_be_nan_which_is_never_the_best() -> None:
+    top3 = Metric("top3", higher_is_better=True)
+    made = history(top3, (math.nan, 0.1), (0.2, 0.9), (math.nan, 0.1))
+    assert (made.best_epoch, made.summary["best_val_top3"]) == (2, 0.2)
+
+
 @pytest.mark.parametrize(
     ("accuracies", "epoch"),
     [

@@ -99,6 +99,12 @@ def test_each_metric_has_a_direction(metric: Metric, best: float) -> None:
     assert metric.signed(best) > metric.signed(worst)
 
 
+@pytest.mark.parametrize("name", ["", "top 3", "3rd", "a/b", "é", "m" * 101])
+def test_a_name_that_mlflow_or_a_flag_would_refuse_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="the name of a metric begins with a letter"):
+        Metric(name, higher_is_better=True)
+
+
 def test_the_ranking_metric_is_the_one_that_a_run_has_logged() -> None:
     assert ranking_metric(["best_val_loss", "best_val_mae", "test_accuracy"]) == MAE
     tags = metric_tags(Metric("top3", higher_is_better=True))

@@ -23,10 +23,19 @@ class Case:
     x: Array
     target: Array
     weight_decay: float
+    label_smoothing: float
+    row_weights: Array | None
 
     @property
     def gradients(self) -> list[Array]:
-        _, gradients = backpropagate(self.network, self.x, self.target, self.weight_decay)
+        _, gradients = backpropagate(
+            self.network,
+            self.x,
+            self.target,
+            self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            row_weights=self.row_weights,
+        )
         return flat(gradients)
 
     @property
@@ -40,7 +49,10 @@ class Case:
         """As defined in the docstring of `backpropagate`."""
         _, z = mlp.forward(self.network, self.x)
         squares = sum(float(np.square(layer.W).sum()) for layer in self.network)
-        return float(cross_entropy(z, self.target).mean()) + self.weight_decay / 2 * squares
+        losses = cross_entropy(z, self.target, self.label_smoothing)
+        if self.row_weights is not None:
+            losses = losses * self.row_weights
+        return float(losses.mean()) + self.weight_decay / 2 * squares
 
 
 def flat(network: Network) -> list[Array]:
@@ -68,7 +80,15 @@ def cases(draw: Callable[..., Any], dtype: str = "float64", scale: float = 1.0) 
     network = (*network[:-1], Layer(scale * last.W, scale * last.b))
     network = tuple(Layer(layer.W.astype(dtype), layer.b.astype(dtype)) for layer in network)
     target = random.integers(sizes[-1], size=rows)
-    return Case(network, x.astype(dtype), target, draw(st.sampled_from([0.0, 0.01])))
+    return Case(
+        network,
+        x.astype(dtype),
+        target,
+        weight_decay=draw(st.sampled_from([0.0, 0.01])),
+        # Saturated scores would have losses of thousands for the other classes.
+        label_smoothing=draw(st.sampled_from([0.0, 0.2])) if scale == 1 else 0.0,
+        row_weights=draw(st.sampled_from([None, random.uniform(0, 3, rows).astype(dtype)])),
+    )
 
 
 def finite_differences(case: Case, step: float) -> list[Array]:
@@ -102,7 +122,11 @@ def of_torch(case: Case) -> list[Array]:
     z = torch.tensor(case.x)
     for number in range(0, len(weights), 2):
         z = torch.nn.functional.linear(z.relu() if number else z, *weights[number : number + 2])
-    loss = torch.nn.functional.cross_entropy(z, torch.tensor(case.target))
+    losses = torch.nn.functional.cross_entropy(
+        z, torch.tensor(case.target), label_smoothing=case.label_smoothing, reduction="none"
+    )
+    weights_of_rows = 1.0 if case.row_weights is None else torch.tensor(case.row_weights)
+    loss = (losses * weights_of_rows).mean()
     for W in weights[::2]:  # noqa: N806
         loss = loss + case.weight_decay / 2 * W.square().sum()
     return [gradient.numpy() for gradient in torch.autograd.grad(loss, weights)]

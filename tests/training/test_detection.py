@@ -18,6 +18,7 @@ from trackml.metrics import MAP
 from trackml.models.faster_rcnn import faster_rcnn, predict, restore
 from trackml.params import TorchParams
 from trackml.training.detection import find_objects, fit_detector
+from trackml.training.options import StepOptions
 
 PARTS = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"}
 
@@ -36,11 +37,12 @@ def data() -> DetectionData:
 
 def train(data: DetectionData, **values: Any) -> Trained:
     defaults = {"batch_size": 16, "learning_rate": 0.002, "precision": "float32"}
+    options = {name: values.pop(name) for name in StepOptions.__optional_keys__ & values.keys()}
     params = TorchParams.parse(defaults | values)
     seed_everything(params.seed)
     network = faster_rcnn(len(data.classes))
     adam = torch.optim.AdamW(network.parameters(), fused=True)
-    return network, fit_detector(network, data, params, optimizer=adam)
+    return network, fit_detector(network, data, params, optimizer=adam, **options)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,16 @@ def test_the_history_has_all_losses_and_the_precision(
 def test_the_same_seed_repeats_and_another_does_not(data: DetectionData) -> None:
     runs = [without_times(train(data, seed=seed, epochs=1)[1]) for seed in (3, 3, 4)]
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_detectors_are_averaged_too_and_trained_as_without(data: DetectionData) -> None:
+    (_, history), (network, averaged) = (
+        train(data, epochs=1, ema_decay=decay) for decay in (0.0, 0.5)
+    )
+    assert averaged.rows[0]["train_loss"] == history.rows[0]["train_loss"]
+    assert averaged.rows[0]["val_loss"] != history.rows[0]["val_loss"]
+    kept = mean_average_precision(find_objects(network, data.validation), data.validation)
+    assert kept["map"] == averaged.best["val_map"]
 
 
 def test_validation_does_not_change_the_network(data: DetectionData) -> None:

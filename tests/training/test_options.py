@@ -108,16 +108,15 @@ def test_the_schedule_the_target_loss_and_callbacks_are_those_of_the_loop(
     framework: str, blobs: ImageData
 ) -> None:
     calls: list[tuple[int, float, float]] = []
-    predicts: dict[str, Any] = {
+    predictors: dict[str, Any] = {
         "keras": lambda model, images: in_keras.predictor(model)(images),
         "torch": in_torch.predict,
         "numpy": mlp.predict,
     }
-    predict = predicts[framework]
 
     def note(epoch: int, metrics: Any, model: Any) -> str | None:
         images, labels = blobs.validation.arrays
-        answers = predict(model, images)
+        answers = predictors[framework](model, images)
         accuracy = float((answers.argmax(axis=1) == labels).mean())
         calls.append((epoch, metrics["val_accuracy"], accuracy))
         return "that is enough" if epoch == 2 else None
