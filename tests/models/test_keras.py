@@ -67,3 +67,17 @@ def test_the_output_of_a_row_with_a_missing_value_is_nan(activation: str, value:
     outputs = named.predict({name: rows[:, [i]] for i, name in enumerate("abc")}, verbose=0)
     assert np.flatnonzero(~np.isfinite(outputs)).tolist() == [1]
     assert np.isnan(outputs[1])
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (9, 5, 3)])
+def test_images_may_have_any_size_and_colors(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).integers(0, 255, size=(3, *shape), dtype=np.uint8)
+    answers = predictor(fashion_cnn(7, 0.3, shape=shape))(images)
+    assert answers.shape == (3, 7)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 28), (28, 28, 3, 1), (28,)])
+def test_images_that_are_pooled_away_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"sides of at least 4 pixels. Received: \("):
+        fashion_cnn(7, 0.3, shape=shape)

@@ -83,3 +83,15 @@ def test_an_exported_program_answers_any_number_of_rows_as_the_network_does() ->
 def test_batches_are_smaller_where_a_row_needs_more_memory(size: int, rows: int) -> None:
     network = transfer_network("vgg16", 10, image_size=size, dropout=0.0)
     assert batch_size(network, EXAMPLE) == rows
+
+
+@pytest.mark.parametrize("shape", [(8, 10), (9, 12, 3)])
+def test_images_may_have_any_size_and_colors(shape: tuple[int, ...]) -> None:
+    images = torch.randint(0, 255, (3, *shape), dtype=torch.uint8)
+    network = mnist_cnn(7, conv_layers=3, batch_norm=True, shape=shape).eval()
+    assert network(images).shape == (3, 7)
+    x = Standardize()(images)
+    pixel = images[1, 2, 5].float().reshape(-1) / 255
+    torch.testing.assert_close(x[1, :, 2, 5], (pixel - 0.1307) / 0.3081)
+    with pytest.raises(ValueError, match=r"sides of at least 8 pixels. Received: \(7, 8\)"):
+        mnist_cnn(7, conv_layers=3, shape=(7, 8))

@@ -83,3 +83,13 @@ def test_angles_stay_within_their_limits_and_use_them() -> None:
 def test_shifts_stay_within_their_limits_and_use_them() -> None:
     shifts = np.abs(offsets(augmented(0, 0, 0.1)) - (UP, RIGHT))
     assert 1.3 < shifts.max() <= 1.5 + 1e-3  # a tenth of 15 pixels
+
+
+def test_all_channels_of_a_color_image_move_alike() -> None:
+    images = np.random.default_rng(0).integers(0, 255, size=(4, 9, 12, 3), dtype=np.uint8)
+    augment = random_affine(20, 0.2, 0.1)
+    colored = augment(images, [0, 1]).numpy()
+    assert colored.shape == images.shape
+    for channel in range(3):
+        gray = augment(images[..., channel], [0, 1]).numpy()
+        np.testing.assert_allclose(colored[..., channel], gray, atol=1e-4)

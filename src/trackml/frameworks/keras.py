@@ -14,6 +14,7 @@ from trackml.models.keras import (
     dense_regressor as dense_regressor,
     describe as describe,
     fashion_cnn as fashion_cnn,
+    table_inputs as table_inputs,
     with_named_columns as with_named_columns,
 )
 from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run as tracked_run

@@ -11,6 +11,7 @@ from trackml.metrics import LOSS as LOSS, Metric as Metric
 from trackml.models.faster_rcnn import faster_rcnn as faster_rcnn
 from trackml.models.pretrained import load_weights as load_weights
 from trackml.models.torch import (
+    TableInputs as TableInputs,
     describe as describe,
     mnist_cnn as mnist_cnn,
     with_probabilities as with_probabilities,

@@ -2,30 +2,37 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trackml.backends import keras, standard_settings
-from trackml.models.summary import LayerRow, table
+from trackml.models.summary import LayerRow, check_image_shape, table
+from trackml.models.tables import Encoding, Table
 
 MOMENTUM = 0.9  # of batch normalization: Keras's 0.99 takes hundreds of steps to forget its start
 
 
 @standard_settings()
-def fashion_cnn(classes: int, dropout: float) -> keras.Model:
-    """Two convolutions and a dense layer, for gray images of 28 x 28.
+def fashion_cnn(classes: int, dropout: float, *, shape: tuple[int, ...] = (28, 28)) -> keras.Model:
+    """Two convolutions and a dense layer, for images.
 
-    uint8 (N, 28, 28), raw pixels → float32 (N, classes), class probabilities.
+    uint8 (N, *shape), raw pixels → float32 (N, classes), class probabilities.
 
     Args:
         dropout: rate after the dense layer; half of it after each of the two poolings.
+        shape: of an image: (height, width), or (height, width, channels).
+
+    Raises:
+        ValueError: the images are smaller than 4 x 4.
     """
+    check_image_shape(shape, poolings=2)
     layers = keras.layers
-    pixels = keras.Input((28, 28), dtype="uint8", name="pixels")
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")
     x = layers.Rescaling(1 / 255)(pixels)
-    x = layers.Reshape((28, 28, 1))(x)
+    if len(shape) == 2:
+        x = layers.Reshape((*shape, 1))(x)
     for filters in (32, 64):
         x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
         x = layers.MaxPooling2D()(x)
@@ -85,7 +92,43 @@ def dense_regressor(
 
 
 @standard_settings()
-def with_named_columns(model: keras.Model, columns: Sequence[str]) -> keras.Model:
+def table_inputs(data: Table) -> tuple[Any, Any]:
+    """The input of a network for tables, float32 (N, columns), and what its first layer gets.
+
+    That is float32 (N, M): numbers standardized, texts one-hot, as `Encoding` has it. Built-in
+    operations do it, so that a saved model loads anywhere.
+
+    >>> from trackml.data import TableData
+    >>> homes = np.ones((10, 2)), np.arange(10)
+    >>> data = TableData.from_arrays("homes", homes, homes, columns=["rooms", "age"])
+    >>> features, x = table_inputs(data)
+    >>> keras.Model(features, keras.layers.Dense(1)(x)).output_shape
+    (None, 1)
+    """
+    encoding, ops = Encoding.of(data), keras.ops
+    features = keras.Input((len(data.columns),), name="features")
+    parts = []
+    if encoding.numbers:
+        numbers = ops.take(features, list(encoding.numbers), axis=1)
+        scaling = keras.layers.Normalization(mean=encoding.mean, variance=encoding.scale**2)
+        x = scaling(numbers)
+        parts.append(ops.where(ops.isnan(numbers), 0.0, x) if encoding.imputes else x)
+    if encoding.gaps:
+        gaps = ops.isnan(ops.take(features, list(encoding.gaps), axis=1))
+        parts.append(ops.cast(gaps, "float32"))
+    for position, count in encoding.texts.items():
+        text = ops.take(features, [position], axis=1)
+        parts.append(ops.cast(ops.equal(text, np.arange(count, dtype=np.float32)), "float32"))
+    return features, parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
+
+
+@standard_settings()
+def with_named_columns(
+    model: keras.Model,
+    columns: Sequence[str],
+    *,
+    missing: Literal["refuse", "impute"] = "refuse",
+) -> keras.Model:
     """The same model with an input float32 (N, 1) for each column, instead of (N, columns).
 
     The output of a row with a missing or infinite value is nan: some ReLU kernels turn nan into 0,
@@ -93,11 +136,16 @@ def with_named_columns(model: keras.Model, columns: Sequence[str]) -> keras.Mode
 
     Args:
         columns: names in the order in which `model` has them.
+        missing: "impute" if the model fills missing values, which are nan.
     """
     inputs = {name: keras.Input((1,), name=name) for name in columns}
     features = keras.layers.Concatenate()(list(inputs.values()))
-    complete = keras.ops.all(keras.ops.isfinite(features), axis=1, keepdims=True)
-    outputs = keras.ops.where(complete, model(features), float("nan"))
+    ops = keras.ops
+    known = ops.isfinite(features)
+    if missing == "impute":
+        known = ops.logical_or(known, ops.isnan(features))
+    complete = ops.all(known, axis=1, keepdims=True)
+    outputs = ops.where(complete, model(features), float("nan"))
     return keras.Model(inputs, outputs, name=f"{model.name}_of_columns")
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from trackml.backends import standard_settings
-from trackml.models.summary import LayerRow, table
+from trackml.models.summary import LayerRow, check_image_shape, table
+from trackml.models.tables import Encoding, Table
 
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # of the training pixels, black 0 to white 1
 
@@ -20,40 +21,92 @@ BATCHES: Mapping[str, tuple[int, int]] = {"cpu": (128, 2**27), "cuda": (256, 2**
 
 
 class Standardize(nn.Module):
-    """Raw pixels, uint8 (N, H, W) → float32 (N, 1, H, W) of mean 0 and standard deviation 1."""
+    """Raw pixels, uint8 (N, H, W) or (N, H, W, C) → float32 (N, 1 or C, H, W), standardized.
+
+    Mean and standard deviation are those of MNIST's pixels.
+    """
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = (pixels.unsqueeze(1).float() / 255 - MNIST_MEAN) / MNIST_STD
+        channels_first = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+        x = (channels_first.float() / 255 - MNIST_MEAN) / MNIST_STD
         return x.contiguous(memory_format=torch.channels_last)
+
+
+class TableInputs(nn.Module):
+    """Features float32 (N, columns), raw → float32 (N, width): the first layer for tables.
+
+    Numbers are standardized, texts one-hot, as `Encoding` has it. A row with a value that the data
+    may not have, infinite or missing, is nan.
+
+    >>> from trackml.data import TableData
+    >>> homes = torch.ones((10, 2)), torch.arange(10)
+    >>> data = TableData.from_arrays("homes", homes, homes, columns=["rooms", "age"])
+    >>> inputs = TableInputs(data)
+    >>> network = nn.Sequential(inputs, nn.Linear(inputs.width, 1))
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, data: Table) -> None:
+        super().__init__()
+        self._encoding = Encoding.of(data)
+        self.width = self._encoding.width
+        for name in ("mean", "scale"):
+            value = torch.tensor(getattr(self._encoding, name))
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        encoding = self._encoding
+        numbers = features[:, list(encoding.numbers)]
+        x = (numbers - self.mean) / self.scale
+        known = features.isfinite()
+        if encoding.imputes:
+            x, known = torch.where(numbers.isnan(), 0.0, x), known | features.isnan()
+        parts = [x, features[:, list(encoding.gaps)].isnan().float()]
+        for position, count in encoding.texts.items():
+            indices = torch.arange(count, device=features.device)
+            parts.append((features[:, position : position + 1] == indices).float())
+        return torch.where(known.all(dim=1, keepdim=True), torch.cat(parts, dim=1), torch.nan)
 
 
 @standard_settings()
 def mnist_cnn(
-    classes: int, *, conv_layers: int = 2, dropout: float = 0.0, batch_norm: bool = False
+    classes: int,
+    *,
+    conv_layers: int = 2,
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    shape: tuple[int, ...] = (28, 28),
 ) -> nn.Sequential:
-    """Convolutions and a dense layer, for gray images of 28 x 28.
+    """Convolutions and a dense layer, for images.
 
-    uint8 (N, 28, 28), raw pixels → float32 (N, classes), logits: see `with_probabilities`.
+    uint8 (N, *shape), raw pixels → float32 (N, classes), logits: see `with_probabilities`.
 
     Args:
         conv_layers: blocks of a convolution, of 16, 32 and 64 channels, and a pooling each.
         dropout: rate after the dense layer, half of it after each pooling; 0 adds no such layers.
         batch_norm: normalize each convolution's output over the batch.
+        shape: of an image: (height, width), or (height, width, channels).
+
+    Raises:
+        ValueError: the images are too small for so many poolings.
     """
+    check_image_shape(shape, conv_layers)
     layers: OrderedDict[str, nn.Module] = OrderedDict(standardize=Standardize())
-    side, channels = 28, 1
-    for number, width in enumerate((16, 32, 64)[:conv_layers], start=1):
-        layers[f"conv{number}"] = nn.Conv2d(channels, width, kernel_size=3, padding=1)
+    height, width, channels = (*shape, 1)[:3]
+    for number, filters in enumerate((16, 32, 64)[:conv_layers], start=1):
+        layers[f"conv{number}"] = nn.Conv2d(channels, filters, kernel_size=3, padding=1)
         if batch_norm:
-            layers[f"norm{number}"] = nn.BatchNorm2d(width)
+            layers[f"norm{number}"] = nn.BatchNorm2d(filters)
         # In place: at this size the time of a layer is that of memory access.
         layers[f"relu{number}"] = nn.ReLU(inplace=True)
         layers[f"pool{number}"] = nn.MaxPool2d(2)
         if dropout:
             layers[f"dropout{number}"] = nn.Dropout(dropout / 2)
-        side, channels = side // 2, width
+        height, width, channels = height // 2, width // 2, filters
     layers["flatten"] = nn.Flatten()
-    layers["dense"] = nn.Linear(channels * side**2, 128)
+    layers["dense"] = nn.Linear(channels * height * width, 128)
     layers["relu"] = nn.ReLU(inplace=True)
     if dropout:
         layers["dropout"] = nn.Dropout(dropout)

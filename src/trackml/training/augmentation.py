@@ -18,8 +18,8 @@ def random_affine(rotation: float, zoom: float, shift: float) -> Callable[[Any, 
         shift: maximum displacement in each direction, as a share of width and height.
 
     Returns:
-        A function of images (B, H, W), any real dtype, and a stateless seed, int32 (2,), that
-        returns images float32 (B, H, W).
+        A function of images (B, H, W) or (B, H, W, C), any real dtype, and a stateless seed,
+        int32 (2,), that returns float32 images of the same shape.
 
     >>> random_affine(10, 0.1, 0.1)(tf.zeros((5, 28, 28)), [0, 1]).shape
     TensorShape([5, 28, 28])
@@ -27,7 +27,7 @@ def random_affine(rotation: float, zoom: float, shift: float) -> Callable[[Any, 
 
     def augment(images: Any, seed: Any) -> Any:
         batch = tf.shape(images)[0]
-        height, width = images.shape[1:]
+        height, width = images.shape[1:3]
         amounts = tf.random.stateless_uniform((4, batch), seed, minval=-1.0, maxval=1.0)
         angle = amounts[0] * math.radians(rotation)  # (B,)
         scale = 1.0 + amounts[1] * zoom
@@ -39,7 +39,8 @@ def random_affine(rotation: float, zoom: float, shift: float) -> Callable[[Any, 
 
 def _resample(images: Any, angle: Any, scale: Any, right: Any, down: Any) -> Any:
     """Each image rotated about its center, scaled, then shifted by pixels; each amount is (B,)."""
-    height, width = images.shape[1:]
+    height, width = images.shape[1:3]
+    is_gray = len(images.shape) == 3
     center_x, center_y = (width - 1) / 2, (height - 1) / 2
     # For an output pixel (x, y), the operation reads the input at
     # (a0 x + a1 y + a2, b0 x + b1 y + b2): the inverse of what happens to the image.
@@ -47,13 +48,13 @@ def _resample(images: Any, angle: Any, scale: Any, right: Any, down: Any) -> Any
     b0, b1 = tf.sin(angle) / scale, tf.cos(angle) / scale
     a2 = center_x - a0 * (center_x + right) - a1 * (center_y + down)
     b2 = center_y - b0 * (center_x + right) - b1 * (center_y + down)
-    zero = tf.zeros_like(angle)
+    zero, images = tf.zeros_like(angle), tf.cast(images, tf.float32)
     resampled = tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(images, tf.float32)[..., tf.newaxis],
+        images=images[..., tf.newaxis] if is_gray else images,
         transforms=tf.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1),  # (B, 8)
         output_shape=[height, width],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
-    return resampled[..., 0]
+    return resampled[..., 0] if is_gray else resampled

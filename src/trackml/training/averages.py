@@ -35,7 +35,7 @@ class Average:
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
         for weight, mean in zip(self._weights, self.others, strict=True):
             if "float" in str(mean.dtype):
-                mean[...] = decay * mean + (1 - decay) * weight
+                mean[...] += (1 - decay) * (weight - mean)  # exactly 0 for a constant
             else:
                 mean[...] = weight  # such as the number of batches that batch norm has seen
         self.steps += 1
