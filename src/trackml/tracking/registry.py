@@ -13,8 +13,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from trackml import backends
 from trackml.backends import in_standard_settings, keep_triton_out, standard_settings
-from trackml.errors import TrackmlError, UsageError
+from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.metrics import Metric, ranking_metric
 from trackml.process.signals import deferred_signals
 from trackml.process.system import environment
@@ -22,6 +23,7 @@ from trackml.tracking import server
 from trackml.tracking.queries import find_run
 
 if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
     from mlflow.pyfunc import PyFuncModel
 
 CHAMPION = "champion"
@@ -167,15 +169,46 @@ def check_names(task: str, *aliases: str) -> None:
 
 def load_model(task: str, alias: str) -> "PyFuncModel":
     """The version of a task's model behind an alias; TrackmlError if there is none."""
+    return load_uri(model_uri(f"{task}@{alias}"))
+
+
+def model_uri(address: str) -> str:
+    """The models:/ address of a task's champion, of "task@alias", or one that is given as such.
+
+    Raises:
+        TrackmlError: there is none in the store.
+    """
     client = server.connect()
+    scheme, _, name = address.rpartition(":/")
+    if scheme and "@" not in name:
+        try:
+            model_info(address)
+        except (MlflowException, OSError) as error:
+            store = server.shown_address()
+            raise TrackmlError(f"{store} has no model {address}: {one_line(error)}") from None
+        return address
+    task, _, alias = name.partition("@")
+    alias = alias or CHAMPION
     if version_behind(client, task, alias) is None:
         raise TrackmlError(
             f"{server.shown_address()} has no model {task!r} with alias {alias!r}; run a pipeline "
             "that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
         )
+    return f"models:/{task}@{alias}"
+
+
+def model_info(uri: str) -> "ModelInfo":
+    """The signature, metadata and flavors of the model behind a models:/ address that exists."""
+    return mlflow.models.get_model_info(uri)
+
+
+def load_uri(uri: str) -> "PyFuncModel":
+    """The model behind a models:/ address that exists."""
     keep_triton_out()  # else PyTorch would import it to load its models
+    if "keras" in model_info(uri).flavors:
+        backends.keras  # noqa: B018  # imports it without the lines that TensorFlow prints
     with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
-        model: PyFuncModel = mlflow.pyfunc.load_model(f"models:/{task}@{alias}")
+        model: PyFuncModel = mlflow.pyfunc.load_model(uri)
     model.predict = in_standard_settings(model.predict)  # type: ignore[method-assign]
     keep_triton_out()  # this model may have been the one that needs TensorFlow
     return model
