@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from pipelines import cnn
 from trackml.cli import command_line
+from trackml.console import SWEEP
 from trackml.params import (
     Concurrency,
     OptimizerName,
@@ -18,6 +18,8 @@ from trackml.params import (
     some_of,
 )
 
+from . import cnn
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from trackml.sweeps.runner import SweepResult
     from trackml.sweeps.tuner import TrialCallback
 
+VIEW = SWEEP  # what a person sees of it
 FACTORS = ("variant", "optimizer")
 OPTIMIZERS: tuple[OptimizerName, ...] = ("adam", "sgd", "rmsprop")
 Variants = Annotated[
@@ -75,7 +78,9 @@ def main(params: Params, callbacks: "Sequence[TrialCallback]" = ()) -> "SweepRes
     from trackml.tracking.run import tracked_run
 
     with (
-        allotted(params.ray_address, params.concurrency, len(trials), params.device) as allotment,
+        allotted(
+            params.ray_address, params.concurrency, len(trials), params.device, cnn.main
+        ) as allotment,
         tracked_run(cnn.TASK, params, data, "cnn_suite") as run,
     ):
         sweep = Sweep(run, cnn.main, cnn.Params, allotment, callbacks)
@@ -85,6 +90,4 @@ def main(params: Params, callbacks: "Sequence[TrialCallback]" = ()) -> "SweepRes
 
 
 if __name__ == "__main__":
-    from trackml.console import SWEEP
-
-    command_line(main, Params, SWEEP)
+    command_line(main, Params, VIEW)

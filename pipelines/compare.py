@@ -12,16 +12,19 @@ from pydantic import Field
 
 from trackml import params as base
 from trackml.cli import command_line
+from trackml.console import LEADERBOARD
 from trackml.params import Accepts, TaskName, matching
+from trackml.tasks import run_command
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Table
 
-MODELS: Mapping[str, tuple[str, str]] = {  # architecture → name, entry point that trains it
-    "cnn": ("CNN", "cnn"),
-    "faster-rcnn": ("Faster R-CNN", "detector"),
-    "vgg16": ("VGG16", "transfer -P backbone=vgg16"),
-    "alexnet": ("AlexNet", "transfer -P backbone=alexnet"),
+VIEW = LEADERBOARD  # what a person sees of it
+MODELS: Mapping[str, tuple[str, str]] = {  # architecture → name, command that trains it
+    "cnn": ("CNN", run_command("cnn", {})),
+    "faster-rcnn": ("Faster R-CNN", run_command("detector", {})),
+    "vgg16": ("VGG16", run_command("transfer", {"backbone": "vgg16"})),
+    "alexnet": ("AlexNet", run_command("transfer", {"backbone": "alexnet"})),
 }
 """For MNIST, digits alone or on canvases: these are also shown side by side."""
 
@@ -46,26 +49,17 @@ class Params(base.Params):
 def main(params: Params, _callbacks: object = ()) -> "list[Table]":
     """Rank all configurations of a task by their finished runs in MLflow, of any framework."""
     # Imported here: --help, and a mistake, must not wait for MLflow.
-    from trackml.comparison.leaderboard import MAX_CURVES, leaderboard, report_leaderboard
+    from trackml.comparison.leaderboard import MAX_CURVES, rank_task, report_leaderboard
     from trackml.comparison.runs import run_table
     from trackml.comparison.side_by_side import compare_models, report_models, with_best_epoch
-    from trackml.comparison.statistics import logged_metrics, main_metric
-    from trackml.errors import TrackmlError, UsageError
     from trackml.tracking import server
     from trackml.tracking.queries import finished_runs, tasks_with_runs, values_by_epoch
     from trackml.tracking.run import log_reports
 
     client = server.connect()
     runs = run_table(finished_runs(client, params.task))
-    metrics = {"auto": main_metric(runs), **logged_metrics(runs)}
-    if params.metric not in metrics:
-        raise UsageError(f"--metric {params.metric}: expected {' or '.join(metrics)}")
-    metric = metrics[params.metric]
-    board = leaderboard(params.task, runs, metric, params.min_runs)
-    if board.data.empty:
-        tasks = ", ".join(tasks_with_runs(client)) or "none"
-        why = "; ".join(board.notes) or f"there are no finished runs of {params.task}"
-        raise TrackmlError(f"nothing to compare: {why}; tasks that have runs: {tasks}")
+    others = partial(tasks_with_runs, client)
+    board, metric = rank_task(params.task, runs, others, params.metric, params.min_runs)
     best = zip(board.data["rank"], board.data["run_id"], strict=True)
     curves = {
         rank: values_by_epoch(client, run_id, f"val_{metric}")
@@ -83,6 +77,4 @@ def main(params: Params, _callbacks: object = ()) -> "list[Table]":
 
 
 if __name__ == "__main__":
-    from trackml.console import LEADERBOARD
-
-    command_line(main, Params, LEADERBOARD)
+    command_line(main, Params, VIEW)

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from trackml.cli import command_line
+from trackml.console import SWEEP
 from trackml.errors import UsageError
 from trackml.params import (
+    Accepts,
     Concurrency,
     DeviceName,
     Limit,
     RayAddress,
     RunParams,
     Seed,
-    one_of,
 )
 from trackml.sweeps import DEFAULT_TRIALS, MAX_TRIALS
-from trackml.tasks import Task, find_entry_points
+from trackml.tasks import EntryPoint, Task, entry_point, find_entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,14 +33,29 @@ if TYPE_CHECKING:
 
 PIPELINES = {n: each for n, each in find_entry_points().items() if each.task and n != "main"}
 SPACES = Path(__file__).parent / "spaces"
+VIEW = SWEEP  # what a person sees of it
+
+
+def _name_or_path(text: str) -> str:
+    """An entry point's name as it is, the path of a file absolute; ValueError for any other."""
+    if text in PIPELINES:
+        return text
+    if not text.endswith(".py"):
+        raise ValueError(text)
+    return str(Path(text).absolute())
+
+
+PipelineName = Annotated[
+    str,
+    Accepts(f"{' or '.join(PIPELINES)}, or the path of a pipeline's file", _name_or_path),
+    Field(description="whose parameters are searched"),
+]
 
 
 class Params(RunParams):
     """Parameters of `sweep`; `fixed`, `epochs`, `limit` and `seed` go to each trial."""
 
-    pipeline: Annotated[str, one_of(tuple(PIPELINES))] = Field(
-        "dense_mnist", description="whose parameters are searched"
-    )
+    pipeline: PipelineName = "dense_mnist"
     space: str = Field(
         "dense_grid.yaml",
         description="what is searched: a file of pipelines/spaces or the path of another one, or "
@@ -74,17 +90,29 @@ class Params(RunParams):
         return super().as_text() | {"searched": as_text(self.plan.space)}
 
     @cached_property
+    def entry(self) -> EntryPoint:
+        """The pipeline whose parameters are searched."""
+        return PIPELINES.get(self.pipeline) or entry_point(self.pipeline)
+
+    @property
+    def task(self) -> Task[Any]:
+        """What the trials have in common."""
+        if not self.entry.task:
+            raise UsageError(f"--pipeline {self.pipeline}: its file has no TASK, as a search needs")
+        return self.entry.task
+
+    @cached_property
     def plan(self) -> "Plan":
         """The trials, checked against the parameters of the pipeline."""
         from trackml.sweeps.plan import Plan  # not on top: it loads Optuna
 
-        pipeline = PIPELINES[self.pipeline]
+        pipeline, task = self.entry, self.task
         shipped = {file.name: str(file) for file in SPACES.glob("*.yaml")}
         return Plan(
             entry_point=self.pipeline,
             params=pipeline.params,
             preset=pipeline.preset,
-            metric=pipeline.module.TASK.metric,
+            metric=task.metric,
             searched=shipped.get(self.space, self.space),
             fixed=self.fixed,
             search=self.search,
@@ -98,11 +126,10 @@ class Params(RunParams):
 
 def main(params: Params, callbacks: "Sequence[TrialCallback]" = ()) -> "SweepResult":
     """Search the parameters of a pipeline, each trial a child of one run in MLflow."""
-    pipeline, plan = PIPELINES[params.pipeline], params.plan
+    pipeline, plan, task = params.entry, params.plan, params.task
     if params.prune and "epochs" not in pipeline.params.flags():
         raise UsageError(f"--prune: {params.pipeline} has no epochs after which to give it up")
     example = plan.parse(plan.points[0])  # what a trial would refuse is refused here
-    task: Task[Any] = pipeline.module.TASK
     data = task.load(example)
     # Keras takes a GPU unasked.
     default: DeviceName = "cpu" if task.framework in ("sklearn", "numpy") else "auto"
@@ -114,7 +141,9 @@ def main(params: Params, callbacks: "Sequence[TrialCallback]" = ()) -> "SweepRes
     from trackml.tracking.run import tracked_run
 
     with (
-        allotted(params.ray_address, params.concurrency, len(plan), device) as allotment,
+        allotted(
+            params.ray_address, params.concurrency, len(plan), device, pipeline.main
+        ) as allotment,
         tracked_run(task, params, data, "sweep") as run,
     ):
         sweep = Sweep(run, pipeline.main, pipeline.params, allotment, callbacks)
@@ -131,6 +160,4 @@ def main(params: Params, callbacks: "Sequence[TrialCallback]" = ()) -> "SweepRes
 
 
 if __name__ == "__main__":
-    from trackml.console import SWEEP
-
-    command_line(main, Params, SWEEP)
+    command_line(main, Params, VIEW)

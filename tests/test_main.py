@@ -1,18 +1,23 @@
-"""`python -m trackml`, with a cache of the tests' own."""
+"""`trackml` and `python -m trackml`, with a cache of the tests' own."""
 
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.conftest import start, user_environment
+from tests.conftest import ROOT, runs, start, user_environment
+from tests.pipelines.servers import free_port, is_up
+from trackml.__main__ import _parse
+from trackml.errors import TrackmlError, UsageError
 
 
 def test_data_fetches_and_shows_what_is_there_and_where_it_came_from(tmp_path: Path) -> None:
@@ -127,3 +132,99 @@ def test_ctrl_c_does_not_wait_for_downloads(
     _, errors = process.communicate()
     assert process.returncode == 130
     assert errors.endswith("error: interrupted\n")
+
+
+def asked(*words: str) -> None:
+    """Run a command in this process, whose errors it raises."""
+    given = _parse(list(words))
+    given.run_command(given)
+
+
+OWN = str(ROOT / "tests/pipelines/own.py")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "fashoin"], "fashoin: there is no such entry point; did you mean fashion?"),
+        (["run", "fashion", "epohcs=5"], "--epohcs: there is no such flag; did you mean --epochs?"),
+        (["run", "fashion", "--epochs", "0"], "--epochs 0: expected an integer >= 1"),
+        (["run", OWN, "epochs=x"], "--epochs x: expected an integer >= 1"),
+        (["run", "fashion", "--augment", "epochs=0"], "--epochs 0: expected an integer >= 1"),
+        # A pair that is the value of a flag before it.
+        (
+            ["run", "sweep", "--space", "batch_size=0"],
+            "--space, --batch_size 0: expected an integer",
+        ),
+        (["run", "sweep", "pipeline=no.py"], "no.py: there is no such file"),
+        (["run", "fashion", "stray"], "stray: not expected here; parameters are given as --name"),
+        (["compare", "mnist", "min_runs=0"], "--min_runs 0: expected an integer >= 1"),
+        (["compare", "a/b"], "--task a/b: expected the name of a task"),
+        (["predict", "mnist"], "the following arguments are required: FILE"),
+        (["predict", "mnist", "x.png", "--output", "no/x.csv"], "--output no/x.csv: there is no f"),
+    ],
+)
+def test_a_command_names_what_is_wrong(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        asked(*words)
+    assert message in str(refusal.value)
+
+
+def test_run_shows_what_there_is_and_the_parameters_that_an_entry_point_sets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked("run")
+    assert "│ fashion_aug   │ Train a small CNN" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        asked("run", "fashion_aug", "--help")
+    words = " ".join(capsys.readouterr().out.split())
+    assert re.match(r"usage: \S+( -m trackml)? run fashion_aug \[-h\]", words)
+    assert "augment the training images, fresh each epoch [true or false] (default: true)" in words
+
+
+def test_run_takes_pairs_and_flags(client: MlflowClient, tmp_path: Path) -> None:
+    asked("run", OWN, "epochs=3", "--seed", "5")
+    (run,) = runs(tmp_path)
+    assert run.data.params["epochs"] == "3"
+    assert run.data.params["seed"] == "5"
+
+
+@contextmanager
+def ui(folder: Path, *words: str) -> "Iterator[subprocess.Popen[str]]":
+    command = [sys.executable, "-m", "trackml", "ui", *words]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder, env=user_environment(), **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+@pytest.mark.slow
+def test_ui_shows_the_store_until_ctrl_c(store_folder: Path) -> None:
+    port = str(free_port())
+    with ui(store_folder, "--port", port) as process:
+        line = process.stdout.readline() if process.stdout else ""
+        assert line == f"open http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+        assert is_up(f"http://127.0.0.1:{port}/health")
+        with ui(store_folder, "--port", port) as second:
+            _, errors = second.communicate()
+        assert (second.returncode, errors.split()[:3]) == (1, ["error:", "--port", f"{port}:"])
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    assert not is_up(f"http://127.0.0.1:{port}/health")
+
+
+def test_ui_needs_a_store(empty_folder: Path) -> None:
+    with pytest.raises(TrackmlError, match=f"there is no {empty_folder}/mlflow.db; run a pipeline"):
+        asked("ui")
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_ui_of_a_server_is_its_own(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:5000")
+    asked("ui")
+    assert capsys.readouterr().out == "open http://host:5000\n"

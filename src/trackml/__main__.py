@@ -1,11 +1,17 @@
-"""`python -m trackml`: what is not a pipeline."""
+"""The program `trackml`, also `python -m trackml`: its commands and their flags."""
 
+import re
 import sys
-from argparse import Namespace
-from collections.abc import Callable
+from argparse import REMAINDER, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from trackml.cli import DEBUG_HELP, Parser, run_program
+from trackml.cli import DEBUG_HELP, Parser, run_entry_point, run_program
 from trackml.data.datasets import CATALOG
+from trackml.params import Params
+from trackml.tasks import entry_point, find_entry_points
+
+_PAIR = re.compile(r"[A-Za-z_]\w*=")
 
 
 def main() -> None:
@@ -22,13 +28,38 @@ def main() -> None:
 def _parse(flags: list[str]) -> Namespace:
     common = Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help=DEBUG_HELP)
-    parser = Parser(prog="python -m trackml", description="Tools around the pipelines.")
+    parser = Parser(prog=_program(), description="Train, compare and use models, with MLflow.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
 
     def add(name: str, run_command: Callable[[Namespace], None], about: str) -> Parser:
         command: Parser = commands.add_parser(name, help=about, description=about, parents=[common])
         command.set_defaults(run_command=run_command)
         return command
+
+    run = add("run", _run, "run an entry point, or a pipeline of your own; alone, list them")
+    run.usage = "%(prog)s [--debug] [PIPELINE [name=value ...]]"
+    run.add_argument("pipeline", nargs="?", help="a name, or the path of a pipeline's file")
+    values = "values, as name=value or --name value; --help lists the parameters"
+    run.add_argument("parameters", nargs=REMAINDER, help=values)
+
+    compare = add("compare", _compare, "rank the configurations of a task by their finished runs")
+    compare.add_argument("task", help="such as mnist")
+    compare.add_argument("parameters", nargs=REMAINDER, help="of `run compare`: min_runs=3")
+
+    prediction = add("predict", _predict, "answer a file with a registered model, as CSV")
+    model = "a task such as mnist, task@alias, or a models:/ address"
+    prediction.add_argument("model", metavar="MODEL", help=model)
+    file = "an image, a folder of images, or a table: NPY, CSV or Parquet"
+    prediction.add_argument("file", metavar="FILE", type=Path, help=file)
+    prediction.add_argument("--output", type=Path, metavar="FILE.csv", help="default: print it")
+    resize = "convert images to the size and the colors that the model takes"
+    prediction.add_argument(
+        "--resize", metavar="bool", choices=["true", "false"], default="false", help=resize
+    )
+
+    ui = add("ui", _ui, "show the store in a browser, until Ctrl-C")
+    port = "default: 5000, or the next one that is free"
+    ui.add_argument("--port", type=int, metavar="PORT", help=port)
 
     data = add("data", _data, "fetch the datasets, and show what the cache holds")
     data.add_argument("dataset", nargs="*", help=f"any of {', '.join(CATALOG)}; default: all")
@@ -57,6 +88,52 @@ def _parse(flags: list[str]) -> Namespace:
     missing = "go on although some artifacts are not there; they stay lost"
     relocation.add_argument("--allow_missing", action="store_true", help=missing)
     return parser.parse_args(flags)
+
+
+def _program() -> str:
+    return "python -m trackml" if Path(sys.argv[0]).name == "__main__.py" else "trackml"
+
+
+def _run(given: Namespace) -> None:
+    if given.pipeline is None:
+        from trackml.console import show_entry_points
+
+        show_entry_points(find_entry_points())
+        return
+    _run_pipeline(given.pipeline, given.parameters, f"{_program()} run {given.pipeline}")
+
+
+def _compare(given: Namespace) -> None:
+    parameters = [f"task={given.task}", *given.parameters]
+    _run_pipeline("compare", parameters, f"{_program()} compare TASK")
+
+
+def _run_pipeline(pipeline: str, parameters: Sequence[str], program: str) -> None:
+    entry = entry_point(pipeline)
+    run_entry_point(entry, _as_flags(entry.params, parameters), program)
+
+
+def _as_flags(params: type[Params], words: Sequence[str]) -> list[str]:
+    """The words with --name=value for name=value, unless that is the value of a flag before it."""
+    flags = params.flags().items()
+    with_value = {f"--{name}" for name, field in flags if field.annotation is not bool}
+    before = ["", *words]
+    return [
+        f"--{word}" if _PAIR.match(word) and flag not in with_value else word
+        for flag, word in zip(before, words, strict=False)
+    ]
+
+
+def _predict(given: Namespace) -> None:
+    from trackml.commands.predict import show_predictions
+
+    show_predictions(given.model, given.file, given.output, resize=given.resize == "true")
+
+
+def _ui(given: Namespace) -> None:
+    from trackml.commands.ui import serve_ui
+
+    serve_ui(given.port)
 
 
 def _data(given: Namespace) -> None:

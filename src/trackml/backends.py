@@ -168,6 +168,13 @@ def _keras(keras: Any) -> Settings:
     yield _changed(get, partial(global_state.set_global_attribute, policy), None)
     yield _changed(config.epsilon, config.set_epsilon, 1e-7)
     yield _changed(config.image_data_format, config.set_image_data_format, "channels_last")
+    # A bar on stdout for each answer of a model.
+    yield _changed(config.is_interactive_logging_enabled, _show_bars, False)
+
+
+def _show_bars(wanted: bool) -> None:
+    config = sys.modules["keras"].config
+    (config.enable_interactive_logging if wanted else config.disable_interactive_logging)()
 
 
 def _torch(torch: Any) -> Settings:

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from argparse import Action, ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -21,6 +21,7 @@ from trackml.params import Params, allowed
 from trackml.process.signals import ignore_end_signals, stop_requests, stop_with_parent
 from trackml.process.streams import accept_all_output
 from trackml.process.system import ensure_user
+from trackml.tasks import EntryPoint
 
 if TYPE_CHECKING:
     from trackml.console import View
@@ -42,23 +43,29 @@ def command_line(
         main: takes the parameters, and the callbacks of the view.
         view: of `trackml.console`; TRAINING unless given.
     """
-    flags = sys.argv[1:]
+    flags, entry = sys.argv[1:], EntryPoint(main.__module__, main, params, view=view)
+    run_program(lambda: run_entry_point(entry, flags), flags)
 
-    def program() -> None:
-        if "MLFLOW_RUN_ID" in os.environ:
-            stop_with_parent()
-        given = parse_flags(params, flags, main.__doc__)
-        from trackml.console import TRAINING
 
-        shown = view or TRAINING
-        with shown.progress(given) as callback:
-            result = main(given, [callback] if callback else [])
-        shown.show_result(result, given)
+def run_entry_point(entry: EntryPoint, flags: Sequence[str], program: str | None = None) -> None:
+    """Run an entry point on flags, and show a person its progress and its result.
 
+    Args:
+        program: what its --help calls it.
+
+    Raises:
+        UsageError: as `parse_flags` has it.
+    """
+    if "MLFLOW_RUN_ID" in os.environ:
+        stop_with_parent()
+    about = entry.main.__doc__
+    given = parse_flags(entry.params, flags, about, program=program, preset=entry.preset)
     # Frameworks leave 600,000 objects behind that are no garbage. To look through them as often as
     # Python does, and once more at exit, takes 2 s: as long as two epochs of `dense_mnist`.
     gc.set_threshold(GARBAGE_THRESHOLD)
-    run_program(program, flags)
+    from trackml.console import run_shown, show_result
+
+    show_result(entry, run_shown(entry, given), given)
 
 
 def run_program(program: Callable[[], object], flags: Sequence[str]) -> NoReturn:
@@ -110,8 +117,18 @@ def _outcome(error: BaseException) -> tuple[str, int]:
     return f"{type(error).__name__}: {error} (--debug shows the traceback)", 1
 
 
-def parse_flags(params: type[P], flags: Sequence[str], description: str | None = None) -> P:
+def parse_flags(
+    params: type[P],
+    flags: Sequence[str],
+    description: str | None = None,
+    *,
+    program: str | None = None,
+    preset: Mapping[str, Any] = {},
+) -> P:
     """Read flags such as `--epochs 5 --augment`; a bare flag of a true-or-false field means true.
+
+    Args:
+        program: its name in the help. preset: values of flags that are not given.
 
     Raises:
         UsageError: an unknown flag, a missing value, or a value that is not allowed.
@@ -123,9 +140,10 @@ def parse_flags(params: type[P], flags: Sequence[str], description: str | None =
     class Flags(BaseSettings, params):  # type: ignore[misc, valid-type]  # params is a variable
         pass
 
-    for field in Flags.model_fields.values():
+    for name, field in Flags.flags().items():
         field.description = f"{field.description} [{allowed(field)}]"
-    parser = Parser(description=description)
+        field.default = preset.get(name, field.default)
+    parser = Parser(prog=program, description=description)
     # Here for --help and to refuse other values; `exit_code` looks for it itself.
     parser.add_argument(
         "--debug", nargs="?", const="true", choices=["true", "false"], help=DEBUG_HELP
@@ -136,7 +154,7 @@ def parse_flags(params: type[P], flags: Sequence[str], description: str | None =
         add_argument_method=Parser.add_argument,
         cli_parse_args=list(flags),
     )
-    return params.parse(source())
+    return params.parse({**preset, **source()})
 
 
 class Parser(ArgumentParser):
@@ -157,7 +175,7 @@ class Parser(ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown == message:
             raise UsageError(message.removeprefix("argument "))
-        flag = unknown.split()[0]
+        flag = unknown.split()[0].partition("=")[0]
         if not flag.startswith("-"):
             raise UsageError(f"{flag}: not expected here; parameters are given as --name value")
         near = get_close_matches(flag, self._option_string_actions, n=1)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from trackml.errors import TrackingIncomplete
 from trackml.history import Callback
 from trackml.params import Params, RunParams, TrainingParams
+from trackml.tasks import IS_INSTALLED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trackml.sweeps.runner import SweepResult
     from trackml.sweeps.tuner import TrialCallback
     from trackml.sweeps.worker import Outcome
+    from trackml.tasks import EntryPoint
     from trackml.tracking.registry import Registration
     from trackml.tracking.run import EndedRun, Result
 
@@ -44,6 +46,29 @@ class View:
     show_result: Callable[[Any, Any], None]
 
 
+def run_shown(entry: "EntryPoint", params: Any) -> Any:
+    """Run an entry point, print its progress, and return its result."""
+    with (entry.view or TRAINING).progress(params) as callback:
+        return entry.main(params, [callback] if callback else [])
+
+
+def show_result(entry: "EntryPoint", result: Any, params: Any) -> None:
+    """Print the result of an entry point.
+
+    Raises:
+        TrackingIncomplete: after that, if the store does not have all of it.
+    """
+    (entry.view or TRAINING).show_result(result, params)
+
+
+def show_entry_points(entries: "Mapping[str, EntryPoint]") -> None:
+    """Print the names of entry points, and what each does."""
+    rows = [
+        [name, (entry.main.__doc__ or "").partition("\n")[0]] for name, entry in entries.items()
+    ]
+    print_table(console(), table_of_texts("entry points", ["name", "what it does"], rows))
+
+
 def line_width() -> int | None:
     """The characters of a line, of the terminal or as COLUMNS says; None into a file or a pipe."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
@@ -58,7 +83,12 @@ def console(width: int = WIDTH) -> Console:
         width: what tables have room for, in characters, into a file or a pipe.
     """
     return Console(
-        highlight=False, markup=False, emoji=False, soft_wrap=True, width=line_width() or width
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+        width=line_width() or width,
+        force_jupyter=False,  # there, text among the other output, and not a picture for each line
     )
 
 
@@ -268,6 +298,8 @@ def ui_command() -> str:
         return f"open {without_password(uri)}"
     if path := database_path(uri):
         is_default = path == Path("mlflow.db").absolute()
+        if is_default and IS_INSTALLED:
+            return "trackml ui"
         uri = "sqlite:///mlflow.db" if is_default else shlex.quote(uri)
         return f"mlflow ui --backend-store-uri {uri}"
     return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password

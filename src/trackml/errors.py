@@ -20,6 +20,10 @@ class TrackmlError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows, instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(TrackmlError):
     """The command or its values are wrong. Nothing was started."""

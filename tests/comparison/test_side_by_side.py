@@ -10,7 +10,7 @@ from tests.evaluation.drawing import drawn, text_of
 from trackml.comparison.side_by_side import compare_architectures, compare_models, report_models
 from trackml.evaluation.report import Table
 
-MODELS = {"cnn": ("CNN", "cnn"), "faster-rcnn": ("Faster R-CNN", "detector")}
+MODELS = {"cnn": ("CNN", "mlflow run . -e cnn"), "faster-rcnn": ("Faster R-CNN", "train it")}
 COLUMNS = (
     *("run_id", "framework", "architecture", "rows", "validation_samples", "seed"),
     "configuration",
@@ -94,7 +94,7 @@ def test_notes_name_the_runs_left_out_and_the_models_without_a_run() -> None:
     assert table.data["run_ids"].tolist() == ["cnn-0"]
     assert table.notes == [
         "CNN: 2 of its runs left out, validated on other rows",
-        "Faster R-CNN: no configuration has a finished run; mlflow run . -e detector makes one",
+        "Faster R-CNN: no configuration has a finished run; train it makes one",
     ]
     assert f"- {table.notes[1]}\n" in text_of(report_models(table), "comparison.md")
 

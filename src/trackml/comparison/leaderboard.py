@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from textwrap import shorten
 from typing import Any
@@ -10,7 +10,16 @@ from typing import Any
 import pandas as pd
 
 from trackml.comparison import figures
-from trackml.comparison.statistics import SIGNIFICANT, left_out, on_the_same_rows, rank, scored
+from trackml.comparison.statistics import (
+    SIGNIFICANT,
+    left_out,
+    logged_metrics,
+    main_metric,
+    on_the_same_rows,
+    rank,
+    scored,
+)
+from trackml.errors import TrackmlError, UsageError
 from trackml.evaluation.report import Report, Table, number_of, spread_of, text_of, with_spread
 from trackml.metrics import LATENCY, Metric
 
@@ -29,6 +38,35 @@ NOTES = (
 )
 
 
+def rank_task(
+    task: str,
+    runs: pd.DataFrame,
+    tasks_with_runs: Callable[[], Sequence[str]],
+    metric: str = "auto",
+    min_runs: int = 1,
+) -> tuple[Table, Metric]:
+    """The leaderboard of a task, and the metric that ranks it: "auto" is the task's own.
+
+    Args:
+        runs: as `runs.run_table` returns them.
+        tasks_with_runs: asked for other tasks if there is nothing to compare.
+
+    Raises:
+        UsageError: no run has such a metric.
+        TrackmlError: there is nothing to compare.
+    """
+    metrics = {"auto": main_metric(runs), **logged_metrics(runs)}
+    if metric not in metrics:
+        raise UsageError(f"--metric {metric}: expected {' or '.join(metrics)}")
+    ranking = metrics[metric]
+    board = leaderboard(task, runs, ranking, min_runs)
+    if board.data.empty:
+        why = "; ".join(board.notes) or f"there are no finished runs of {task}"
+        tasks = ", ".join(tasks_with_runs()) or "none"
+        raise TrackmlError(f"nothing to compare: {why}; tasks that have runs: {tasks}")
+    return board, ranking
+
+
 def leaderboard(task: str, runs: pd.DataFrame, metric: Metric, min_runs: int) -> Table:
     """All configurations of a task, ranked; the notes count the runs that are left out.
 
@@ -39,6 +77,13 @@ def leaderboard(task: str, runs: pd.DataFrame, metric: Metric, min_runs: int) ->
     ranking = rank(compared, metric, min_runs)
     reasons = left_out(runs, compared, metric, min_runs)
     return as_table(f"{task}, by {metric} on validation", ranking, reasons)
+
+
+def as_frame(board: Table) -> pd.DataFrame:
+    """All of a leaderboard as numbers, by rank, with the differences instead of configurations."""
+    data = board.data.set_index("rank")
+    data.insert(3, "differs_in", differences(data))
+    return data.drop(columns="configuration")
 
 
 def as_table(title: str, ranking: pd.DataFrame, left_out: Sequence[str] = ()) -> Table:

@@ -40,7 +40,7 @@ def compare_models(
 
     Args:
         runs: finished runs, of each task as `runs.run_table` returns them.
-        models: architecture → name of the model, and the entry point that trains it.
+        models: architecture → name of the model, and the command that trains it.
         min_runs: configurations with fewer runs are left out.
         with_best_epoch: adds the training scores of each run's best epoch, and its seconds.
     """
@@ -58,8 +58,7 @@ def compare_models(
     for architecture, (name, command) in models.items():
         all_runs, usable, used = (count.get(architecture, 0) for count in counts)
         if not used:
-            advice = f"mlflow run . -e {command} makes one"
-            notes.append(f"{name}: no configuration has {wanted}; {advice}")
+            notes.append(f"{name}: no configuration has {wanted}; {command} makes one")
         if others := all_runs - usable:
             notes.append(f"{name}: {others} of its runs left out, validated on other rows")
     best = with_best_epoch(best)

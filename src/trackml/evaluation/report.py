@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
 
+from trackml.backends import standard_settings
+
 if TYPE_CHECKING:
     import pandas as pd
     import rich.table
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,20 @@ class Report:
             return None
         figure.savefig(file, format=PurePath(path).suffix[1:])
         return file.getvalue()
+
+    def image(self, path: str) -> "Image":
+        """The figure of a path such as "figures/confusion_matrix.png", as a notebook shows it.
+
+        Raises:
+            ValueError: the report has no such figure, or there is nothing to show.
+        """
+        from PIL import Image
+
+        with standard_settings():
+            content = self.content_of(path) if path in self.figures else None
+        if content is None:
+            raise ValueError(f"there is no figure {path}; there are {', '.join(self.figures)}")
+        return Image.open(io.BytesIO(content))
 
 
 Cell = Callable[["pd.Series[Any]"], str]

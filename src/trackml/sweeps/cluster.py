@@ -84,8 +84,8 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
     """A connection to a Ray cluster; "local" starts one that ends with the block.
 
     Args:
-        packages: names of imported packages that are sent to another cluster, as its machines may
-            have older ones installed.
+        packages: names of imported packages, or modules, that trials import. They are sent to
+            another cluster, as its machines may have older ones installed.
 
     Raises:
         TrackmlError: the address does not respond, or this process is connected to Ray already.
@@ -93,19 +93,22 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
     if ray.is_initialized():
         raise TrackmlError("this process is connected to Ray already; call ray.shutdown() first")
     _check_address(address)
-    folders = [str(Path(str(sys.modules[name].__file__)).parent) for name in packages]
-    options: dict[str, Any] = {"runtime_env": {"py_modules": folders}}
+    files = [Path(str(sys.modules[name].__file__)) for name in packages]
+    sent = [file.parent if file.name == "__init__.py" else file for file in files]
+    options: dict[str, Any] = {"runtime_env": {"py_modules": [str(path) for path in sent]}}
     # Ray would leave the token of a local cluster in the home folder, and from then on lock its
     # owner out of clusters that were started without one.
-    auth = {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}
+    variables = {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}
     if address == "local":
         options = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-        auth |= {} if _has_token() else {"RAY_AUTH_TOKEN": _own_token()}
+        variables |= {} if _has_token() else {"RAY_AUTH_TOKEN": _own_token()}
+        found_in = [*(str(path.parent) for path in sent), os.environ.get("PYTHONPATH")]
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, dict.fromkeys(found_in)))
     with ExitStack() as stack:
         if address == "local" and "RAY_TMPDIR" not in os.environ:
             # Ray opens the folder that it gets to all users: here, one that others cannot reach.
             options["_temp_dir"] = f"{stack.enter_context(_short_folder())}/ray"
-        stack.enter_context(environment(**auth))
+        stack.enter_context(environment(**variables))
         # Ray's processes end with the thread that starts them.
         starter = stack.enter_context(ThreadPoolExecutor(1))
         try:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from trackml.params import PipelineParams
 from trackml.sweeps import DEFAULT_TRIALS, MAX_TRIALS
 from trackml.sweeps.space import Point, Space, as_text, grid, name_of, sample, shown, size
 from trackml.sweeps.space_parser import read_space, read_values
+from trackml.tasks import run_command
 
 _EXAMPLES = 100  # random points for TPE, one of which the pipeline must take
 _MAX_TEXT = 6_000  # characters of a parameter in MLflow
@@ -166,6 +166,5 @@ class Plan:
         """What to type to run the entry point with the values of a point, and a seed."""
         left_out = {"register", "resume", "tracking", *self.preset}
         values = {**self.trial(point).values, "seed": seed}
-        pairs = [f"{name}={shown(value)}" for name, value in values.items() if name not in left_out]
-        flags = [f"-P {shlex.quote(pair)}" for pair in pairs]
-        return " ".join([f"mlflow run . -e {self.entry_point}", *flags])
+        texts = {name: shown(value) for name, value in values.items() if name not in left_out}
+        return run_command(self.entry_point, texts)

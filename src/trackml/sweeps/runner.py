@@ -31,10 +31,11 @@ class SweepResult(EndedRun):
 
 @contextmanager
 def allotted(
-    address: str, concurrency: int | Literal["auto"], trials: int, device: DeviceName
+    address: str, concurrency: int | Literal["auto"], trials: int, device: DeviceName, main: Main
 ) -> Iterator[Allotment]:
     """A connection to a Ray cluster whose machines reach the store, and what each trial gets."""
-    with cluster(address, packages=["trackml", "pipelines"]) as resources:
+    packages = dict.fromkeys(["trackml", main.__module__.partition(".")[0]])
+    with cluster(address, packages=list(packages)) as resources:
         allotment = allot(resources, trials, concurrency, device)
         check_shared(resources.hosts)
         yield allotment

@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 
+from trackml import backends
 from trackml.backends import in_standard_settings, keep_triton_out, standard_settings
 from trackml.data import ImageData, TableData
 from trackml.data.canvases import Data, DetectionData
@@ -98,6 +99,8 @@ def framework_of(model: Any) -> Framework | None:
 def load_saved(uri: str) -> PyFuncModel:
     """Load a model by a folder or an address of MLflow, whichever frameworks are loaded already."""
     keep_triton_out()  # else PyTorch would import it to load its models
+    if "keras" in mlflow.models.get_model_info(uri).flavors:
+        backends.keras  # noqa: B018  # imports it without the lines that TensorFlow prints
     with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
         model: PyFuncModel = mlflow.pyfunc.load_model(uri)
     model.predict = in_standard_settings(model.predict)  # type: ignore[method-assign]

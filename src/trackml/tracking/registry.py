@@ -14,13 +14,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from trackml.comparison.champion import LIMIT_TAG, Candidate, challenge, limit_of, of_all_rows
-from trackml.errors import TrackmlError, UsageError
+from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.process.signals import deferred_signals
 from trackml.tracking import server
 from trackml.tracking.model_files import load_saved
 from trackml.tracking.queries import find_run
 
 if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
     from mlflow.pyfunc import PyFuncModel
 
 CHAMPION = "champion"
@@ -127,13 +128,37 @@ def check_names(task: str, *aliases: str) -> None:
 
 def load_model(task: str, alias: str) -> "PyFuncModel":
     """The version of a task's model behind an alias; TrackmlError if there is none."""
+    return load_saved(model_uri(f"{task}@{alias}"))
+
+
+def model_uri(address: str) -> str:
+    """The models:/ address of a task's champion, of "task@alias", or one that is given as such.
+
+    Raises:
+        TrackmlError: there is none in the store.
+    """
     client = server.connect()
+    scheme, _, name = address.rpartition(":/")
+    if scheme and "@" not in name:
+        try:
+            model_info(address)
+        except (MlflowException, OSError) as error:
+            store = server.shown_address()
+            raise TrackmlError(f"{store} has no model {address}: {one_line(error)}") from None
+        return address
+    task, _, alias = name.partition("@")
+    alias = alias or CHAMPION
     if version_behind(client, task, alias) is None:
         raise TrackmlError(
             f"{server.shown_address()} has no model {task!r} with alias {alias!r}; run a pipeline "
             "that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
         )
-    return load_saved(f"models:/{task}@{alias}")
+    return f"models:/{task}@{alias}"
+
+
+def model_info(uri: str) -> "ModelInfo":
+    """The signature, metadata and flavors of the model behind a models:/ address that exists."""
+    return mlflow.models.get_model_info(uri)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Commands of `trackml` that are more than a call."""
