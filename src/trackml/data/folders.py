@@ -70,13 +70,13 @@ def read_folder(
                 refused[f"not readable as {', '.join(FORMATS)}"].append(path)
     modes = Counter(image.mode for _, _, image in images if image.mode in _EXPECTED)
     (mode, _), *_ = modes.most_common(1) or [("RGB", 0)]
-    sizes = Counter(image.size for _, _, image in images if image.mode == mode)
+    sizes = Counter(image.size for _, _, image in images if image.mode == mode).most_common(1)
     for path, _, image in images:
         if image.mode != mode:
             names = [_MODES.get(each, f"mode {each}") for each in (image.mode, mode)]
             hint = "; color=True or False converts" if color is None else ""
             refused[f"{names[0]}, not {names[1]}{hint}"].append(path)
-        elif image.size != sizes.most_common(1)[0][0]:
+        elif image.size != sizes[0][0]:
             refused["of another size than the others; size=(height, width) resizes"].append(path)
     if any(refused.values()):
         raise UsageError(f"{folder} has files that cannot be used: {_listed(refused, folder)}")
