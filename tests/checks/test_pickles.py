@@ -21,7 +21,7 @@ import joblib  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.conftest import Finished, small_model
 from tests.tracking.toy import Store
@@ -46,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, zlib.compress])
+@settings(max_examples=25)
 @given(value=VALUES, protocol=st.integers(2, 5))
 def test_any_pickle_is_found_compressed_or_not(
     pack: Callable[[bytes], bytes], value: Any, protocol: int, folder: Path
