@@ -14,5 +14,6 @@ from trackml.evaluation.exploration import explore as explore
 from trackml.evaluation.regression import evaluate_regressor as evaluate_regressor
 from trackml.history import Callbacks as Callbacks
 from trackml.models.sklearn import describe as describe
+from trackml.models.tables import preprocessing as preprocessing
 from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run as tracked_run
 from trackml.training.sklearn import fit as fit, predictor as predictor

@@ -5,7 +5,9 @@ import torch as torch
 from trackml.backends import seed_everything as seed_everything
 from trackml.evaluation.classification import evaluate_classifier as evaluate_classifier
 from trackml.evaluation.detection import evaluate_detector as evaluate_detector
+from trackml.evaluation.exploration import explore as explore
 from trackml.evaluation.graph import draw_graph as draw_graph
+from trackml.evaluation.regression import evaluate_regressor as evaluate_regressor
 from trackml.history import Callbacks as Callbacks
 from trackml.metrics import LOSS as LOSS, Metric as Metric
 from trackml.models.faster_rcnn import faster_rcnn as faster_rcnn

@@ -45,6 +45,8 @@ class TableInputs(nn.Module):
     >>> network = nn.Sequential(inputs, nn.Linear(inputs.width, 1))
     """
 
+    numbers: Tensor
+    gaps: Tensor
     mean: Tensor
     scale: Tensor
 
@@ -52,18 +54,21 @@ class TableInputs(nn.Module):
         super().__init__()
         self._encoding = Encoding.of(data)
         self.width = self._encoding.width
-        for name in ("mean", "scale"):
-            value = torch.tensor(getattr(self._encoding, name))
+        # Buffers, not constants of `forward`, which a loop could not be exported with. They follow
+        # from the data, so checkpoints need not have them.
+        kinds = {"numbers": torch.int64, "gaps": torch.int64, "mean": torch.float32}
+        for name, dtype in {**kinds, "scale": torch.float32}.items():
+            value = torch.tensor(getattr(self._encoding, name), dtype=dtype)
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         encoding = self._encoding
-        numbers = features[:, list(encoding.numbers)]
+        numbers = features.index_select(1, self.numbers)
         x = (numbers - self.mean) / self.scale
         known = features.isfinite()
         if encoding.imputes:
             x, known = torch.where(numbers.isnan(), 0.0, x), known | features.isnan()
-        parts = [x, features[:, list(encoding.gaps)].isnan().float()]
+        parts = [x, features.index_select(1, self.gaps).isnan().float()]
         for position, count in encoding.texts.items():
             indices = torch.arange(count, device=features.device)
             parts.append((features[:, position : position + 1] == indices).float())

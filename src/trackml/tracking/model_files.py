@@ -138,11 +138,15 @@ def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:
 def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **options: Any) -> None:
     """Export a program, which loads without the model's class, and answers in batches.
 
+    A network whose `forward` makes tensors, such as `x - torch.tensor([0.5, 0.4])`, cannot be
+    exported in a loop: it answers in one piece.
+
     Args:
         model: takes inputs (N, ...), on any device.
         inputs: of the kind that the model takes.
     """
     import torch
+    from torch._export.serde.serialize import SerializeError
 
     from trackml.models.torch import InBatches
 
@@ -151,13 +155,13 @@ def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **opt
     plain = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)
     # From a single example PyTorch would conclude that all batches have one.
     example = np.zeros((2, *inputs.shape[1:]), inputs.dtype)
-    mlflow.pytorch.save_model(
-        InBatches(plain.requires_grad_(requires_grad=False), torch.from_numpy(example)).eval(),
-        path,
-        mlflow_model=mlflow_model,
-        input_example=example,
-        **options,
-    )
+    plain = plain.requires_grad_(requires_grad=False).eval()
+    save = partial(mlflow.pytorch.save_model, path=path, input_example=example, **options)
+    try:
+        save(InBatches(plain, torch.from_numpy(example)).eval(), mlflow_model=mlflow_model)
+    except SerializeError:
+        shutil.rmtree(path)
+        save(plain, mlflow_model=mlflow_model)
     # Unasked, MLflow would look for it on a GPU where there is one, and refuse to load it.
     mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.MODEL_CONFIG] = {"device": "cpu"}
     mlflow_model.save(str(Path(path, MLMODEL_FILE_NAME)))
