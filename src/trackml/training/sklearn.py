@@ -18,6 +18,7 @@ from trackml.history import History, NonFiniteLoss
 from trackml.metrics import ACCURACY, MAE, Metric, score_classes, score_values
 from trackml.models import estimator as estimators
 from trackml.params import PipelineParams
+from trackml.process.signals import stop_even_if_lost
 from trackml.training import boosting
 from trackml.training.boosting import Examples
 from trackml.training.loop import by_split
@@ -69,7 +70,8 @@ def fit(
     base = ACCURACY if data.classes else MAE
     ranking = rank_by or base
     others = tuple(each for each in (base, *metrics) if each != ranking)
-    history = _fit(estimator, data, History(ranking, "float32", metrics=others))
+    with stop_even_if_lost():
+        history = _fit(estimator, data, History(ranking, "float32", metrics=others))
     for name, value in history.best.items():
         if not math.isfinite(value):
             raise NonFiniteLoss(f"{name} is {value} after the fit: scale the inputs or the target")
