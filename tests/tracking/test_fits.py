@@ -11,6 +11,8 @@ from tests.tracking.toy import Store
 from trackml.evaluation.report import Report
 from trackml.params import PipelineParams
 from trackml.tasks import Task
+from trackml.tracking import queries
+from trackml.tracking.queries import ParentRun
 from trackml.tracking.run import Result, tracked_run
 from trackml.training.sklearn import fit, predictor
 
@@ -18,12 +20,18 @@ TASK: Task[Any] = Task(lambda _params: None, framework="sklearn")
 
 
 def trained(
-    store: Store, estimator: Any, calls: list[int], *, stop: bool = False, **values: Any
+    store: Store,
+    estimator: Any,
+    calls: list[int],
+    *,
+    stop: bool = False,
+    parent: ParentRun | None = None,
+    **values: Any,
 ) -> Result:
     """Train; `stop` interrupts the run between its fit and its evaluation."""
     params = PipelineParams.parse({"register": False, **values})
     callbacks = [lambda number, _row: calls.append(number)]
-    with tracked_run(TASK, params, store.data, "trees", callbacks) as run:
+    with tracked_run(TASK, params, store.data, "trees", callbacks, parent) as run:
         history = fit(estimator, store.data, params, run=run)
         if stop:
             raise KeyboardInterrupt
@@ -67,3 +75,11 @@ def test_the_rows_of_many_iterations_need_few_requests(store: Store) -> None:
     trained(store, HistGradientBoostingClassifier(max_iter=200, max_leaf_nodes=2), [])
     assert sum(requests) > 1_400
     assert len(requests) < 10
+
+
+def test_a_trial_without_epochs_has_one_value_of_each_curve(store: Store) -> None:
+    parent = store.client.create_run("0")
+    trial = ParentRun.of_run(parent, scores_test=False).of_trial("the trial", "here")
+    history = trained(store, GaussianNB(), [], parent=trial).history
+    table = queries.child_table(store.client, parent.info.run_id, curves=["val_loss"])
+    assert table["val_loss"].tolist() == [[history.best["val_loss"]]]
