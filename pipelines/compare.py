@@ -62,8 +62,9 @@ def main(params: Params, _callbacks: object = ()) -> "list[Table]":
     board, metric = rank_task(params.task, runs, others, params.metric, params.min_runs)
     best = zip(board.data["rank"], board.data["run_id"], strict=True)
     curves = {
-        rank: values_by_epoch(client, run_id, f"val_{metric}")
+        rank: curve
         for rank, run_id in list(best)[:MAX_CURVES]
+        if any(curve := values_by_epoch(client, run_id, f"val_{metric}"))  # any epoch but 0
     }
     report, tables = report_leaderboard(board, metric, curves), [board]
     if params.task == "mnist":

@@ -11,11 +11,11 @@ from trackml.data import ImageData, TableData, load
 from trackml.data.canvases import DetectionData, on_canvases
 from trackml.history import History
 from trackml.metrics import ACCURACY, MAE, MAP, Metric
-from trackml.params import TrainingParams
+from trackml.params import PipelineParams
 
 Data = ImageData | TableData | DetectionData
 
-SHORT = ("--limit", "3000", "--epochs", "2")
+EPOCHS = 2
 FEW_TO_VALIDATE = 0.02  # as a detector takes a while for each
 CLASS_SCORES = {
     *("test_accuracy", "test_precision_macro", "test_recall_macro", "test_f1_macro"),
@@ -50,15 +50,17 @@ class Expected:
     more_params: tuple[str, ...] = ()
     trains_metric: bool = True  # whether the metric is known of training, epoch by epoch
     scores_untrained: bool = False  # as epoch 0
+    rows: str = "epoch"  # or iteration; or fit, of which there is one, without a step
 
     @property
     def command(self) -> tuple[str, ...]:
+        epochs = ("--epochs", str(EPOCHS)) if self.rows == "epoch" else ()
         limit = ("--limit", str(self.limit))
-        return f"pipelines.{self.pipeline}", *SHORT, *limit, *self.flags
+        return f"pipelines.{self.pipeline}", *limit, *epochs, *self.flags
 
     @property
-    def params(self) -> type[TrainingParams]:
-        params: type[TrainingParams] = import_module(f"pipelines.{self.pipeline}").Params
+    def params(self) -> type[PipelineParams]:
+        params: type[PipelineParams] = import_module(f"pipelines.{self.pipeline}").Params
         return params
 
     @property
@@ -76,21 +78,28 @@ class Expected:
             *("train_loss", "val_loss", f"val_{self.metric}"),
             *({f"train_{self.metric}"} if self.trains_metric else {}),
             *(f"{split}_{part}" for split in ("train", "val") for part in self.parts),
-            *("learning_rate", "epoch_seconds", "samples_per_second"),
+            *("epoch_seconds", "samples_per_second"),
+            *({"learning_rate"} if self.rows != "fit" else {}),
         }
 
     @property
+    def steps(self) -> list[int]:
+        """Of the metrics per epoch."""
+        first = 0 if self.scores_untrained or self.rows == "fit" else 1
+        return list(range(first, 1 if self.rows == "fit" else EPOCHS + 1))
+
+    @property
     def metrics(self) -> set[str]:
-        best = {"best_epoch", "best_val_loss", f"best_val_{self.metric}", *self.more_metrics}
+        best = {"best_val_loss", f"best_val_{self.metric}", *self.more_metrics}
         best |= {"model_size_bytes", "prediction_seconds_per_1000"}
-        if self.metric == ACCURACY:
-            best.add("convergence_epoch")
+        if self.rows != "fit":
+            best |= {"best_epoch", *({"convergence_epoch"} if self.metric == ACCURACY else {})}
         return self.per_epoch | best | self.test_metrics
 
     @property
     def artifacts(self) -> set[str]:
-        always = {"history.json", "model_summary.txt", "figures/learning_curves.png"}
-        return always | set(self.files.split())
+        curves = {"figures/learning_curves.png"} if self.rows != "fit" else set()
+        return {"history.json", "model_summary.txt"} | curves | set(self.files.split())
 
 
 @cache
@@ -140,6 +149,17 @@ SCRATCH = Expected(
     files=f"{CLASSIFIER_FILES} figures/weights.png",
     scores_untrained=True,
 )
+HOUSING = Expected(
+    pipeline="housing",
+    task="california_housing",
+    architecture="dense",
+    model_parameters=8 * 64 + 64 + 64 * 32 + 32 + 32 + 1,
+    metric=MAE,
+    outputs=1,
+    test_metrics={"test_mse", "test_rmse", "test_mae", "test_r2"},
+    files="figures/predicted_vs_true.png figures/residuals.png figures/error_map.png "
+    "figures/correlations.png figures/target.png reports/feature_statistics.csv",
+)
 EXPECTED = {
     "fashion": FASHION,
     "fashion_aug": replace(FASHION, architecture="cnn-aug", flags=("--augment",)),
@@ -180,16 +200,25 @@ EXPECTED = {
         parts=("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"),
         trains_metric=False,
     ),
-    "housing": Expected(
-        pipeline="housing",
-        task="california_housing",
-        architecture="dense",
-        model_parameters=8 * 64 + 64 + 64 * 32 + 32 + 32 + 1,
-        metric=MAE,
-        outputs=1,
-        test_metrics={"test_mse", "test_rmse", "test_mae", "test_r2"},
-        files="figures/predicted_vs_true.png figures/residuals.png figures/error_map.png "
-        "figures/correlations.png figures/target.png reports/feature_statistics.csv",
+    "housing": HOUSING,
+    "housing_trees": replace(
+        HOUSING,
+        pipeline="housing_trees",
+        architecture="boosted-trees",
+        model_parameters=EPOCHS * (63 + 62),
+        framework="sklearn",
+        flags=("--iterations", str(EPOCHS)),
+        rows="iteration",
+    ),
+    "mnist_sklearn": Expected(
+        pipeline="mnist_sklearn",
+        task="mnist",
+        architecture="nystroem-logistic",
+        model_parameters=5 * 784 + 50 * (784 + 50 + 3 + 10) + 10,
+        framework="sklearn",
+        flags=("--components", "50"),
+        limit=1000,
+        rows="fit",
     ),
 }
 

@@ -22,13 +22,16 @@ QUICK = [name for name in EXPECTED if name not in ("transfer", "detector")]  # s
 TURNED: dict[str, dict[str, Any]] = {
     "fashion_aug": {"augment": True},
     "scratch_mlp": {"model": "mlp"},
+    "housing_trees": {"iterations": 5},
+    "mnist_sklearn": {"components": 50},
 }
 BRIEF = {"limit": 1000, "epochs": 2, "validation_split": 0.02, "register": False}
 
 
 def trained(pipeline: str, parent: ParentRun | None = None, **values: Any) -> Result:
     module = import_module(f"pipelines.{pipeline}")
-    result: Result = module.main(module.Params.parse(BRIEF | values), parent=parent)
+    brief = {name: value for name, value in BRIEF.items() if name in module.Params.flags()}
+    result: Result = module.main(module.Params.parse(brief | values), parent=parent)
     return result
 
 

@@ -14,7 +14,12 @@ import pytest
 
 from trackml.errors import Terminated
 from trackml.process import signals
-from trackml.process.signals import deferred_signals, stop_at_next_call, stop_requests
+from trackml.process.signals import (
+    deferred_signals,
+    stop_at_next_call,
+    stop_even_if_lost,
+    stop_requests,
+)
 from trackml.process.system import environment
 
 
@@ -44,6 +49,31 @@ def stopped(
     with pytest.raises(by), stop_requests():
         program(done)
     return done
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("instead", [None, ValueError("not a valid buffer")])
+def test_compiled_code_may_lose_it(number: int, instead: Exception | None) -> None:
+    """As scikit-learn's does, which then raises an error of its own, or none at all."""
+
+    def program(done: list[str]) -> None:
+        with stop_even_if_lost():
+            try:
+                ask(number)
+            except BaseException:  # noqa: BLE001
+                done.append("lost")
+                if instead:
+                    raise instead from None
+            done.append("goes on")
+        done.append("next step")
+
+    by = KeyboardInterrupt if number == signal.SIGINT else Terminated
+    assert stopped(program, by) == ["lost", *([] if instead else ["goes on"])]
+
+
+def test_an_error_without_a_request_stays_that_error() -> None:
+    with pytest.raises(ValueError, match="broken"), stop_even_if_lost():
+        raise ValueError("broken")
 
 
 def test_it_waits_for_the_next_call() -> None:

@@ -24,6 +24,7 @@ NATIVE = {"xgboost": ".ubj", "lightgbm": ".txt", "catboost": ".cbm"}  # package 
 _PACKAGES = ("sklearn", *NATIVE)
 _SAFE = {
     "builtins.object",
+    "collections.OrderedDict",
     "numpy.dtype",
     "numpy.mean",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
@@ -64,9 +65,10 @@ def check(estimator: Any) -> None:
 
 
 def requirements(estimator: Any) -> list[str]:
-    """The boosting library that an estimator needs, with its version."""
-    package = package_of(estimator)
-    return [f"{package}=={import_module(package).__version__}"] if package in NATIVE else []
+    """The boosting libraries that an estimator or its parts need, with their versions."""
+    parts = (estimator, *estimator.get_params().values())
+    packages = sorted({package_of(part) for part in parts} & {*NATIVE})
+    return [f"{package}=={import_module(package).__version__}" for package in packages]
 
 
 def package_of(estimator: Any) -> str:

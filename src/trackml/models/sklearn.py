@@ -54,5 +54,9 @@ def _learned(part: Any) -> Iterator[Any]:
     for name, value in vars(part).items():
         if name == "_predictors":  # the trees of HistGradientBoosting
             yield from (tree.nodes["value"] for trees in value for tree in trees)
-        elif name.endswith("_") and not name.startswith("_"):
+        elif name == "intercept_" or (_is_fitted(name) and not isinstance(value, float)):
             yield value
+
+
+def _is_fitted(name: str) -> bool:
+    return name.endswith("_") and not name.startswith("_") and "score" not in name

@@ -80,6 +80,32 @@ def stop_at_next_call() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
+def stop_even_if_lost() -> Iterator[None]:
+    """Deliver a request to stop at once, and again at the end of the block if that was lost.
+
+    Compiled code may discard the exception of a signal, or raise one of its own instead.
+    """
+    requests: list[BaseException] = []
+
+    def request(number: int, frame: FrameType | None) -> None:
+        try:
+            before[number](number, frame)
+        except BaseException as error:
+            requests.append(error)
+            raise
+
+    numbers = [number for number in _handled() if callable(signal.getsignal(number))]
+    with _handled_by(request, numbers) as before:
+        try:
+            yield
+        except Exception:
+            if not requests:
+                raise
+    if requests:
+        raise requests[0]
+
+
+@contextmanager
 def deferred_signals() -> Iterator[None]:
     """Finish the block first: a request to stop that arrives in it is delivered at its end."""
     arrived: list[int] = []

@@ -123,12 +123,14 @@ def child_table(
 
     Its columns are run_id, name, state as `state_of` has it, is_candidate, ended (milliseconds),
     and those asked for: None for a parameter, nan for a metric that a child has not logged, and for
-    each of `curves` a list with the metric's value per epoch.
+    each of `curves` a list with the metric's value per epoch; the only one of a fit without epochs.
     """
 
     def curve(child: MlflowRun, metric: str) -> list[float]:
         values = values_by_epoch(client, child.info.run_id, metric)
-        return [value for epoch, value in values.items() if epoch]
+        of_epochs = [value for epoch, value in values.items() if epoch]
+        has_no_epochs = not of_epochs and state_of(child) == "finished"
+        return [*values.values()] if has_no_epochs else of_epochs
 
     rows = [
         {

@@ -46,9 +46,12 @@ def fit(estimator: Any, train: Examples, validation: Examples, classes: int) -> 
         estimator.set_params(eval_metric=[*names])
         options = {"eval_set": [train, validation], "verbose": False}
     elif package == "lightgbm":
-        options = {"eval_set": [train, validation], "eval_metric": [*names]}
+        inputs, targets = zip(train, validation, strict=True)
+        options = {"eval_X": inputs, "eval_y": targets, "eval_metric": [*names]}
     elif package == "catboost":
-        estimator.set_params(custom_metric=[names[1]], use_best_model=False)
+        estimator.set_params(
+            custom_metric=[names[1]], use_best_model=False, allow_writing_files=False
+        )
         options = {"eval_set": validation, "verbose": False}
     elif "X_val" in signature(estimator.fit).parameters and estimator.early_stopping:
         options = dict(zip(("X_val", "y_val"), validation, strict=True))
@@ -123,6 +126,7 @@ def _records(estimator: Any, package: str, classes: int) -> Rows:
 
 
 def _scores(package: str, classes: int, loss: float, metric: float) -> Mapping[str, float]:
+    loss, metric = float(loss), float(metric)
     if classes:
         return {"loss": loss, "accuracy": metric if package == "catboost" else 1 - metric}
     return {"loss": loss if package == "lightgbm" else loss**2, "mae": metric}

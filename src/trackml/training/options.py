@@ -128,8 +128,8 @@ def weights_of_classes(weights: ClassWeights, labels: Array, classes: Sequence[s
     "balanced" gives a class N / (number of classes with rows * its rows): the mean over all rows
     is 1.
 
-    >>> weights_of_classes("balanced", np.array([0, 0, 0, 1]), ["a", "b"]).round(4).tolist()
-    [0.6667, 2.0]
+    >>> weights_of_classes("balanced", np.array([0, 0, 0, 0, 1, 1]), ["a", "b"]).tolist()
+    [0.75, 1.5]
     >>> weights_of_classes({"b": 3}, np.array([0, 1]), ["a", "b"]).tolist()
     [1.0, 3.0]
 

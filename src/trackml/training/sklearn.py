@@ -17,6 +17,7 @@ from trackml.history import History, NonFiniteLoss
 from trackml.metrics import Metric
 from trackml.models import estimator as estimators
 from trackml.params import PipelineParams
+from trackml.process.signals import stop_even_if_lost
 from trackml.training import boosting
 from trackml.training.boosting import Examples
 from trackml.training.loop import by_split
@@ -67,7 +68,8 @@ def fit(
     _check(estimator, data)
     _seed(estimator, params.seed)
     settings = FitSettings.of_data({"metrics": metrics, "rank_by": rank_by}, data)
-    history = _fit(estimator, data, settings)
+    with stop_even_if_lost():
+        history = _fit(estimator, data, settings)
     for name, value in history.best.items():
         if not math.isfinite(value):
             raise NonFiniteLoss(f"{name} is {value} after the fit: scale the inputs or the target")
