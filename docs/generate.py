@@ -28,9 +28,9 @@ REFERENCE_HEAD = """\
 # Entry points and their parameters
 
 Generated from the parameters of `pipelines/` by `make generated`.
-`mlflow run . -e NAME -P parameter=value` runs one; directly, in an environment with
-`requirements.txt`: `PYTHONPATH=.:src python -m pipelines.MODULE --parameter value`, with `--help`
-for the same list.
+`mlflow run . -e NAME -P parameter=value` runs one in a checkout, `trackml run NAME parameter=value`
+where trackml is installed, with `--help` for the same list. Directly, in an environment with
+`requirements.txt`: `PYTHONPATH=.:src python -m pipelines.MODULE --parameter value`.
 """
 
 

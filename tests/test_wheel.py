@@ -90,7 +90,10 @@ def test_it_has_the_pipelines_with_the_same_code_and_the_program(
             ("sweep", "space=batch_size=32|64", "epochs=1", "limit=600"),
             "to run it again: trackml run dense_mnist epochs=1 limit=600 seed=0 batch_size=",
         ),
-        (("sweep", "pipeline=own.py", "space=batch_size=10|20"), "own.py epochs=2 limit=0 seed=0"),
+        (
+            ("sweep", "pipeline=own.py", "space=batch_size=10|20"),
+            "own.py limit=0 seed=0 batch_size=",
+        ),
         (
             ("cnn_suite", "variants=plain", "optimizers=adam", "epochs=1", "limit=600"),
             "best on validation: plain with adam",

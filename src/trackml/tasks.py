@@ -107,6 +107,9 @@ def pipelines() -> ModuleType:
 def entry_point(pipeline: str | Path | ModuleType | Callable[..., Any]) -> EntryPoint:
     """An entry point by its name, or of a pipeline: the path of its file, its module, its `main`.
 
+    >>> entry_point("fashion_aug").preset
+    {'augment': True}
+
     Raises:
         UsageError: there is none of that name, or what was given is no pipeline.
     """
@@ -184,7 +187,11 @@ def _is_from(module: ModuleType, file: Path) -> bool:
 
 
 def run_command(name: str, values: Mapping[str, str]) -> str:
-    """What to type to run an entry point, here, with these values of its parameters."""
+    """What to type to run an entry point, here, with these values of its parameters.
+
+    >>> run_command("digits.py", {"epochs": "3", "space": "a|b"})
+    "trackml run digits.py epochs=3 'space=a|b'"
+    """
     pairs = [shlex.quote(f"{flag}={value}") for flag, value in values.items()]
     if IS_INSTALLED or name.endswith(".py"):
         return shlex.join(["trackml", "run", name]) + "".join(f" {pair}" for pair in pairs)

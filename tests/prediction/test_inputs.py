@@ -163,7 +163,7 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path: Path) -> None:
         (GRAY, PIXELS[..., 0], "received uint8 (4, 6); a single image is a batch of one"),
         (GRAY, PIXELS[np.newaxis], "expected uint8 (N, 4, 6), received uint8 (1, 4, 6, 3)"),
         (GRAY, np.zeros((0, 4, 6), np.uint8), "received uint8 (0, 4, 6)"),
-        (GRAY, PEOPLE, "the inputs: the model takes uint8 (N, 4, 6); received: DataFrame"),
+        (GRAY, PEOPLE, "the inputs: the model takes uint8 (N, 4, 6); received: a table"),
         (TABLE, np.zeros((2, 3)), "takes a table with the columns age, height, town; received: f"),
         (TABLE, PEOPLE.head(0), "the table has no rows"),
         (TABLE, PEOPLE.drop(columns="age"), "no column 'age'; it has town, height, x"),

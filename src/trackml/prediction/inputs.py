@@ -89,6 +89,10 @@ def input_of(signature: "ModelSignature | None") -> ImageInput | TableInput:
 def read_inputs(wanted: ImageInput | TableInput, given: object, *, resize: bool) -> Inputs:
     """The inputs in an array, a DataFrame, or a file or folder by its path.
 
+    >>> images = np.zeros((3, 28, 28), np.uint8)
+    >>> [len(batch) for batch in read_inputs(ImageInput((28, 28)), images, resize=False).batches]
+    [3]
+
     Args:
         resize: convert images to the size and mode that the model takes.
 
@@ -105,8 +109,15 @@ def read_inputs(wanted: ImageInput | TableInput, given: object, *, resize: bool)
             return _array_inputs(wanted, given, name)
         case Path(), ImageInput():
             return _image_inputs(wanted, given, resize=resize)
-    kind = "images" if isinstance(given, Path) else type(given).__name__
-    received = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else kind
+    match given:
+        case Path():
+            received = "images"
+        case pd.DataFrame():
+            received = "a table"
+        case np.ndarray():
+            received = f"{given.dtype} {given.shape}"
+        case _:
+            received = type(given).__name__
     raise UsageError(f"{name}: the model takes {wanted}; received: {received}")
 
 
