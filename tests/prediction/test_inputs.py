@@ -131,7 +131,7 @@ def wrong_files(folder: Path) -> dict[Path, tuple[Any, str]]:
     floats = folder / "floats.npy"
     np.save(floats, PIXELS[np.newaxis] / 255)
     return {
-        text: (GRAY, "text.png: it cannot be read as PNG, JPEG"),
+        text: (GRAY, "text.png: not readable as PNG, JPEG"),
         objects: (GRAY, "objects.npy: it cannot be read as NPY"),
         archive: (GRAY, "archive.npy: the model takes uint8 (N, 4, 6); received: NpzFile"),
         floats: (COLOR, "expected uint8 (N, 4, 6, 3), received float64 (1, 4, 6, 3); pixels go in"),

@@ -1,8 +1,5 @@
 """Images in a folder with a subfolder per class, as arrays."""
 
-import struct
-import warnings
-import zlib
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,25 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trackml.data.arrays import Images, Labels
+from trackml.data.image_files import converted, read_image
 from trackml.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""Those that Pillow decodes itself. For some others, such as EPS, it starts a program."""
-
-# What Pillow raises for damaged files, by format and by what is damaged.
-_DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
 _MODES = {
     "L": "gray",
     "RGB": "RGB",
@@ -66,8 +50,8 @@ def read_folder(
         for path in _visible(subfolder):
             try:
                 images.append((path, label, _read(path, size, color)))
-            except _DAMAGED:
-                refused[f"not readable as {', '.join(FORMATS)}"].append(path)
+            except ValueError as error:
+                refused[str(error)].append(path)
     modes = Counter(image.mode for _, _, image in images if image.mode in _EXPECTED)
     (mode, _), *_ = modes.most_common(1) or [("RGB", 0)]
     sizes = Counter(image.size for _, _, image in images if image.mode == mode).most_common(1)
@@ -92,37 +76,16 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, size: tuple[int, int] | None, color: bool | None) -> "Image.Image":
-    """An image, upright, converted to gray or RGB and resized if that is asked for."""
-    from PIL import Image, ImageOps
+    """An image, converted to gray or RGB and resized if that is asked for."""
+    from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of oddities in metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path, formats=FORMATS) as file:
-                image = ImageOps.exif_transpose(file)
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            raise ValueError("too many pixels") from error
+    image = read_image(path)
     if color is not None:
-        image = _converted(image, "RGB" if color else "L")
+        image = converted(image, "RGB" if color else "L")
     if size and image.mode in _EXPECTED:
         height, width = size
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return image
-
-
-def _converted(image: "Image.Image", mode: str) -> "Image.Image":
-    """The image in a mode of 8 bits per channel; itself if it has 32."""
-    from PIL import Image
-
-    if image.mode in {"I", "F"}:  # whose values have no known range
-        return image
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # convert() would clip
-    if image.has_transparency_data:
-        opaque = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
-    return image.convert(mode)
 
 
 def _listed(refused: dict[str, list[Path]], folder: Path) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trackml.errors import TrackmlError, UsageError, one_line
-from trackml.prediction.images import image_files, read_image
+from trackml.prediction.images import image_files, read_pixels
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -172,7 +172,7 @@ def _image_inputs(wanted: ImageInput, path: Path, *, resize: bool) -> Inputs:
     def batches() -> Iterator[Batch]:
         batch: list[Array] = []
         for file in files:
-            image = read_image(file, wanted.shape, resize=resize)
+            image = read_pixels(file, wanted.shape, resize=resize)
             full = batch and len(batch) >= _batch_rows(image.nbytes)
             if full or (batch and image.shape != batch[0].shape):  # where any size will do
                 yield np.stack(batch)

@@ -74,14 +74,20 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
     required = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", *packages)]
     save(
         path=path,
-        # Whoever has the model alone can name its answers.
-        mlflow_model=Model(metadata={"classes": [*data.classes]} if data.classes else None),
+        mlflow_model=Model(metadata=_metadata(framework, data)),
         signature=signature(data),
         # Without a list MLflow loads the model in a new process to find one: 13 s.
         pip_requirements=[*required, *libraries],
     )
     for cache in Path(path).rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+def _metadata(framework: Framework, data: Data) -> dict[str, Any]:
+    """What whoever has the model alone needs to load it in silence and to name its answers."""
+    if isinstance(data, TableData) and not data.classes:
+        return {"framework": framework, "target_name": data.target_name}
+    return {"framework": framework, "classes": [*data.classes]}
 
 
 def framework_of(model: Any) -> Framework | None:
@@ -99,13 +105,14 @@ def framework_of(model: Any) -> Framework | None:
 def load_saved(uri: str) -> PyFuncModel:
     """Load a model by a folder or an address of MLflow, whichever frameworks are loaded already."""
     keep_triton_out()  # else PyTorch would import it to load its models
-    if "keras" in mlflow.models.get_model_info(uri).flavors:
+    model = mlflow.models.get_model_info(uri)
+    if "keras" in model.flavors or (model.metadata or {}).get("framework") == "keras":
         backends.keras  # noqa: B018  # imports it without the lines that TensorFlow prints
     with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
-        model: PyFuncModel = mlflow.pyfunc.load_model(uri)
-    model.predict = in_standard_settings(model.predict)  # type: ignore[method-assign]
+        loaded: PyFuncModel = mlflow.pyfunc.load_model(uri)
+    loaded.predict = in_standard_settings(loaded.predict)  # type: ignore[method-assign]
     keep_triton_out()  # this model may have been the one that needs TensorFlow
-    return model
+    return loaded
 
 
 def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:
