@@ -74,8 +74,11 @@ def test_a_regressor_names_its_target(tmp_path: Path) -> None:
 
 
 def test_a_table_with_texts_is_classified(tmp_path: Path) -> None:
-    specs = [ColSpec("double", "age"), ColSpec("string", "town", required=False)]
-    code = "np.stack([x['town'].str.len() == 1, x['town'].str.len() == 2], 1).astype('float32')"
+    specs = [
+        TensorSpec(FLOAT32, (-1, 1), "age"),
+        TensorSpec(np.dtype(object), (-1, 1), "town"),
+    ]
+    code = "np.stack([np.char.str_len(x['town'][:, 0].astype(str)) == n for n in (1, 2)], 1) * 1.0"
     model = saved(tmp_path, code, (specs, [TensorSpec(FLOAT32, (-1, 2))]), classes=["no", "yes"])
     assert asked(model, PEOPLE)["prediction"].tolist() == ["no", "yes"]
 

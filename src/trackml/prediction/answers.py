@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from trackml.backends import in_standard_settings
-from trackml.errors import TrackmlError
+from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.prediction.inputs import input_of, read_inputs
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 PREDICTION = "prediction"
+_REFUSED = "INVALID_PARAMETER_VALUE"  # how a model of ours refuses rows
 
 
 def answer(
@@ -47,7 +49,13 @@ def answer(
     for batch in inputs.batches:
         predict = predict or in_standard_settings(open_model().predict)
         labels = inputs.labels[done : done + len(batch)]
-        parts.append(_table(predict(batch), labels, about.metadata or {}))
+        try:
+            answers = predict(batch)
+        except MlflowException as error:
+            if error.error_code != _REFUSED:
+                raise
+            raise UsageError(one_line(error)) from None  # such as a missing value
+        parts.append(_table(answers, labels, about.metadata or {}))
         done += len(batch)
     return pd.concat(parts)
 

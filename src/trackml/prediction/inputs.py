@@ -37,11 +37,10 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class TableInput:
-    """A model takes columns by name, of numbers or of texts; some may not have missing values."""
+    """A model takes columns by name, of numbers or of texts."""
 
     numbers: tuple[str, ...]
     texts: tuple[str, ...] = ()
-    complete: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -76,14 +75,8 @@ def input_of(signature: "ModelSignature | None") -> ImageInput | TableInput:
         return ImageInput(tuple(specs[0].shape[1:]))
     if not specs or None in names:
         raise TrackmlError(f"expected a model that takes images or named columns; it takes {specs}")
-    if hasattr(specs[0], "shape"):
-        return TableInput(tuple(names))
-    texts = [spec.name for spec in specs if spec.type.name == "string"]
-    return TableInput(
-        numbers=tuple(name for name in names if name not in texts),
-        texts=tuple(texts),
-        complete=tuple(spec.name for spec in specs if spec.required),
-    )
+    texts = tuple(spec.name for spec in specs if spec.type == np.dtype(object))
+    return TableInput(tuple(name for name in names if name not in texts), texts)
 
 
 def read_inputs(wanted: ImageInput | TableInput, given: object, *, resize: bool) -> Inputs:
@@ -198,11 +191,6 @@ def _table_inputs(wanted: TableInput, table: pd.DataFrame, name: str) -> Inputs:
             raise UsageError(f"{name}: there are several columns {column!r}; expected one")
     columns = {column: _numbers(table[column], name) for column in wanted.numbers}
     columns |= {column: _texts(table[column]) for column in wanted.texts}
-    for column in wanted.complete:
-        if missing := int(columns[column].isna().sum()):
-            raise UsageError(
-                f"{name}: column {column!r} has {missing:,} missing values; the model takes none"
-            )
     # MLflow refuses a table whose index lacks 0.
     checked = pd.DataFrame(columns).reset_index(drop=True)
     rows = _batch_rows(8 * len(wanted.columns))

@@ -30,7 +30,7 @@ from trackml.process.system import environment
 from trackml.tasks import Framework
 
 Array = NDArray[Any]
-UINT8, FLOAT32 = np.dtype("uint8"), np.dtype("float32")
+UINT8, FLOAT32, OBJECT = np.dtype("uint8"), np.dtype("float32"), np.dtype("object")
 _SOURCES = Path(__file__).parents[1]
 
 
@@ -233,20 +233,17 @@ def signature(data: Data) -> ModelSignature:
     """What a model of this data takes and gives: the same for all frameworks.
 
     Images: uint8 (N, height, width), raw pixels → float32 (N, classes), probabilities.
-    Tables: the columns by name → float32 (N, classes), probabilities, or (N, 1), values. Columns of
-    numbers alone are float32 (N, 1) each; beside texts they are double.
+    Tables: the columns by name, (N, 1) each, numbers as float32, texts as objects → float32
+    (N, classes), probabilities, or (N, 1), values.
     Canvases: uint8 (N, height, width), of any size → a table, a row per object that was found.
     """
     inputs: list[ColSpec | TensorSpec]
     outputs: list[ColSpec | TensorSpec]
     match data:
         case TableData():
-            inputs = [TensorSpec(FLOAT32, (-1, 1), column) for column in data.columns]
-            if data.categories:
-                kinds = dict.fromkeys(data.columns, "double")
-                kinds |= dict.fromkeys(data.categories, "string")
-                is_required = data.missing == "refuse"
-                inputs = [ColSpec(kind, name, is_required) for name, kind in kinds.items()]
+            # Not columns of MLflow: as "double" they would refuse integers.
+            kinds = {name: OBJECT if name in data.categories else FLOAT32 for name in data.columns}
+            inputs = [TensorSpec(kind, (-1, 1), name) for name, kind in kinds.items()]
             outputs = [TensorSpec(FLOAT32, (-1, len(data.classes) or 1))]
         case ImageData():
             inputs = [TensorSpec(UINT8, (-1, *data.train.images.shape[1:]))]

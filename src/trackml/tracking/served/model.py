@@ -72,19 +72,14 @@ class Table:
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
     def as_matrix(self, request: Any) -> Array:
-        """A DataFrame, columns by name, or an array (N, columns) → float32 (N, columns).
+        """A DataFrame, or columns by name → float32 (N, columns).
 
         Texts become indices of their categories, what is missing becomes nan.
 
         Raises:
             MlflowException: a value is missing, infinite, or a text that training did not know.
         """
-        if isinstance(request, np.ndarray):
-            request = dict(zip(self.columns, request.T, strict=True))
-        given = {name: np.ravel(request[name]) for name in self.columns if name in request}
-        rows = max(map(len, given.values()), default=len(request))
-        absent = np.full(rows, np.nan, np.float32)
-        columns = [self._numbers(name, given.get(name, absent)) for name in self.columns]
+        columns = [self._numbers(name, np.ravel(request[name])) for name in self.columns]
         return np.stack(columns, axis=1)
 
     def as_frame(self, matrix: Array) -> pd.DataFrame:
