@@ -8,16 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 import yaml
+from sklearn.datasets import load_wine
 
 from tests.conftest import ROOT, Finished, execute, read, runs
-from tests.pages import blocks, rows, with_ours
+from tests.pages import blocks, rows
 from tests.pipelines.expected import canvases
+from tests.pipelines.servers import served
 from trackml.data import load
 from trackml.tasks import find_entry_points
 
 NEW = "docs/add-a-pipeline.md"
-(EXAMPLE,) = blocks(NEW, "python")
+PATHS = dict(zip(("digits", "diabetes", "wine"), blocks(NEW, "python"), strict=True))
+SHELL, IN_A_CHECKOUT = blocks(NEW, "bash")
 
 
 @pytest.fixture
@@ -31,82 +35,77 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def typed(checkout: Path, command: str, *, code: int = 0) -> str:
-    """What a command prints that somebody types in a checkout, whose environment is active."""
+def typed(folder: Path, command: str, *, code: int = 0) -> str:
+    """What a command prints that somebody types where the environment is active."""
     command = command.replace("make ", "make --old-file .venv/ready ")
-    ours = {"PYTHONPATH": f"{checkout}:{checkout}/src"}
-    done = execute("bash", "-ec", command, folder=checkout, **ours)
+    is_checkout = (folder / "src").exists()
+    ours = {"PYTHONPATH": f"{folder}:{folder}/src"} if is_checkout else {}
+    done = execute("bash", "-ec", command, folder=folder, **ours)
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 
 
+def write(folder: Path, *names: str) -> None:
+    """Save examples of the page, as its reader does."""
+    for name in names:
+        (folder / f"{name}.py").write_text(PATHS[name])
+
+
+def test_each_path_is_a_short_file_that_registers_a_model(store_folder: Path) -> None:
+    write(store_folder, *PATHS)
+    assert all(sum(map(bool, text.split("\n"))) < 45 for text in PATHS.values())
+    ours = f"--config {ROOT}/pyproject.toml --config 'src = [\"{ROOT}/src\"]'"
+    typed(store_folder, f"python -m ruff check {ours} *.py")
+    for name, alias in {"digits": "dense", "diabetes": "dense"}.items():
+        printed = typed(store_folder, f"python -m trackml run {name}.py epochs=8")
+        assert f"registered {name} version 1, aliases: {alias}, champion" in printed
+    scores = {run.data.tags["trackml.task"]: run.data.metrics for run in runs(store_folder)}
+    assert scores["digits"]["test_accuracy"] > 0.85
+    assert scores["diabetes"]["test_mae"] < 60
+
+
+def test_from_a_file_to_a_sweep_and_answers_as_the_page_says(store_folder: Path) -> None:
+    write(store_folder, "wine")
+    load_wine(as_frame=True).data.head(3).to_csv(store_folder / "wines.csv", index=False)
+    run, again, mistyped, compare, sweep, predict, _serve = SHELL.splitlines()
+    assert "registered wine version 1, aliases: logistic, champion" in typed(store_folder, run)
+    assert "registered wine version 2" in typed(store_folder, again)
+    assert "did you mean --penalty?" in typed(store_folder, mistyped, code=2)
+    assert "penalty=0.1" in typed(store_folder, compare)
+    assert "best on validation" in typed(store_folder, sweep)
+    assert typed(store_folder, predict).count("class_0,0.9") == 3
+
+
+@pytest.mark.services
+def test_its_model_is_served_as_the_page_says(store_folder: Path) -> None:
+    write(store_folder, "wine")
+    typed(store_folder, SHELL.splitlines()[0])
+    table = load_wine(as_frame=True).data.head(3)
+    with served(store_folder, "wine", "champion") as address:
+        answer = requests.post(
+            f"{address}/invocations",
+            json={"dataframe_split": table.to_dict(orient="split", index=False)},
+            timeout=60,
+        )
+    assert np.argmax(answer.json()["predictions"], axis=1).tolist() == [0, 0, 0]
+
+
+@pytest.mark.slow
 def test_a_pipeline_is_added_as_the_page_says(checkout: Path) -> None:
-    assert EXAMPLE.count("\n") < 60
-    (checkout / "pipelines/digits.py").write_text(EXAMPLE)
-    typed(checkout, f"python -m ruff check --config {ROOT}/pyproject.toml pipelines/digits.py")
-    (commands,) = blocks(NEW, "bash")
-    run, mistyped, use, generate, by_mlflow = commands.splitlines()
-    assert "registered digits version 1, aliases: dense, champion" in typed(checkout, run)
-    assert "did you mean --epochs?" in typed(checkout, mistyped, code=2)
-    assert "Tensor('uint8', (-1, 8, 8))" in typed(checkout, use)
+    write(checkout / "pipelines", "wine")
+    direct, generate, *by_mlflow = IN_A_CHECKOUT.splitlines()
+    assert "registered wine version 1, aliases: logistic, champion" in typed(checkout, direct)
     typed(checkout, generate)
-    typed(checkout, by_mlflow)
-    direct, other = runs(checkout)
-    assert direct.data.metrics["test_accuracy"] > 0.85
-    assert read(checkout).get_experiment(direct.info.experiment_id).name == "digits"
-    entry = yaml.safe_load((checkout / "MLproject").read_text())["entry_points"]["digits"]
+    entry = yaml.safe_load((checkout / "MLproject").read_text())["entry_points"]["wine"]
+    assert "\n## wine\n" in (checkout / "docs/reference.md").read_text()
+    for command in by_mlflow:
+        typed(checkout, command)
+    first, other, *_ = runs(checkout)
+    assert read(checkout).get_experiment(first.info.experiment_id).name == "wine"
     defaults = {name: str(each["default"]) for name, each in entry["parameters"].items()}
-    counted = {f"{split}_samples" for split in ("train", "validation", "test")}
-    assert set(other.data.params) - counted - {"model_parameters"} == set(defaults)
-    assert {name: other.data.params[name] for name in defaults} == defaults | {"epochs": "2"}
-    assert "\n## digits\n" in (checkout / "docs/reference.md").read_text()
-    search = "python -m pipelines.sweep --pipeline digits --space batch_size=0"
-    assert "--batch_size 0: expected an integer >= 1" in typed(checkout, search, code=2)
-
-
-# What the page leaves to its reader: the model, and the form of the arrays.
-OWN = {
-    "A table instead of images": {
-        '(digits.images * 255 / 16).astype("uint8")': "digits.data",
-        '(8, 8), dtype="uint8"': "(64,)",
-        "layers.Flatten()(layers.Rescaling(1 / 255)(pixels))": "pixels",
-        '10, activation="softmax"': "1",
-    },
-    "PyTorch instead of Keras": {
-        'layers, pixels = tk.keras.layers, tk.keras.Input((8, 8), dtype="uint8")': """\
-class Network(tk.torch.nn.Linear):
-            def forward(self, pixels):
-                return super().forward(pixels.flatten(1) / 255)
-""",
-        "        x = layers.Flatten()(layers.Rescaling(1 / 255)(pixels))\n": "",
-        '        x = layers.Dense(64, activation="relu")(x)\n': "",
-        'tk.keras.Model(pixels, layers.Dense(10, activation="softmax")(x))': "Network(64, 10)",
-    },
-}
-
-
-@pytest.mark.parametrize(
-    "heading",
-    [
-        pytest.param("A table instead of images", marks=pytest.mark.slow),
-        "PyTorch instead of Keras",
-    ],
-)
-def test_the_pages_tables_make_another_pipeline_of_its_example(
-    heading: str, checkout: Path
-) -> None:
-    pipeline = with_ours(EXAMPLE, OWN[heading])
-    for cells in rows(NEW, heading):
-        old, new = (re.findall("`(.*?)`", cell)[0].replace(", …)", "") for cell in cells)
-        pipeline = with_ours(pipeline, {old: new})
-        for name, module in re.findall(r"`(\w+)` from `([\w.]+)`", cells[1]):
-            line = f"from {module} import {name}\n"
-            pipeline = pipeline.replace("from trackml", f"{line}from trackml", 1)
-        for name in re.findall(r"\btk\.\w+", cells[1]):  # also those that are only named
-            pipeline = pipeline.replace("        tk.seed", f"        {name}\n        tk.seed")
-    (checkout / "pipelines/digits.py").write_text(pipeline)
-    said = typed(checkout, "python -m pipelines.digits --epochs 2")
-    assert "registered digits version 1, aliases: dense, champion" in said
+    assert {name: other.data.params[name] for name in defaults} == defaults | {"penalty": "0.1"}
+    search = "python -m pipelines.sweep --pipeline wine --space penalty=0"
+    assert "--penalty 0: expected a number > 0" in typed(checkout, search, code=2)
 
 
 def test_readmes_lines_load_a_model_in_other_code(finished: Finished) -> None:
