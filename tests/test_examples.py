@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, entry_points, runs, user_environment
 from tests.pipelines.servers import free_port, started
@@ -90,13 +91,13 @@ def test_readmes_commands_run_in_a_fresh_clone(command: str, clone: Path) -> Non
     needed = "pyenv" if builds else "conda" if command.startswith("conda") else "bash"
     if not shutil.which(needed):
         pytest.skip(f"{needed} is not installed here")  # and it is not ours to install
-    if command == "make ui":
-        port = free_port()
-        with started(
-            ["make", "ui"], f"http://127.0.0.1:{port}/health", clone, MLFLOW_PORT=str(port), **shell
-        ):
+    if command in ("make ui", "trackml ui"):
+        port = str(free_port())
+        words = [*command.split(), *(["--port", port] if command == "trackml ui" else [])]
+        with started(words, f"http://127.0.0.1:{port}/health", clone, MLFLOW_PORT=port, **shell):
             return
     command = command.replace("RUN_ID", run_of_mnist(clone))
+    Image.new("L", (60, 80)).save(clone / "digits.png")
     done = subprocess.run(
         ["bash", "-ec", command], cwd=clone, env=shell, capture_output=True, text=True, check=False
     )

@@ -26,7 +26,7 @@ Epochs = Annotated[int, Field(ge=1, description="passes over the training data")
 BatchSize = Annotated[int, Field(ge=1, description="examples per optimizer step")]
 LearningRate = Annotated[float, Field(gt=0, description="step size of the optimizer")]
 HeldOut = Annotated[
-    float, Field(gt=0, lt=1, description="fraction of the training data held out, from its end")
+    float, Field(gt=0, lt=1, description="fraction of the training data held out to validate on")
 ]
 Limit = Annotated[
     int, Field(ge=0, description="train on the first N examples only; 0 = all of them")
