@@ -21,7 +21,10 @@ pytestmark = pytest.mark.usefixtures("client")
 NOTEBOOK = ROOT / "docs/first-steps.ipynb"
 
 
-def test_a_run_is_compared_loaded_and_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_compared_loaded_and_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     trackml.run(own.main, epochs=3, learning_rate=1e-9, quiet=True)
     assert capsys.readouterr().out == ""
     result = trackml.run(FILE, epochs=3)
@@ -59,7 +62,7 @@ def test_a_mistake_is_one_line_and_starts_nothing(tmp_path: Path) -> None:
             trackml.predict(address, np.zeros((1, 8, 8), np.uint8))
     with pytest.raises(TrackmlError, match="nothing to compare: there are no finished runs of x"):
         trackml.leaderboard("x")
-    with pytest.raises(ValueError, match="metric must be auto or one of accuracy"):
+    with pytest.raises(UsageError, match="--metric acuracy: expected auto or accuracy"):
         trackml.leaderboard("x", metric="acuracy")
 
 

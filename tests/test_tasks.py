@@ -48,7 +48,7 @@ def test_a_name_has_the_parameters_that_it_sets() -> None:
 def test_a_file_of_any_folder_finds_its_neighbors_and_is_read_anew(tmp_path: Path) -> None:
     file = write(tmp_path / "my-own.py")
     first = entry_point(str(file))
-    assert (first.main.__doc__, first.params) == ("Does much.", own.Params)
+    assert (first.main.__doc__, first.params.__doc__) == ("Does much.", own.Params.__doc__)
     write(file, what="even more")
     assert entry_point(file).main.__doc__ == "Does even more."
     assert entry_point(file).main == sys.modules["my-own"].main  # where trials of a sweep find it

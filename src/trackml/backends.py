@@ -156,6 +156,8 @@ def _tensorflow(tensorflow: Any) -> Settings:
     config = tensorflow.config
     yield _changed(config.functions_run_eagerly, config.run_functions_eagerly, False)
     yield _changed(config.optimizer.get_jit, config.optimizer.set_jit, False)
+    log = tensorflow.get_logger()  # whose advice on retracing is for authors of functions
+    yield _changed(partial(getattr, log, "level"), log.setLevel, "ERROR")
 
 
 def _keras(keras: Any) -> Settings:

@@ -7,8 +7,9 @@ from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
+from pipelines.detector import Params, load_canvases
 from trackml.data import ImageData, TableData, load
-from trackml.data.canvases import DetectionData, on_canvases
+from trackml.data.canvases import DetectionData
 from trackml.history import History
 from trackml.metrics import ACCURACY, MAE, MAP, Metric
 from trackml.params import PipelineParams
@@ -105,8 +106,8 @@ class Expected:
 @cache
 def canvases() -> DetectionData:
     """The canvases of a short run of `detector`."""
-    digits = load("mnist", FEW_TO_VALIDATE, limit=EXPECTED["detector"].limit)
-    return on_canvases("mnist_detector", digits, size=64, max_digits=3, seed=0)
+    flags = {"validation_split": FEW_TO_VALIDATE, "limit": EXPECTED["detector"].limit}
+    return load_canvases(Params.parse(flags))
 
 
 def model_parameters(conv_layers: int) -> int:

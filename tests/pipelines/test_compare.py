@@ -73,8 +73,15 @@ def test_one_leaderboard_holds_all_frameworks_ranked_by_validation(
     run = runs(store)[-1]
     text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/leaderboard.csv")
     rows = list(csv.DictReader(text.splitlines()))
-    assert {row["framework"] for row in rows} == {"keras", "torch", "numpy"}
-    entry_points = ["cnn", "dense_mnist", "scratch_mnist", "scratch_mlp", "transfer"]
+    assert {row["framework"] for row in rows} == {"keras", "torch", "sklearn", "numpy"}
+    entry_points = [
+        "cnn",
+        "dense_mnist",
+        "scratch_mnist",
+        "scratch_mlp",
+        "transfer",
+        "mnist_sklearn",
+    ]
     logged = {finished.run(name).info.run_id: finished.run(name) for name in entry_points}
     assert {row["run_id"] for row in rows} == set(logged)
     scores = [logged[row["run_id"]].data.metrics["best_val_accuracy"] for row in rows]
@@ -110,9 +117,9 @@ def test_each_task_has_its_leaderboard(task: str, metric: str, words: str, store
 def test_where_nothing_can_be_compared_it_says_what_there_is(store: Path) -> None:
     before = len(runs(store))
     for flags, words in (
-        (("--min_runs", "2"), "configurations left out: 5, with fewer than 2 runs"),
+        (("--min_runs", "2"), "configurations left out: 6, with fewer than 2 runs"),
         (("--task", "cifar"), "there are no finished runs of cifar"),
-        (("--metric", "mae"), "runs left out: 5, without a validation mae"),
+        (("--metric", "mae"), "runs left out: 6, without a validation mae"),
     ):
         result = start("pipelines.compare", *flags, folder=store)
         assert result.returncode == 1

@@ -25,7 +25,7 @@ BAD_INPUT = [
     ("dense_mnist", "--activation foo", "--activation foo: expected relu or leaky"),
     ("dense_mnist", "--patience -1", "--patience -1: expected an integer >= 0"),
     ("dense_mnist", "--hidden_layers 0", "--hidden_layers 0: expected an integer"),
-    ("dense_mnist", "--optimizer adamw", "--optimizer adamw: expected adam or sgd"),
+    ("dense_mnist", "--optimizer adan", "--optimizer adan: expected adam or sgd"),
     ("dense_mnist", "--schedule step", "--schedule step: expected constant or"),
     ("cnn", "--variant foo", "--variant foo: expected plain or dropout or"),
     ("cnn", "--conv_layers 4", "--conv_layers 4: expected an integer >= 2 and"),

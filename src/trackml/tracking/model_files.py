@@ -45,6 +45,7 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
         ValueError: an estimator contains what other programs cannot import.
     """
     save: Callable[..., None]
+    packages: list[str] = []
     libraries: list[str] = []
     match framework, data:
         case "keras", TableData() if data.categories or data.missing == "impute":
@@ -70,7 +71,7 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
             packages, libraries = ["pandas", "scikit-learn", "skops"], estimator.requirements(model)
         case "numpy", _:
             write = partial(_write_arrays, mlp.arrays(model))
-            save, packages = partial(_save_code, write, "mlp", data), ["pandas"]
+            save = partial(_save_code, write, "mlp", data)
     required = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", *packages)]
     save(
         path=path,
