@@ -191,8 +191,10 @@ OTHERS = {"main", "compare", "cnn_suite", "sweep"}  # main is dense_mnist
 def test_every_pipeline_that_can_be_named_can_be_searched() -> None:
     assert sweep.PIPELINES.keys() == find_entry_points().keys() - OTHERS
     for name, pipeline in sweep.PIPELINES.items():
-        plan = params(pipeline=name, space="validation_split=0.1|0.2", limit=50).plan
-        assert [point["validation_split"] for point in plan.points] == [0.1, 0.2]
+        own = {"mnist_sklearn": "components", "housing_trees": "leaves"}
+        searched = own.get(name, "batch_size")
+        plan = params(pipeline=name, space=f"{searched}=16|32", limit=50).plan
+        assert [point[searched] for point in plan.points] == [16, 32]
         assert len(pipeline.module.TASK.load(plan.parse(plan.points[0])).train) == 50
 
 

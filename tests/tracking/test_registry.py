@@ -98,6 +98,20 @@ def test_versions_get_tags_aliases_and_a_champion_that_is_only_beaten(
     }
 
 
+def test_a_score_that_is_no_number_neither_wins_nor_holds() -> None:
+    nan = float("nan")
+    version: Any = SimpleNamespace(version="7", tags=replace(CNN, value=nan).tags)
+    assert challenge(version, replace(CNN, value=0.1))[0]
+    assert not challenge(version, replace(CNN, value=nan))[0]
+    version.tags = CNN.tags
+    assert not challenge(version, replace(CNN, value=nan))[0]
+
+
+def test_a_full_run_takes_the_championship_of_a_trial_on_any_data() -> None:
+    version: Any = SimpleNamespace(version="7", tags=replace(CNN, data_sha256="few").tags)
+    assert challenge(version, replace(CNN, value=0.1), champion_limit=600)[0]
+
+
 @pytest.mark.parametrize(
     ("holder", "reason"),
     [

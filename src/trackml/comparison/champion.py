@@ -1,5 +1,6 @@
 """What a model is judged by, and whether it becomes champion in another one's place."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -73,7 +74,7 @@ def challenge(
 ) -> tuple[bool, str]:
     """True if a candidate becomes champion, and why or why not.
 
-    A trial never beats a full run; a full run always beats a trial on the same data. Otherwise
+    A trial never beats a full run, and a full run always beats a trial. Otherwise
     scores compare only if they were reached on the same rows: the same data, of which the last
     `validation_samples` training rows were held out.
 
@@ -91,7 +92,7 @@ def challenge(
         for name in ("data_sha256", "validation_samples")
         if held.get(f"trackml.{name}") != ours[f"trackml.{name}"]
     ]
-    if champion_limit and not candidate.limit and "data_sha256" not in different:
+    if champion_limit and not candidate.limit:
         return True, f"{version} was trained on {champion_limit:,} rows, this one on all"
     best = held.get(f"trackml.best_val_{candidate.metric}")
     if best is None:
@@ -103,6 +104,7 @@ def challenge(
             f"({name} {str(held.get(tag))[:12]}, here {ours[tag][:12]})"
         )
     wins = candidate.metric.better(candidate.value, float(best))
+    wins |= math.isnan(float(best)) and not math.isnan(candidate.value)
     verb = "beats" if wins else "does not beat"
     return wins, f"validation {score} {verb} {version}'s {float(best):.4f}"
 

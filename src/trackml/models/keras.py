@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,12 +123,7 @@ def table_inputs(data: Table) -> tuple[Any, Any]:
 
 
 @standard_settings()
-def with_named_columns(
-    model: keras.Model,
-    columns: Sequence[str],
-    *,
-    missing: Literal["refuse", "impute"] = "refuse",
-) -> keras.Model:
+def with_named_columns(model: keras.Model, columns: Sequence[str]) -> keras.Model:
     """The same model with an input float32 (N, 1) for each column, instead of (N, columns).
 
     The output of a row with a missing or infinite value is nan: some ReLU kernels turn nan into 0,
@@ -136,16 +131,11 @@ def with_named_columns(
 
     Args:
         columns: names in the order in which `model` has them.
-        missing: "impute" if the model fills missing values, which are nan.
     """
     inputs = {name: keras.Input((1,), name=name) for name in columns}
     features = keras.layers.Concatenate()(list(inputs.values()))
-    ops = keras.ops
-    known = ops.isfinite(features)
-    if missing == "impute":
-        known = ops.logical_or(known, ops.isnan(features))
-    complete = ops.all(known, axis=1, keepdims=True)
-    outputs = ops.where(complete, model(features), float("nan"))
+    complete = keras.ops.all(keras.ops.isfinite(features), axis=1, keepdims=True)
+    outputs = keras.ops.where(complete, model(features), float("nan"))
     return keras.Model(inputs, outputs, name=f"{model.name}_of_columns")
 
 
