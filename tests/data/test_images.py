@@ -112,7 +112,7 @@ def test_a_folder_of_its_own_is_the_test_split(photos: Path) -> None:
     shutil.copytree(photos, later)
     data = read(photos, test=later)
     assert [len(each) for each in (data.train, data.validation, data.test)] == [18, 2, 20]
-    (later / "owl").mkdir()
+    shutil.copytree(later / "cat", later / "owl")
     with pytest.raises(
         UsageError, match=r"must have the subfolders of .* only one of them has owl"
     ):
@@ -134,7 +134,12 @@ def test_a_photo_is_upright(photos: Path) -> None:
         ("P", "cat/x.png", (6, 4), "1 with a palette, not RGB"),
         ("I;16", "cat/x.png", (6, 4), "1 gray of 16 bits, not RGB"),
         ("RGBA", "cat/x.png", (6, 4), "1 RGB with transparency, not RGB"),
-        ("RGB", "cat/x.png", (7, 4), r"1 of another size .* size=\(height, width\) resizes"),
+        (
+            "RGB",
+            "cat/x.png",
+            (7, 4),
+            r"1 not of 4 x 6 pixels, as most; size=\(height, width\) resizes",
+        ),
         ("RGB", "x.png", (6, 4), r"1 outside of a class's subfolder \(x\.png\)$"),
         ("RGB", "cat/x.tga", (6, 4), r"1 not readable as PNG, .* \(cat/x\.tga\)$"),
         ("1", "cat/x.png", (10_000, 10_000), r"1 of too many pixels \(cat/x\.png\)$"),
@@ -155,7 +160,7 @@ def test_files_that_are_no_images_are_counted_and_the_first_are_named(photos: Pa
     (photos / "dog" / "inner").mkdir()
     with pytest.raises(UsageError) as failure:
         read(photos)
-    named = "6 not readable as PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM "
+    named = "5 not readable as PNG, JPEG, WEBP, GIF, BMP, TIFF, PPM "
     assert named + "(dog/cut0.png, dog/cut1.png, dog/cut2.png, …)" in str(failure.value)
 
 
@@ -184,8 +189,8 @@ def test_a_folder_without_classes_or_images_is_refused(tmp_path: Path, photos: P
     for folder, message in {
         "absent": "absent does not exist; expected a folder with a subfolder of images per class",
         "photos/cat/01.png": "is a file; expected a folder",
-        "empty": "has no images; expected a subfolder of them per class",
-        "photos": "the training split lacks class 'owl' .rows in all: 0.",
+        "empty": r"1 empty: add images, or remove the folder \(cat\)",
+        "photos": r"1 empty: add images, or remove the folder \(owl\)",
     }.items():
         with pytest.raises(UsageError, match=message):
             read(tmp_path / folder)

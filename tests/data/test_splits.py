@@ -13,7 +13,7 @@ from trackml.data.splits import hold_out
 from trackml.errors import UsageError
 
 SHARE = st.floats(0.05, 0.6)
-COUNTS = st.lists(st.integers(3, 30), min_size=1, max_size=5)  # rows of each class
+COUNTS = st.lists(st.integers(3, 30), min_size=2, max_size=5)  # rows of each class
 
 
 def table(labels: Any, test: float = 0.2, rows: Any = None, **options: Any) -> TableData:
@@ -119,3 +119,11 @@ def test_splits_are_disjoint_and_complete(rows: int, share: float) -> None:
 def test_a_share_is_between_0_and_1(test: float) -> None:
     with pytest.raises(ValueError, match=r"test must be .* fraction .* Received: "):
         table(np.arange(40) % 2, test)
+
+
+def test_test_rows_that_are_training_rows_too_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    features = np.repeat(np.arange(100.0), 2)[:, np.newaxis]
+    data = TableData.from_arrays("twins", (features, features[:, 0]), columns=["x"])
+    train = set(data.train.features.ravel().tolist())
+    count = sum(x in train for x in data.test.features.ravel().tolist())
+    assert f"warning: {count} of 40 test rows are also training rows" in caplog.text

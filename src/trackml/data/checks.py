@@ -13,6 +13,11 @@ MAX_CHANNELS = 4
 Missing = Literal["refuse", "impute"]
 
 
+def names_of(classes: Sequence[object] | None) -> tuple[str, ...]:
+    """Names of classes as texts; () if there are none."""
+    return () if classes is None else tuple(str(name) for name in classes)
+
+
 def checked_images(images: ArrayLike, labels: ArrayLike, classes: int) -> Pair:
     """The arrays, labels as int64. ValueError: they have other shapes, types or values."""
     images, labels = np.asarray(images), np.asarray(labels)

@@ -36,8 +36,9 @@ def read_folder(
     Args:
         size, color: as in `ImageData.from_folder`, which raises the same errors.
     """
-    if size and (len(size) != 2 or min(size) < 1):
-        raise ValueError(f"size must be (height, width), in pixels. Received: {size}")
+    is_size = isinstance(size, tuple | list) and len(size) == 2
+    if size is not None and not (is_size and all(isinstance(n, int) and n > 0 for n in size)):
+        raise ValueError(f"size must be (height, width), in pixels. Received: {size!r}")
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise UsageError(f"{folder} {what}; expected a folder with a subfolder of images per class")
@@ -47,7 +48,13 @@ def read_folder(
     refused["outside of a class's subfolder"] += [each for each in entries if each not in classes]
     images: list[tuple[Path, int, Image.Image]] = []
     for label, subfolder in enumerate(classes):
-        for path in _visible(subfolder):
+        files = _visible(subfolder)
+        if not files:
+            refused["empty: add images, or remove the folder"].append(subfolder)
+        for path in files:
+            if path.is_dir():
+                refused["a folder within a class, and no image"].append(path)
+                continue
             try:
                 images.append((path, label, _read(path, size, color)))
             except ValueError as error:
@@ -61,7 +68,9 @@ def read_folder(
             hint = "; color=True or False converts" if color is None else ""
             refused[f"{names[0]}, not {names[1]}{hint}"].append(path)
         elif image.size != sizes[0][0]:
-            refused["of another size than the others; size=(height, width) resizes"].append(path)
+            width, height = sizes[0][0]
+            most = f"not of {height} x {width} pixels, as most; size=(height, width) resizes"
+            refused[most].append(path)
     if any(refused.values()):
         raise UsageError(f"{folder} has files that cannot be used: {_listed(refused, folder)}")
     if not images:

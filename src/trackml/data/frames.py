@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Required
 import numpy as np
 
 from trackml.data.arrays import Array
-from trackml.data.checks import Missing, first_few
+from trackml.data.checks import Missing, first_few, names_of
 from trackml.data.splits import SplitOptions
 from trackml.errors import UsageError
 
@@ -64,7 +64,10 @@ def decode(
     Args:
         target, classes, drop: as in `TableData.from_frame`, which raises the same errors.
     """
+    if isinstance(drop, str):
+        raise TypeError(f"drop must be a list of columns. Received: {drop!r}")
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    target, drop = str(target), [str(name) for name in drop]
     _check_names(list(frame.columns), target, drop, source)
     frame = frame.drop(columns=list(drop))
     if not len(frame) or frame.shape[1] < 2:
@@ -78,7 +81,9 @@ def decode(
             f"{source}: no {target!r} in {len(absent):,} of {len(frame):,} rows ({rows}); "
             "remove those"
         )
-    names, labels = _decode_target(frame.pop(target), f"{source}: target {target!r}", classes)
+    names, labels = _decode_target(
+        frame.pop(target), f"{source}: target {target!r}", names_of(classes)
+    )
     decoded = {
         str(name): _decode_column(column, f"{source}: column {name!r}")
         for name, column in frame.items()
@@ -118,14 +123,14 @@ def _check_names(names: Sequence[str], target: str, drop: Sequence[str], source:
 
 
 def _decode_target(
-    column: "Series", where: str, classes: Sequence[str] | None
+    column: "Series", where: str, classes: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Array]:
     """Classes and labels int64 (N,); or no classes, and float64 (N,)."""
     import pandas as pd
 
-    values, texts = _decode_column(column, where)
+    values, texts = _decode_column(column, where, "choose another target")
     if texts:
-        names = tuple(classes or texts)
+        names = classes or texts
         if unknown := [text for text in texts if text not in names]:
             raise UsageError(f"{where} has values that are no classes: {first_few(unknown)}")
         return names, np.array([names.index(text) for text in texts])[values.astype(np.int64)]
@@ -135,23 +140,30 @@ def _decode_target(
                 f"{where} must be indices of the {len(classes)} classes, or texts. "
                 f"Received: {values.min():g} to {values.max():g}"
             )
-        return tuple(classes), values.astype(np.int64)
-    is_truth = pd.api.types.infer_dtype(column) == "boolean"
-    if is_truth or isinstance(column.dtype, pd.CategoricalDtype):
-        kinds, labels = np.unique(values, return_inverse=True)
-        return tuple(str(bool(kind)) if is_truth else f"{kind:g}" for kind in kinds), labels
+        return classes, values.astype(np.int64)
+    if pd.api.types.infer_dtype(column) == "boolean":
+        truths, labels = np.unique(values, return_inverse=True)
+        return tuple(str(bool(truth)) for truth in truths), labels
     return (), values
 
 
-def _decode_column(column: "Series", where: str) -> tuple[Array, tuple[str, ...]]:
-    """Float64 (N,): numbers, and no texts; or the indices of texts, and those."""
+def _decode_column(
+    column: "Series", where: str, advice: str = "leave it out by drop="
+) -> tuple[Array, tuple[str, ...]]:
+    """Float64 (N,): numbers, and no texts; or the indices of texts, and those.
+
+    Args:
+        advice: what to do with a column that cannot be used.
+    """
     import pandas as pd
 
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(object)
+    order: list[str] = []
+    if isinstance(column.dtype, pd.CategoricalDtype):  # of integers too
+        order = [str(category) for category in column.dtype.categories]
+        column = column.astype(object).map(str, na_action="ignore")
     present = column.notna().to_numpy()
     if not present.any():
-        raise UsageError(f"{where} has no values; leave it out by drop=")
+        raise UsageError(f"{where} has no values; {advice}")
     kind = pd.api.types.infer_dtype(column)
     if kind.startswith("mixed"):
         kind = _kind_of_mixed(column, where)
@@ -160,17 +172,18 @@ def _decode_column(column: "Series", where: str) -> tuple[Array, tuple[str, ...]
     if kind in _DATES or (kind == "string" and column[present].str.fullmatch(_DATE).all()):
         raise UsageError(
             f"{where} has dates, {example}; make numbers of them, such as year and month, "
-            "or leave it out by drop="
+            f"or {advice}"
         )
     if kind in _NUMBERS:
         return column.to_numpy(np.float64, na_value=np.nan), ()
     if kind != "string":
         raise UsageError(f"{where} has values of type {kind}, {example}; expected numbers or texts")
-    texts = tuple(sorted(set(column[present])))
+    different = set(column[present])
+    texts = tuple(text for text in order or sorted(different) if text in different)
     if len(texts) > MAX_TEXTS or len(texts) == present.sum():
         raise UsageError(
             f"{where} has {len(texts):,} different texts in {present.sum():,} rows, {example}: "
-            "that looks like an identifier; leave it out by drop="
+            f"that looks like an identifier; {advice}"
         )
     indices = pd.Categorical(column, categories=texts).codes.astype(np.float64)
     return np.where(present, indices, np.nan), texts

@@ -8,7 +8,7 @@ from typing import Unpack
 from numpy.typing import ArrayLike
 
 from trackml.data.arrays import Images, Labels, Pair, arrays_sha256
-from trackml.data.checks import checked_images, first_few
+from trackml.data.checks import checked_images, first_few, names_of
 from trackml.data.folders import read_folder
 from trackml.data.splits import SplitOptions, split
 from trackml.errors import UsageError
@@ -80,6 +80,7 @@ class ImageData:
             ValueError: the arrays have other shapes, types or values.
             UsageError: a split has no images, or none of a class.
         """
+        classes = names_of(classes)
         if len(set(classes)) != len(classes):
             raise ValueError(f"each class needs its own name. Received: {', '.join(classes)}")
         first = checked_images(*train, len(classes))

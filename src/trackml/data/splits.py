@@ -1,5 +1,6 @@
 """Which rows are trained on, validated on and tested on."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from trackml.data.arrays import Array, Labels, Pair, read_only
 from trackml.errors import UsageError
+
+_log = logging.getLogger(__name__)
 
 Rows = slice | NDArray[np.intp]
 
@@ -66,6 +69,8 @@ def split(
         ValueError: `test` is no fraction.
         UsageError: a split has no rows, or none of a class.
     """
+    if limit < 0:
+        raise ValueError(f"limit must be at least 0. Received: {limit}")
     if not keep_order:
         train = _take(train, shuffled_rows(*train, split_seed))
     stratify = bool(classes) and not keep_order
@@ -82,6 +87,8 @@ def split(
     kept, held_out = hold_out(train[1], validation_split, flag, stratify=stratify)
     parts = {"training": _take(train, kept), "validation": _take(train, held_out), "test": test}
     _require_classes(classes, {name: labels for name, (_, labels) in parts.items()})
+    if not keep_order:
+        _warn_of_duplicates(parts["training"], test)
     inputs, targets = parts["training"]
     parts["training"] = inputs[: limit or None], targets[: limit or None]
     first, second, third = ((read_only(x), read_only(y)) for x, y in parts.values())
@@ -96,9 +103,7 @@ def shuffled_rows(inputs: Array, targets: Array, seed: int) -> NDArray[np.intp]:
     Args:
         inputs: (N, ...). targets: (N,).
     """
-    rows = zip(inputs, targets, strict=True)
-    digests = [blake2b(x.tobytes() + y.tobytes(), digest_size=8).digest() for x, y in rows]
-    by_content = np.frombuffer(b"".join(digests), np.uint64).argsort(kind="stable")
+    by_content = _digests(inputs, targets).argsort(kind="stable")
     return by_content[np.random.default_rng(seed).permutation(len(by_content))]
 
 
@@ -133,6 +138,24 @@ def hold_out(
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
+def _digests(inputs: Array, targets: Array) -> NDArray[np.uint64]:
+    """A number per row (N,), which depends on its content alone."""
+    rows = zip(inputs, targets, strict=True)
+    digests = [blake2b(x.tobytes() + y.tobytes(), digest_size=8).digest() for x, y in rows]
+    return np.frombuffer(b"".join(digests), np.uint64)
+
+
+def _warn_of_duplicates(train: Pair, test: Pair) -> None:
+    """Say how many test rows are also training rows: the model has seen their answers."""
+    if count := int(np.isin(_digests(*test), _digests(*train)).sum()):
+        _log.warning(
+            "warning: %s of %s test rows are also training rows, which makes test scores too good; "
+            "remove duplicates from the data",
+            f"{count:,}",
+            f"{len(test[1]):,}",
+        )
+
+
 def _take(pair: Pair, rows: Rows) -> Pair:
     inputs, targets = pair
     return inputs[rows], targets[rows]
@@ -150,5 +173,5 @@ def _require_classes(classes: Sequence[str], labels: Mapping[str, Labels]) -> No
             raise UsageError(
                 f"the {name} split lacks class {classes[lacking[0]]!r}{others} (rows in all: "
                 f"{total:,}); each class needs a row in each of the {len(counts)} splits: add "
-                "rows, leave the class out, or hold out more rows"
+                "rows of it, or leave it out"
             )

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trackml.data.arrays import Array, Floats, arrays_sha256
-from trackml.data.checks import Missing, checked_table, require_finite
+from trackml.data.checks import Missing, checked_table, names_of, require_finite
 from trackml.data.frames import TableOptions, decode, joined
 from trackml.data.splits import SplitOptions, split
 from trackml.data.table_files import read_csv, read_parquet
+from trackml.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,10 +123,13 @@ class TableData:
         Raises:
             UsageError: also if values are missing or infinite; it names the columns.
         """
-        columns, texts = tuple(columns), {n: tuple(t) for n, t in (categories or {}).items()}
-        for kind, names in (("column", [*columns, target_name]), ("class", list(classes))):
+        columns, classes = tuple(columns), names_of(classes)
+        texts = {name: names_of(each) for name, each in (categories or {}).items()}
+        for kind, names in (("column", [*columns, target_name]), ("class", classes)):
             if len(set(names)) != len(names):
                 raise ValueError(f"each {kind} needs its own name. Received: {', '.join(names)}")
+        if len(classes) == 1:
+            raise UsageError(f"{source}: expected two classes or more. Received: {classes[0]!r}")
         if missing not in {"refuse", "impute"}:
             raise ValueError(f'missing must be "refuse" or "impute". Received: {missing!r}')
         pairs = [train] if isinstance(test, int | float) else [train, test]

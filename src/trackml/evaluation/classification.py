@@ -210,7 +210,10 @@ def list_mistakes(data: TableData, probabilities: Scores) -> str | None:
             "probability": probabilities[worst].max(axis=1),
         }
     )
-    listed = pd.concat([data.as_frame(features[worst]), answers], axis=1)
+    rows = data.as_frame(features[worst])
+    if not answers.columns.intersection(rows.columns).empty:
+        answers = answers.add_prefix("class_")
+    listed = pd.concat([rows, answers], axis=1)
     listed.index = pd.Index(worst + 1, name="test_row")
     return listed.to_csv(float_format="%.6g")
 
