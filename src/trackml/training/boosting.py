@@ -34,20 +34,20 @@ _XGBOOST_RATE = 0.3  # its default: get_params has None
 
 
 def last_step(estimator: Any) -> tuple[str, Any]:
-    """The last step of a Pipeline and the prefix of its parameters; of others themselves and ""."""
+    """The last step of a Pipeline, behind the prefix of its parameters; "" and any other itself."""
     if isinstance(estimator, Pipeline):
         return f"{estimator.steps[-1][0]}__", estimator[-1]
     return "", estimator
 
 
 def prepare(estimator: Any, seed: int) -> None:
-    """Make CatBoost as before any fit, as it refuses parameters after one, silent and seeded."""
+    """Seed CatBoost, fitted or not, and keep it from writing files; do nothing to others."""
     last = last_step(estimator)[1]
     if package_of(last) == "catboost":
         params = {**last.get_params(), "allow_writing_files": False}
         if "random_state" not in params:
             params.setdefault("random_seed", seed)
-        last.__dict__ = type(last)(**params).__dict__
+        last.__dict__ = type(last)(**params).__dict__  # once fitted, set_params is refused
 
 
 def fit(
