@@ -110,7 +110,14 @@ def test_what_others_cannot_import_is_neither_saved_nor_loaded(
 
 @pytest.mark.parametrize(
     "name",
-    ["os.system", "sklearn.utils._testing.check_output", "sklearn.datasets.fetch_openml"],
+    [
+        "os.system",
+        "sklearn.utils._testing.check_output",
+        "sklearn.utils._testing.TempMemmap",  # a class, which writes a file
+        "sklearn.datasets.fetch_openml",
+        "xgboost.testing.data.PBM",
+        "lightgbm.basic.Dataset",
+    ],
 )
 def test_a_forged_file_runs_nothing(name: str, tmp_path: Path) -> None:
     module, _, function = name.rpartition(".")

@@ -10,9 +10,12 @@ from sklearn.ensemble import (
     AdaBoostClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
+    RandomForestClassifier,
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
@@ -59,6 +62,11 @@ def test_boosting_has_a_row_per_iteration_and_keeps_the_best(
     assert history.rows[-1]["train_mae"] < history.best["train_mae"]
     assert kept.mean() == pytest.approx(history.best["val_mae"], rel=1e-6)
     assert history.summary["best_val_mae"] == history.best["val_mae"]
+    params = str(model.get_params())
+    assert [row["val_mae"] for row in fit(model, waves, PARAMS).rows] == [
+        row["val_mae"] for row in history.rows
+    ]
+    assert str(model.get_params()) == params
 
 
 def test_early_stopping_watches_the_validation_data(waves: TableData) -> None:
@@ -125,7 +133,13 @@ def without_class(data: ImageData) -> ImageData:
             ValueError,
             r"LinearSVC has no predict_proba.*CalibratedClassifierCV\(Lin",
         ),
-        (LinearRegression, None, ValueError, "LinearRegression has no predict_proba"),
+        (LinearRegression, None, ValueError, "is a regressor, but the target of blobs are classes"),
+        (
+            lambda: make_pipeline(AdaBoostClassifier(), RandomForestClassifier(warm_start=True)),
+            None,
+            ValueError,
+            "randomforestclassifier__warm_start=True, but a run fits from the start",
+        ),
         (GaussianNB, without_class, UsageError, "blobs have none of middle"),
         (
             lambda: make_pipeline(FunctionTransformer(_own), GaussianNB()),
@@ -159,10 +173,34 @@ def test_a_classifier_of_numbers_is_refused(waves: TableData) -> None:
         fit(GaussianNB(), waves, PARAMS)
 
 
-def test_a_score_that_is_not_finite_ends_the_fit(waves: TableData) -> None:
-    infinite = Metric("broken", higher_is_better=True, score=lambda *_: np.nan)
-    with pytest.raises(NonFiniteLoss, match="train_broken is nan after the fit"):
-        fit(LinearRegression(), waves, PARAMS, metrics=[infinite])
+def test_a_loss_that_is_not_finite_ends_the_fit_but_an_own_metric_may_be_nan(
+    waves: TableData,
+) -> None:
+    broken = Metric("broken", higher_is_better=True, score=lambda *_: np.nan)
+    for model in (LinearRegression(), GradientBoostingRegressor(n_estimators=3)):
+        history = fit(model, waves, PARAMS, metrics=[broken], rank_by=broken)
+        assert np.isnan(history.best["val_broken"])
+        assert history.is_iterative == isinstance(model, GradientBoostingRegressor)
+    target = np.full_like(waves.validation.target, np.inf)
+    infinite = replace(waves, validation=replace(waves.validation, target=target))
+    with pytest.raises(NonFiniteLoss, match="val_loss is inf after the fit"):
+        fit(LinearRegression(), infinite, PARAMS)
+
+
+def test_class_weights_reach_the_last_step_but_no_score(blobs: ImageData) -> None:
+    model = make_pipeline(StandardScaler(), GaussianNB())
+    fit(model, blobs, PARAMS, class_weights={"top": 2, "middle": 0.5})
+    n = np.bincount(blobs.train.labels) * (2, 0.5, 1)
+    np.testing.assert_allclose(model[-1].class_prior_, n / n.sum(), rtol=1e-5)
+    with pytest.raises(ValueError, match="the fit of KNeighborsClassifier takes no sample_weight"):
+        fit(KNeighborsClassifier(), blobs, PARAMS, class_weights="balanced")
+
+
+@pytest.mark.parametrize("model", [GaussianNB(), AdaBoostClassifier(n_estimators=5)])
+def test_callbacks_get_the_fitted_estimator_once(model: Any, blobs: ImageData) -> None:
+    calls: list[Any] = []
+    history = fit(model, blobs, PARAMS, callbacks=[lambda *call: calls.append(call)])
+    assert calls == [(history.best_epoch, history.best, model)]
 
 
 def test_a_description_counts_what_is_learned(blobs: ImageData) -> None:
@@ -171,3 +209,9 @@ def test_a_description_counts_what_is_learned(blobs: ImageData) -> None:
     count, text = describe(model)
     assert count == 3 * 81 + 3 * 82  # mean, variance and scale; weights and biases
     assert "logisticregression" in text
+
+
+def test_a_description_counts_arrays_of_equal_first_axes() -> None:
+    x, y = np.random.default_rng(0).normal(size=(20, 4)), np.arange(20) % 2
+    model = MLPClassifier((4,), tol=9, n_iter_no_change=1).fit(x, y)
+    assert describe(model)[0] == 4 * 4 + 4 + 4 * 1 + 1

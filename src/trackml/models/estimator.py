@@ -19,9 +19,11 @@ Array = NDArray[Any]
 TAKES_FRAMES = True  # tables as a DataFrame, with texts: see served/model.py
 BATCH = 10_000  # rows at a time, to predict
 NATIVE = {"xgboost": ".ubj", "lightgbm": ".txt", "catboost": ".cbm"}  # package → their own format
-# Beside what skops trusts, and the classes of these packages: functions and classes that estimators
-# of scikit-learn refer to. Not all of NumPy: it has functions that write files.
-_PACKAGES = ("sklearn", *NATIVE)
+# Beside what skops trusts: classes of scikit-learn, estimators and a Booster of these modules, and
+# what estimators of scikit-learn refer to. Not all of NumPy: it has functions that write files.
+_BOOSTING = (
+    "xgboost.core", "xgboost.sklearn", "lightgbm.basic", "lightgbm.sklearn", "catboost.core"
+)  # fmt: skip
 _SAFE = {
     "builtins.object",
     "collections.OrderedDict",
@@ -134,21 +136,28 @@ _UNSAFE = (
 def _trusted(content: bytes) -> list[str]:
     """The types in a file that skops alone would not trust, all of which are safe."""
     types: list[str] = io.get_untrusted_types(data=content)
-    if unsafe := [name for name in types if not (name in _SAFE or _is_known_class(name))]:
+    if unsafe := [name for name in types if not (name in _SAFE or _is_safe_class(name))]:
         raise ValueError(f"{_UNSAFE}: {', '.join(unsafe)}")
     return types
 
 
-def _is_known_class(name: str) -> bool:
-    """True for a class that one of the packages defines: not for what it imports."""
+def _is_safe_class(name: str) -> bool:
+    """True for a class that scikit-learn itself defines, and has not for its tests.
+
+    Of the classes of boosting libraries for estimators, and for what these have fitted.
+    """
     module, _, attribute = name.rpartition(".")
-    if module.partition(".")[0] not in _PACKAGES:
+    package = module.partition(".")[0]
+    is_boosting = module in _BOOSTING
+    if not (is_boosting or package == "sklearn") or "test" in module:  # before it is imported
         return False
     try:
-        found = getattr(import_module(module), attribute, None)
+        value = getattr(import_module(module), attribute, None)
     except ImportError:
         return False
-    return isinstance(found, type) and found.__module__.partition(".")[0] in _PACKAGES
+    if not isinstance(value, type) or value.__module__.partition(".")[0] != package:
+        return False
+    return not is_boosting or attribute == "Booster" or hasattr(value, "fit")
 
 
 class _LightGBM:

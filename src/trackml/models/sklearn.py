@@ -33,8 +33,10 @@ def _size(part: Any) -> int:
             return 1
         case np.ndarray() if part.dtype.kind == "f":
             return int(part.size)
-        case list() | tuple() | np.ndarray():
-            return sum(_size(each) for each in np.ravel(np.array(part, object)))
+        case np.ndarray() if part.dtype == object:
+            return sum(map(_size, part.flat))
+        case list() | tuple():
+            return sum(map(_size, part))
     module = type(part).__module__
     if module.startswith("sklearn."):
         return sum(map(_size, _learned(part)))
@@ -59,4 +61,5 @@ def _learned(part: Any) -> Iterator[Any]:
 
 
 def _is_fitted(name: str) -> bool:
-    return name.endswith("_") and not name.startswith("_") and "score" not in name
+    is_record = "score" in name or "loss" in name
+    return name.endswith("_") and not name.startswith("_") and not is_record
