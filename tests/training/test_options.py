@@ -1,7 +1,6 @@
 """The options of `fit`, the same in all frameworks."""
 
 import re
-from copy import deepcopy
 from itertools import count
 from typing import Any
 
@@ -215,20 +214,28 @@ def new_model(framework: str) -> Any:
     match framework:
         case "torch":
             return small_network()
+        case "shared":  # a weight of two layers
+            first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+            second.weight = first.weight
+            pixels = Standardize(), nn.Flatten()
+            return nn.Sequential(*pixels, nn.Linear(81, 4), first, second, nn.Linear(4, 3))
         case "keras":
             return keras.Sequential([*inputs, *outputs])
     return dense_classifier()
 
 
-@each_framework
+@pytest.mark.parametrize(
+    ("framework", "model"),
+    [("keras", "keras"), ("torch", "torch"), ("torch", "shared"), ("numpy", "numpy")],
+)
 def test_the_averaged_model_is_validated_and_trained_as_without(
-    framework: str, blobs: ImageData
+    framework: str, model: str, blobs: ImageData
 ) -> None:
     """The decays are 1/10, then 0.15, as 2/11 is more. Statistics are averaged too."""
-    start = weights_of(new_model(framework))
+    start = weights_of(new_model(model))
     live, means = (
         weights_by_epoch(
-            framework, blobs, model=new_model(framework), epochs=2, ema_decay=decay, **STEP
+            framework, blobs, model=new_model(model), epochs=2, ema_decay=decay, **STEP
         )
         for decay in (0.0, 0.15)
     )
@@ -238,23 +245,6 @@ def test_the_averaged_model_is_validated_and_trained_as_without(
             np.testing.assert_allclose(mean2, 0.15 * mean1 + 0.85 * w2, rtol=1e-4, atol=1e-5)
         else:
             assert mean2 == w2
-
-
-def test_the_average_of_a_weight_that_layers_share_is_that_of_one(blobs: ImageData) -> None:
-    seed_everything(0)
-    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
-    second.weight = first.weight
-    network = nn.Sequential(
-        Standardize(), nn.Flatten(), nn.Linear(81, 4), first, second, nn.Linear(4, 3)
-    )
-    live, means = (
-        weights_by_epoch(
-            "torch", blobs, model=deepcopy(network), epochs=1, ema_decay=decay, **STEP
-        )[0]
-        for decay in (0.0, 0.5)
-    )
-    for w0, w1, mean in zip(weights_of(network), live, means, strict=True):
-        np.testing.assert_allclose(mean, 0.1 * w0 + 0.9 * w1, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("framework", ["keras", "torch"])
