@@ -13,6 +13,7 @@ Callback = Callable[[int, Mapping[str, float]], str | None]
 
 Pipelines that score the untrained model call it with 0 first. If it returns a text, training stops
 there, and the text becomes `History.stopped`; after epoch 0 and the last epoch it has no effect.
+Estimators call it after the whole fit, for some iterations, where a text has no effect either.
 """
 Callbacks = Sequence[Callback]
 

@@ -88,8 +88,8 @@ def own_scores(
     metrics: Sequence[Metric], targets: NDArray[Any], answers: NDArray[Any], prefix: str = ""
 ) -> dict[str, float]:
     """The scores of a user's metrics, by their names behind `prefix`."""
-    return {
-        f"{prefix}{metric}": float(metric.score(targets, answers))
+    return {  # of copies, as one may write into them, such as to sort answers
+        f"{prefix}{metric}": float(metric.score(targets.copy(), answers.copy()))
         for metric in metrics
         if metric.score
     }

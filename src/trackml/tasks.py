@@ -82,7 +82,7 @@ class EntryPoint:
 
 def find_entry_points() -> dict[str, EntryPoint]:
     """The entry points of all pipelines, by name: their modules with `Params`."""
-    found: dict[str, EntryPoint] = {}
+    entry_points: dict[str, EntryPoint] = {}
     package = pipelines()
     for each in pkgutil.iter_modules(package.__path__):
         module = import_module(f"{package.__name__}.{each.name}")
@@ -90,8 +90,8 @@ def find_entry_points() -> dict[str, EntryPoint]:
             continue
         task: Task[Any] | None = getattr(module, "TASK", None)
         names = (task and task.entry_points) or {each.name: {}}
-        found |= {name: _of_module(name, module, preset) for name, preset in names.items()}
-    return found
+        entry_points |= {name: _of_module(name, module, preset) for name, preset in names.items()}
+    return entry_points
 
 
 def pipelines() -> ModuleType:
@@ -121,12 +121,14 @@ def entry_point(pipeline: str | Path | ModuleType | Callable[..., Any]) -> Entry
         case str() if pipeline.endswith(".py") or os.sep in pipeline:
             return _of_module(pipeline, _import_file(Path(pipeline)))
         case str():
-            known = find_entry_points()
-            if pipeline not in known:
-                near = get_close_matches(pipeline, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            entry_points = find_entry_points()
+            if pipeline not in entry_points:
+                near = get_close_matches(pipeline, entry_points, n=1)
+                hint = (
+                    f"did you mean {near[0]}?" if near else f"there are {', '.join(entry_points)}"
+                )
                 raise UsageError(f"{pipeline}: there is no such entry point; {hint}")
-            return known[pipeline]
+            return entry_points[pipeline]
     return _of_function(pipeline)
 
 
@@ -169,17 +171,17 @@ def _import_file(path: Path) -> ModuleType:
     folder, name = file.parent, file.stem
     while (folder / "__init__.py").exists():
         folder, name = folder.parent, f"{folder.name}.{name}"
-    if (known := sys.modules.get(name)) and _is_from(known, file):
+    if (module := sys.modules.get(name)) and _is_from(module, file):
         del sys.modules[name]  # it may have been edited, as a notebook's user does
-        known = None
-    if not known:
+        module = None
+    if not module:
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
         invalidate_caches()
-        known = import_module(name)
-    if not _is_from(known, file):
+        module = import_module(name)
+    if not _is_from(module, file):
         raise UsageError(f"{path}: Python has another module named {name}; rename the file")
-    return known
+    return module
 
 
 def _is_from(module: ModuleType, file: Path) -> bool:

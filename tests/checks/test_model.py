@@ -1,5 +1,6 @@
 """Wrong models are refused before anything of them is logged, in one line that names the rule."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -104,6 +105,32 @@ class CallsAnOperatorOfItsOwn(Scores):
     def changed(self, z: Tensor) -> Tensor:
         doubled: Tensor = twice(z)
         return doubled
+
+
+class Recurrent(Scores):
+    """Reads an image row by row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(9, 4, batch_first=True)
+        self.dense = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z: Tensor = self.dense(self.lstm(x.float() / 255)[0][:, -1])
+        return z
+
+
+class Attentive(Scores):
+    """Compares the rows of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(9, nhead=3, dim_feedforward=4, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z: Tensor = self.dense(self.encoder(x.float() / 255).flatten(1))
+        return z
 
 
 class Double(nn.Module):
@@ -230,6 +257,8 @@ def test_a_wrong_model_is_refused_before_anything_of_it_is_logged(
     [
         ("keras", lambda: of_keras(small_model(dropout=0.5))),
         ("torch", lambda: of_torch(Scores)),
+        ("torch", lambda: of_torch(Recurrent)),
+        ("torch", lambda: of_torch(Attentive)),
     ],
 )
 def test_a_right_model_passes(
@@ -327,6 +356,35 @@ def test_last_digits_may_differ_whatever_the_unit(
         check()
 
 
+def raising(_inputs: Any) -> Any:
+    raise KeyError("rooms")
+
+
+@pytest.mark.parametrize(
+    ("later", "trained", "rule", "words"),
+    [
+        (lambda _: np.ones((5, 1), np.float32), None, "repeatable", "it answered differently"),
+        (lambda _: None, None, "repeatable", "it answered differently"),
+        (None, raising, "as trained", "the `predict` of the trained model raised KeyError"),
+        (None, lambda _: [object()] * 8, "as trained", "the trained model raised TypeError"),
+        (None, lambda _: [[1], [1, 2]], "as trained", "the trained model raised ValueError"),
+        (None, lambda _: None, "as trained", "the trained model answers nan"),
+    ],
+)
+def test_an_answer_of_another_kind_breaks_a_rule(
+    later: Any, trained: Any, rule: str, words: str, homes: TableData
+) -> None:
+    requests: list[Any] = []
+
+    def answer(rows: Any) -> Any:
+        requests.append(rows)
+        return later(rows) if later and len(requests) > 1 else np.ones((len(rows), 1), np.float32)
+
+    with pytest.raises(ModelRejected, match=re.escape(words)) as refusal:
+        check_answers(answer, homes, trained)
+    assert refusal.value.rule == rule
+
+
 @pytest.fixture(scope="module")
 def canvases() -> DetectionData:
     images = np.full((30, 28, 28), 200, np.uint8), np.arange(30) % 3
@@ -366,6 +424,7 @@ def as_objects(table: pd.DataFrame) -> Objects:
         (lambda table: table.assign(x2=np.float32(41)), "boxes"),
         (lambda table: table.assign(x1=np.float32(10)), "boxes"),
         (lambda table: table if len(table) > 1 else table.iloc[:0], "any batch size"),
+        (lambda table: table if len(table) > 1 else None, "columns"),
         (lambda table: table.assign(score=np.float32(RANDOM.random())), "repeatable"),
     ],
 )
@@ -382,6 +441,11 @@ def test_what_a_detector_finds(
     with pytest.raises(ModelRejected) as refusal:
         check()
     assert refusal.value.rule == rule
+
+
+def test_a_detector_whose_own_answers_fail_is_refused(canvases: DetectionData) -> None:
+    with pytest.raises(ModelRejected, match="as trained: the `predict` of the trained model"):
+        check_detector(found, canvases, lambda _canvases: None)
 
 
 def test_a_framework_that_is_none_is_refused_before_training() -> None:

@@ -1,11 +1,15 @@
 """Tables as people read them."""
 
 import io
+import json
+import math
 
+import numpy as np
 import pandas as pd
+import pytest
 from rich.console import Console
 
-from trackml.evaluation.report import Report, Table, number_of, spread_of, text_of
+from trackml.evaluation.report import Report, Table, as_json, number_of, spread_of, text_of
 
 NAN = float("nan")
 DATA = pd.DataFrame(
@@ -86,6 +90,16 @@ def test_blocks_have_a_line_per_cell() -> None:
         "MB      -",
         "change  +0.25",
     ]
+
+
+def test_json_has_null_for_what_it_has_no_number_for() -> None:
+    epochs = [{"val_own": np.float64("nan"), "val_loss": 0.5, "n": 2}]
+    text = as_json({"epochs": epochs, "counts": (1.0, -math.inf), "stopped": ""})
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "epochs": [{"val_own": None, "val_loss": 0.5, "n": 2}],
+        "counts": [1.0, None],
+        "stopped": "",
+    }
 
 
 def test_reports_merge_and_the_second_one_wins() -> None:

@@ -25,6 +25,7 @@ class Case:
     weight_decay: float
     label_smoothing: float
     row_weights: Array | None
+    clip_norm: float = 0.0
 
     @property
     def gradients(self) -> list[Array]:
@@ -35,6 +36,7 @@ class Case:
             self.weight_decay,
             label_smoothing=self.label_smoothing,
             row_weights=self.row_weights,
+            clip_norm=self.clip_norm,
         )
         return flat(gradients)
 
@@ -185,3 +187,14 @@ def test_scores_of_10000_do_not_overflow() -> None:
     expected = np.array([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0]])
     np.testing.assert_allclose(p, expected, rtol=1e-6)
     np.testing.assert_allclose(losses, [2e4, np.log(3), np.log(2)], rtol=1e-6)
+
+
+@given(case=cases())
+@settings(max_examples=30)
+def test_gradients_are_clipped_without_those_of_the_penalty(case: Case) -> None:
+    gradients = replace(case, weight_decay=0.0).gradients
+    norm = float(np.sqrt(sum(np.square(each).sum() for each in gradients)))
+    assume(norm > 0)
+    clipped = replace(case, weight_decay=0.5, clip_norm=norm / 4).gradients
+    for ours, whole, w in zip(clipped, gradients, flat(case.network), strict=True):
+        np.testing.assert_allclose(ours, whole / 4 + 0.5 * w * (w.ndim == 2))

@@ -15,7 +15,7 @@ from trackml.backends import keras, seed_everything
 from trackml.data import ImageData, TableData
 from trackml.evaluation.classification import evaluate_classifier
 from trackml.evaluation.regression import evaluate_regressor
-from trackml.metrics import ACCURACY, LOSS, MAE, Metric
+from trackml.metrics import ACCURACY, LOSS, MAE, Metric, regression_metrics
 from trackml.models import mlp
 from trackml.models.torch import Standardize
 from trackml.params import KerasParams, TorchParams
@@ -91,6 +91,19 @@ def test_a_metric_of_ones_own_is_scored_and_ranks_epochs_if_it_is_told_to(
     assert report.metrics["test_top2"] == top2(
         blobs.test.labels, trained.predict(blobs.test.images)
     )
+
+
+def test_a_metric_that_writes_into_what_it_gets_changes_no_other_score(blobs: ImageData) -> None:
+    def spoil(targets: Array, answers: Array) -> float:
+        targets[:], answers[:] = 0, np.nan
+        return 1.0
+
+    labels = blobs.test.labels
+    answers = np.eye(3, dtype=np.float32)[labels]
+    settings = FitSettings.of_data({"metrics": [Metric("spoil", True, spoil), TOP2]}, blobs)
+    scores = settings.scores(answers, labels)
+    assert (scores["accuracy"], scores["loss"], scores["spoil"], scores["top2"]) == (1, 0, 1, 1)
+    assert not np.isnan(answers).any()
 
 
 @each_framework
@@ -201,20 +214,28 @@ def new_model(framework: str) -> Any:
     match framework:
         case "torch":
             return small_network()
+        case "shared":  # a weight of two layers
+            first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+            second.weight = first.weight
+            pixels = Standardize(), nn.Flatten()
+            return nn.Sequential(*pixels, nn.Linear(81, 4), first, second, nn.Linear(4, 3))
         case "keras":
             return keras.Sequential([*inputs, *outputs])
     return dense_classifier()
 
 
-@each_framework
+@pytest.mark.parametrize(
+    ("framework", "model"),
+    [("keras", "keras"), ("torch", "torch"), ("torch", "shared"), ("numpy", "numpy")],
+)
 def test_the_averaged_model_is_validated_and_trained_as_without(
-    framework: str, blobs: ImageData
+    framework: str, model: str, blobs: ImageData
 ) -> None:
     """The decays are 1/10, then 0.15, as 2/11 is more. Statistics are averaged too."""
-    start = weights_of(new_model(framework))
+    start = weights_of(new_model(model))
     live, means = (
         weights_by_epoch(
-            framework, blobs, model=new_model(framework), epochs=2, ema_decay=decay, **STEP
+            framework, blobs, model=new_model(model), epochs=2, ema_decay=decay, **STEP
         )
         for decay in (0.0, 0.15)
     )
@@ -295,6 +316,9 @@ WITH_SCORE = Metric("own", True, top2)
     [
         ({"clip_norm": -1}, "clip_norm must be at least 0 and finite. Received: -1"),
         ({"clip_norm": float("nan")}, "clip_norm must be"),
+        ({"clip_norm": "a"}, "clip_norm must be at least 0 and finite. Received: 'a'"),
+        ({"patience": -1}, "patience must be at least 0"),
+        ({"target_loss": None}, "target_loss must be at least 0 and finite. Received: None"),
         ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1. Received: 1.0"),
         ({"label_smoothing": 1}, "label_smoothing must be at least 0 and below 1"),
         ({"class_weights": "even"}, "class_weights must be 'balanced', or a mapping"),
@@ -305,6 +329,9 @@ WITH_SCORE = Metric("own", True, top2)
         ({"metrics": [Metric("own", True)]}, "metrics: own needs a score"),
         ({"metrics": [WITH_SCORE, WITH_SCORE]}, "metrics: there is a own already"),
         ({"metrics": [Metric("accuracy", True, top2)]}, "metrics: there is a accuracy already"),
+        ({"metrics": [Metric("f1_macro", True, top2)]}, "metrics: there is a f1_macro already"),
+        ({"metrics": [Metric("f1_class_2", True, top2)]}, "metrics: there is a f1_class_2 already"),
+        ({"objective": REGRESSION, "metrics": [Metric("r2", True, top2)]}, "there is a r2 already"),
         ({"rank_by": MAE}, "rank_by must be one of accuracy, loss, with its direction. Received: "),
         ({"rank_by": WITH_SCORE}, "rank_by must be one of accuracy, loss, with"),
     ],
@@ -322,6 +349,18 @@ def test_an_unknown_option_is_refused_with_those_that_there_are(
     module: Any = {"keras": in_keras, "torch": in_torch, "numpy": in_numpy}[framework]
     with pytest.raises(TypeError, match=r"no option patients; the options are .*, patience, "):
         module.fit(new_model(framework), blobs, None, optimizer=None, patients=3)
+
+
+def test_the_names_of_an_evaluation_are_reserved_and_others_are_free(blobs: ImageData) -> None:
+    history = train("numpy", blobs, epochs=1).history
+    answers = np.full((len(blobs.test.labels), 3), 1 / 3, np.float32)
+    metrics = evaluate_classifier(lambda _images: answers, blobs, history).metrics
+    names = [name.removeprefix("test_") for name in metrics if name.startswith("test_")]
+    assert all(re.fullmatch(CLASSIFICATION.reserved, name) for name in names)
+    scores = regression_metrics(answers[:, 0], blobs.test.labels.astype(np.float32))
+    assert all(re.fullmatch(REGRESSION.reserved, name) for name in scores)
+    own = [Metric(name, True, top2) for name in ("rmse", "f1_macro_own", "f1_class_top")]
+    assert FitSettings.of_data({"metrics": own}, blobs).metrics == tuple(own)
 
 
 def test_a_detector_has_the_options_without_classes() -> None:

@@ -1,14 +1,14 @@
-"""What a loaded model answers to a few validation rows: as its signature and its training say."""
+"""Check that a loaded model answers rows as its signature and the trained model do."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from trackml.data import ImageData, TableData
+from trackml.data.tables import raw_rows
 from trackml.errors import ModelRejected, first_line
 from trackml.tracking.model_files import signature
 
@@ -18,6 +18,7 @@ ROWS = 8
 RTOL, ATOL = 1e-4, 1e-5  # ATOL: of the largest answer
 ROUNDING = 1e-4  # of the sum of a row's probabilities, in float32
 
+T = TypeVar("T")
 Array = NDArray[Any]
 Predict = Callable[[Any], Any]
 
@@ -59,26 +60,32 @@ def check_answers(ask: Predict, data: ImageData | TableData, predict: Predict) -
     inputs = inputs[rows]
 
     def answer(part: slice = slice(None)) -> Any:
-        return ask(_request(data, inputs[part]))
+        return ask(raw_rows(data, inputs[part]))
 
     answers = answer()
     _check_array(answers, len(rows), data)
-    if getattr(data, "classes", ()):
+    if data.classes:
         _check_probabilities(answers)
     scale = float(np.abs(answers).max())
-    close = partial(np.allclose, rtol=RTOL, atol=ATOL * scale)
-    if not close(answer(), answers):
+
+    def are_close(received: Any, expected: Array) -> bool:
+        if not isinstance(received, np.ndarray) or received.dtype.kind != expected.dtype.kind:
+            return False
+        same = received.shape == expected.shape
+        return same and np.allclose(received, expected, rtol=RTOL, atol=ATOL * scale)
+
+    if not are_close(answer(), answers):
         raise unstable()
     for part in (slice(0, 1), slice(0, ROWS // 2 + 1)):
         few = answer(part)
-        if np.shape(few) != answers[part].shape or not close(few, answers[part]):
+        if not are_close(few, answers[part]):
             raise ModelRejected(
                 "any batch size",
                 f"{part.stop} of {len(rows)} rows alone are answered with {_shown(few)}, and with "
                 f"{_shown(answers[part])} among the others; let no row depend on its batch",
             )
-    trained = np.asarray(predict(inputs.copy()))
-    if trained.size != answers.size or not close(trained.reshape(answers.shape), answers):
+    trained = of_trained(lambda: np.asarray(predict(inputs.copy()), answers.dtype))
+    if trained.size != answers.size or not are_close(trained.reshape(answers.shape), answers):
         raise ModelRejected(
             "as trained",
             f"the trained model answers {_shown(trained)}, and its files {_shown(answers)}; "
@@ -98,13 +105,16 @@ def _spread(targets: Array) -> Array:
     return rows
 
 
-def _request(data: ImageData | TableData, inputs: Array) -> Any:
-    """Raw rows as a user has them: images as an array, a table with named columns."""
-    if isinstance(data, ImageData):
-        return inputs.copy()
-    if hasattr(data, "as_frame"):
-        return data.as_frame(inputs)
-    return pd.DataFrame(inputs, columns=list(data.columns))
+def of_trained(answer: Callable[[], T]) -> T:
+    """What the user's own `predict` answers."""
+    try:
+        return answer()
+    except Exception as error:
+        raise ModelRejected(
+            "as trained",
+            f"the `predict` of the trained model raised {first_line(error)}; "
+            "hand finish() a function of raw inputs that returns the answers",
+        ) from error
 
 
 def _check_array(answers: Any, rows: int, data: ImageData | TableData) -> None:
@@ -162,7 +172,9 @@ def unstable() -> ModelRejected:
 
 
 def _shown(answers: Any) -> str:
-    """The first numbers of an answer."""
+    """The first numbers of an answer, or what it is instead."""
+    if not isinstance(answers, np.ndarray) or answers.dtype.kind not in "fiu":
+        return type_name(answers)
     first = ", ".join(f"{value:.4g}" for value in np.ravel(answers)[:3])
     return f"{first}, … of shape {np.shape(answers)}"
 

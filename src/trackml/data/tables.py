@@ -262,3 +262,8 @@ class TableData:
         own = test if isinstance(test, int | float) else read_parquet(Path(test))
         frame = read_parquet(Path(path))
         return cls.from_frame(name, frame, own, source=str(path), **options)
+
+
+def raw_rows(data: object, inputs: Array) -> "Array | pd.DataFrame":
+    """Inputs (N, ...) of a split as users have them: rows of a table by name, images unchanged."""
+    return data.as_frame(inputs) if isinstance(data, TableData) else inputs

@@ -193,5 +193,16 @@ def with_spread(mean: float, std: float) -> str:
 
 
 def as_json(value: object) -> str:
-    """A value as indented JSON."""
-    return json.dumps(value, indent=2)
+    """A value as indented JSON; nan and infinity, which JSON does not have, become null."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {name: _finite(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+    return value

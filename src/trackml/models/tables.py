@@ -63,7 +63,7 @@ class Encoding:
 
     @classmethod
     def of(cls, data: Table) -> Self:
-        """What the training rows say."""
+        """Statistics of the training rows."""
         features = data.train.arrays[0].astype(np.float64)
         texts = {
             position: len(data.categories[name])
@@ -72,10 +72,10 @@ class Encoding:
         }
         numbers = tuple(each for each in range(len(data.columns)) if each not in texts)
         x = features[:, numbers]
-        known = ~np.isnan(x)
-        count = np.maximum(known.sum(axis=0), 1)
-        mean = np.where(known, x, 0).sum(axis=0) / count
-        scale = np.sqrt(np.where(known, np.square(x - mean), 0).sum(axis=0) / count)
+        is_there = ~np.isnan(x)
+        count = np.maximum(is_there.sum(axis=0), 1)
+        mean = np.where(is_there, x, 0).sum(axis=0) / count
+        scale = np.sqrt(np.where(is_there, np.square(x - mean), 0).sum(axis=0) / count)
         gaps = tuple(each for each in numbers if np.isnan(features[:, each]).any())
         return cls(
             numbers,

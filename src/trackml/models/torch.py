@@ -65,14 +65,14 @@ class TableInputs(nn.Module):
         encoding = self._encoding
         numbers = features.index_select(1, self.numbers)
         x = (numbers - self.mean) / self.scale
-        known = features.isfinite()
+        is_valid = features.isfinite()
         if encoding.imputes:
-            x, known = torch.where(numbers.isnan(), 0.0, x), known | features.isnan()
+            x, is_valid = torch.where(numbers.isnan(), 0.0, x), is_valid | features.isnan()
         parts = [x, features.index_select(1, self.gaps).isnan().float()]
         for position, count in encoding.texts.items():
             indices = torch.arange(count, device=features.device)
             parts.append((features[:, position : position + 1] == indices).float())
-        return torch.where(known.all(dim=1, keepdim=True), torch.cat(parts, dim=1), torch.nan)
+        return torch.where(is_valid.all(dim=1, keepdim=True), torch.cat(parts, dim=1), torch.nan)
 
 
 @standard_settings()

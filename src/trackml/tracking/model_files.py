@@ -44,55 +44,64 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
     Raises:
         ValueError: an estimator contains what other programs cannot import.
     """
-    save: Callable[..., None]
-    packages: list[str] = []
-    libraries: list[str] = []
-    match framework, data:
-        case "keras", TableData() if data.categories or data.missing == "impute":
-            save = partial(_save_code, partial(_write_keras, model), "", data)
-            packages = ["pandas", "tensorflow", "keras"]
-        case "keras", _:
-            named = _with_named_columns(model, data) if isinstance(data, TableData) else model
-            save, packages = partial(mlflow.keras.save_model, named), ["tensorflow", "keras"]
-        case "torch", DetectionData():
-            # Not exported: how much it finds, and so what it computes, depends on the images.
-            weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-            save = partial(_save_code, partial(_write_arrays, weights), "faster_rcnn", data)
-            packages = ["pandas", "torch", "torchvision"]
-        case "torch", TableData():
-            save = partial(_save_code, partial(_write_program, model, data), "", data)
-            packages = ["pandas", "torch"]
-        case "torch", ImageData():
-            save, packages = partial(_save_torch, model, data.train.arrays[0]), ["torch"]
-        case "sklearn", _:
-            from trackml.models import estimator
-
-            save = partial(_save_code, partial(estimator.save, model), "estimator", data)
-            packages, libraries = ["pandas", "scikit-learn", "skops"], estimator.requirements(model)
-        case "numpy", _:
-            write = partial(_write_arrays, mlp.arrays(model))
-            save = partial(_save_code, write, "mlp", data)
-    required = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", *packages)]
+    save, requirements = _writer(model, framework, data)
     save(
         path=path,
         mlflow_model=Model(metadata=_metadata(framework, data)),
         signature=signature(data),
         # Without a list MLflow loads the model in a new process to find one: 13 s.
-        pip_requirements=[*required, *libraries],
+        pip_requirements=requirements,
     )
     for cache in Path(path).rglob("__pycache__"):
         shutil.rmtree(cache)
 
 
+def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[..., None], list[str]]:
+    """What writes the files of a model, and the packages that loading it takes."""
+    match framework, data:
+        case "keras", TableData() if data.categories or data.missing == "impute":
+            write = partial(_write_keras, model)
+            return partial(_save_code, write, "", data), _pinned("pandas", "tensorflow", "keras")
+        case "keras", _:
+            named = _with_named_columns(model, data) if isinstance(data, TableData) else model
+            return partial(mlflow.keras.save_model, named), _pinned("tensorflow", "keras")
+        case "torch", DetectionData():
+            # Not exported: how much it finds, and so what it computes, depends on the images.
+            weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+            write = partial(_write_arrays, weights)
+            requirements = _pinned("pandas", "torch", "torchvision")
+            return partial(_save_code, write, "faster_rcnn", data), requirements
+        case "torch", TableData():
+            write = partial(_write_program, model, data)
+            return partial(_save_code, write, "", data), _pinned("pandas", "torch")
+        case "torch", ImageData():
+            return partial(_save_torch, model, data.train.arrays[0]), _pinned("torch")
+        case "sklearn", _:
+            from trackml.models import estimator
+
+            write = partial(estimator.save, model)
+            requirements = _pinned("pandas", "scikit-learn", "skops")
+            requirements += estimator.requirements(model)
+            return partial(_save_code, write, "estimator", data), requirements
+        case _:  # a network in NumPy
+            write = partial(_write_arrays, mlp.arrays(model))
+            return partial(_save_code, write, "mlp", data), _pinned()
+
+
+def _pinned(*packages: str) -> list[str]:
+    """Requirements of the versions that are installed; all models need MLflow and NumPy."""
+    return [f"{name}=={version(name)}" for name in ("mlflow", "numpy", *packages)]
+
+
 def _metadata(framework: Framework, data: Data) -> dict[str, Any]:
-    """What whoever has the model alone needs to load it in silence and to name its answers."""
+    """Metadata to load the model in silence, and to name its answers, without trackml."""
     if isinstance(data, TableData) and not data.classes:
         return {"framework": framework, "target_name": data.target_name}
     return {"framework": framework, "classes": [*data.classes]}
 
 
 def framework_of(model: Any) -> Framework | None:
-    """Of which framework a model is, as `save_model` takes it; None if of none."""
+    """The framework of a model, as `save_model` takes it; None if there is none for it."""
     packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     if "keras" in packages:
         return "keras"
@@ -146,14 +155,15 @@ def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:
 def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **options: Any) -> None:
     """Export a program, which loads without the model's class, and answers in batches.
 
-    A network whose `forward` makes tensors, such as `x - torch.tensor([0.5, 0.4])`, cannot be
-    exported in a loop: it answers in one piece.
+    Some networks cannot be exported in a loop, and answer in one piece: those whose `forward` makes
+    tensors, such as `x - torch.tensor([0.5, 0.4])`, and recurrent and attention layers.
 
     Args:
         model: takes inputs (N, ...), on any device.
         inputs: of the kind that the model takes.
     """
     import torch
+    from torch import nn
     from torch._export.serde.serialize import SerializeError
 
     from trackml.models.torch import InBatches
@@ -164,12 +174,23 @@ def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **opt
     # From a single example PyTorch would conclude that all batches have one.
     example = np.zeros((2, *inputs.shape[1:]), inputs.dtype)
     plain = plain.requires_grad_(requires_grad=False).eval()
-    save = partial(mlflow.pytorch.save_model, path=path, input_example=example, **options)
+
+    def save(program: nn.Module) -> None:
+        with warnings.catch_warnings():
+            # An LSTM keeps its weights in a list too, which it renews. The checks see lost state.
+            warnings.filterwarnings("ignore", "The tensor attribute.* assigned during export")
+            mlflow.pytorch.save_model(
+                program, path, mlflow_model=mlflow_model, input_example=example, **options
+            )
+
     try:
-        save(InBatches(plain, torch.from_numpy(example)).eval(), mlflow_model=mlflow_model)
-    except SerializeError:
-        shutil.rmtree(path)
-        save(plain, mlflow_model=mlflow_model)
+        save(InBatches(plain, torch.from_numpy(example)).eval())
+        program = mlflow.pytorch.load_model(path)
+        for rows in (1, 2):  # some programs that could be written refuse one of them
+            program(torch.from_numpy(example[:rows]))
+    except (SerializeError, AssertionError, RuntimeError):
+        shutil.rmtree(path, ignore_errors=True)
+        save(plain)
     # Unasked, MLflow would look for it on a GPU where there is one, and refuse to load it.
     mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.MODEL_CONFIG] = {"device": "cpu"}
     mlflow_model.save(str(Path(path, MLMODEL_FILE_NAME)))

@@ -176,7 +176,8 @@ class Run:
 
         Args:
             model: Keras's with raw inputs; a network of PyTorch with raw inputs, and probabilities
-                as outputs; a network of `trackml.models.mlp`.
+                as outputs; a fitted estimator of scikit-learn; a network of
+                `trackml.models.mlp`.
             evaluate: takes `predict`, the data and the history; returns a report on the test data.
             predict: the same model: raw inputs (N, ...) → answers (N, outputs).
 

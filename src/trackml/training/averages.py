@@ -1,13 +1,26 @@
-"""The exponential moving average of weights (Polyak & Juditsky, 1992), for PyTorch and NumPy."""
+"""The exponential moving average of weights (Polyak & Juditsky, 1992)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 
-class Average:
-    """The average of all weights, arrays or tensors, which are that average between epochs.
+def decay_at(decay: float, step: Any, smaller: Callable[[Any, Any], Any] = min) -> Any:
+    """The decay at a step, from 0: less at first, to forget the random weights at the start.
 
-    In an epoch they are those that are trained. With a decay of 0 it does nothing.
+    >>> decay_at(0.99, 0), decay_at(0.99, 10_000)
+    (0.1, 0.99)
+
+    Args:
+        step: a number, or a tensor whose minimum is `smaller`.
+    """
+    return smaller(decay, (1 + step) / (10 + step))
+
+
+class Average:
+    """The average of all weights, arrays of NumPy or tensors of PyTorch.
+
+    Between epochs the weights are that average. In an epoch they are those that are trained. With a
+    decay of 0 it does nothing.
 
     Attributes:
         others: the averages in an epoch, the trained weights between epochs.
@@ -22,17 +35,17 @@ class Average:
 
     def swap(self) -> None:
         """Exchange the averages and the trained weights: where an epoch begins, where it ends."""
+        # All are read before one is written: layers may share a weight, which is then here twice.
+        values = [self._copy(weight) for weight in self._weights]
         for weight, other in zip(self._weights, self.others, strict=True):
-            value = self._copy(weight)
             weight[...] = other
-            other[...] = value
+        self.others = values
 
     def update(self) -> None:
         """Add the weights after a step."""
         if not self._decay:
             return
-        # At first less: the average would be that of the random weights at the start.
-        decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
+        decay = decay_at(self._decay, self.steps)
         for weight, mean in zip(self._weights, self.others, strict=True):
             if "float" in str(mean.dtype):
                 mean[...] += (1 - decay) * (weight - mean)  # exactly 0 for a constant

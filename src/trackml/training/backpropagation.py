@@ -4,6 +4,7 @@ docs/backpropagation.md derives each line, with the same names. A batch has B ro
 C classes; dX is the derivative of the batch's loss with respect to X, for any X.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ def backpropagate(
     *,
     label_smoothing: float = 0.0,
     row_weights: Array | None = None,
+    clip_norm: float = 0.0,
 ) -> tuple[Array, Gradients]:
     """The scores (B, C) of a batch, and the gradients of its loss.
 
@@ -58,6 +60,7 @@ def backpropagate(
         target: class of each row, an index (B,).
         label_smoothing: as in `cross_entropy`.
         row_weights: of each row's cross-entropy in the mean, (B,); None = all 1.
+        clip_norm: maximum norm of all gradients together, without those of the penalty; 0 = none.
     """
     a, z = forward(network, x)
     dz = softmax(z)  # (B, C)
@@ -71,16 +74,21 @@ def backpropagate(
     for n in reversed(range(len(network))):
         W = network[n].W  # (outputs, inputs)
         dW = dz.T @ a[n]  # (outputs, B) (B, inputs): the sum of the outer products of all rows
-        if weight_decay:
-            dW += weight_decay * W
         gradients.append(Layer(dW, dz.sum(axis=0)))  # db: (outputs,)
         if n:  # the gradient of the pixels is not needed
             da = dz @ W  # (B, outputs) (outputs, inputs) = (B, inputs)
             dz = da * (a[n] > 0)  # the slope of the ReLU after the layer before
-    return z, tuple(reversed(gradients))
+    if clip_norm:
+        clip(gradients, clip_norm)
+    gradients.reverse()
+    if weight_decay:
+        for layer, gradient in zip(network, gradients, strict=True):
+            dW = gradient.W
+            dW += weight_decay * layer.W
+    return z, tuple(gradients)
 
 
-def clip(gradients: Gradients, norm: float) -> None:
+def clip(gradients: Sequence[Layer], norm: float) -> None:
     """Scale gradients down in place to this norm of all together, if theirs is larger."""
     arrays = [array for layer in gradients for array in (layer.W, layer.b)]
     # In float64: the square of a large gradient overflows float32.

@@ -13,7 +13,7 @@ from trackml.backends import keras, standard_settings, tf
 from trackml.history import History
 from trackml.params import KerasParams, OptimizerName
 from trackml.training.checkpoint import Array
-from trackml.training.keras_steps import Augment, Average, loss_of, train_steps
+from trackml.training.keras_steps import Augment, ModelAverage, loss_of, train_steps
 from trackml.training.loop import Learner, Rate, Splits, loop_options, run_epochs
 from trackml.training.options import FitOptions, FitSettings
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
@@ -108,7 +108,7 @@ class _KerasLearner(Learner):
         self.optimizer.build(self._copy.trainable_variables)
         batch_size = min(self.params.batch_size, self.samples)  # a larger one could overflow int32
         self._rows_per_call = batch_size * STEPS_PER_CALL
-        self._average = Average(self.model, self._copy, self.settings.ema_decay)
+        self._average = ModelAverage(self.model, self._copy, self.settings.ema_decay)
         class_weights = self.settings.class_weights
         self._train_steps = train_steps(
             self._copy, self.data.train, batch_size, self.augment, class_weights, self._average

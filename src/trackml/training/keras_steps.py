@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trackml.backends import keras, tf
+from trackml.training.averages import decay_at
 from trackml.training.checkpoint import Array
 from trackml.training.loop import Split
 from trackml.training.objectives import CLASSIFICATION, REGRESSION, Objective
@@ -30,7 +31,7 @@ def loss_of(objective: Objective, label_smoothing: float) -> Any:
     return smoothed
 
 
-class Average:
+class ModelAverage:
     """The exponential moving average of a model's weights, in those of another model.
 
     With a decay of 0 it does nothing.
@@ -50,7 +51,7 @@ class Average:
     def update(self) -> None:
         """Add the weights after a step."""
         for steps in self._steps:
-            added = 1.0 - tf.minimum(self.decay, (1.0 + steps) / (10.0 + steps))
+            added = 1.0 - decay_at(self.decay, steps, tf.minimum)
             for mean, weight in self._pairs:
                 if mean.dtype.startswith("float"):
                     mean.assign_add((weight - mean) * added)
@@ -65,7 +66,7 @@ def train_steps(
     batch_size: int,
     augment: Augment | None,
     class_weights: Array | None,
-    average: Average,
+    average: ModelAverage,
 ) -> Any:
     """A compiled function of the rows to train on, int32 (N,), and a stateless seed, int32 (2,)."""
     inputs, targets = map(tf.constant, data.arrays)

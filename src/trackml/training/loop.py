@@ -91,7 +91,8 @@ class LoopOptions(TypedDict, total=False):
         patience: stop after so many epochs without a better one; 0 = never.
         target_loss: stop after an epoch whose training loss is below it; 0 = never.
         callbacks: called after each epoch is logged, with the model as it was validated, which they
-            must not change. A text that one returns stops training.
+            must not change. A text that one returns stops training. A run that is killed just then
+            has its checkpoint, but not the text: it trains on when it resumes.
         run: provides the resume point and gets each epoch once; it can stop training.
     """
 

@@ -12,7 +12,7 @@ from trackml.models import mlp
 from trackml.models.mlp import Array, Network
 from trackml.params import TrainingParams
 from trackml.training.averages import Average
-from trackml.training.backpropagation import Gradients, backpropagate, clip, cross_entropy
+from trackml.training.backpropagation import Gradients, backpropagate, cross_entropy
 from trackml.training.loop import Learner, Rate, by_split, loop_options, run_epochs
 from trackml.training.objectives import CLASSIFICATION
 from trackml.training.options import FitOptions, FitSettings
@@ -94,7 +94,7 @@ class _NumpyLearner(Learner):
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         order, smoothing = random.permutation(self.samples), self._settings.label_smoothing
-        class_weights, clip_norm = self._settings.class_weights, self._settings.clip_norm
+        class_weights = self._settings.class_weights
         self._average.swap()
         scores = np.empty((self.samples, len(self._network[-1].b)), np.float32)
         # An overflow needs no warning here: it makes the loss or a weight non-finite.
@@ -109,9 +109,8 @@ class _NumpyLearner(Learner):
                     self._weight_decay,
                     label_smoothing=smoothing,
                     row_weights=None if class_weights is None else class_weights[target],
+                    clip_norm=self._settings.clip_norm,
                 )
-                if clip_norm:
-                    clip(gradients, clip_norm)
                 self._optimizer.step(gradients, rate(first / self.samples))
                 self._average.update()
             self._average.swap()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trackml.metrics import ACCURACY, MAE, Metric, score_classes, score_values
+from trackml.metrics import ACCURACY, LOSS, MAE, Metric, score_classes, score_values
 from trackml.training.checkpoint import Array
 
 
@@ -18,15 +18,22 @@ class Objective:
             "regression", whose loss is the mean squared error of answers (N, 1) or (N,).
         metric: ranks epochs.
         score: (answers, targets) → "loss", the metric, and perhaps more.
+        reserved: pattern of the names that evaluations use, which no metric of a user's may have.
     """
 
     name: str
     metric: Metric
     score: Callable[[Array, Array], Mapping[str, float]]
+    reserved: str = LOSS.name
 
 
-CLASSIFICATION = Objective("classification", ACCURACY, score_classes)
-REGRESSION = Objective("regression", MAE, score_values)
+CLASSIFICATION = Objective(
+    "classification",
+    ACCURACY,
+    score_classes,
+    r"loss|accuracy|(precision|recall|f1)_macro|f1_class_\d+",
+)
+REGRESSION = Objective("regression", MAE, score_values, "loss|mae|mse|rmse|r2")
 
 
 def objective_of(targets: Array, classes: int) -> Objective:

@@ -1,8 +1,10 @@
 """The options of every framework's `fit`, and what they mean for the data at hand."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, Self
 
 import numpy as np
@@ -98,7 +100,7 @@ class FitSettings(StepSettings):
                 f"Received: the objective {objective.name}"
             )
         metrics = tuple(options.get("metrics", ()))
-        _check_metrics(metrics, taken=("loss", objective.metric.name))
+        _check_metrics(metrics, objective)
         metric = options.get("rank_by") or objective.metric
         if metric not in (allowed := (objective.metric, LOSS, *metrics)):
             raise ValueError(
@@ -160,17 +162,21 @@ def weights_of_classes(weights: ClassWeights, labels: Array, classes: Sequence[s
 
 
 def _step_values(options: StepOptions) -> dict[str, float]:
+    """The values of `StepSettings`; of the loop's options, the numbers are checked."""
+    _checked("patience", options.get("patience", 0))
+    _checked("target_loss", options.get("target_loss", 0.0))
     return {
         "clip_norm": _checked("clip_norm", options.get("clip_norm", 0.0)),
         "ema_decay": _checked("ema_decay", options.get("ema_decay", 0.0), below=1),
     }
 
 
-def _checked(name: str, value: float, *, below: float = math.inf) -> float:
-    if not 0 <= value < below:
+def _checked(name: str, value: object, *, below: float = math.inf) -> float:
+    number = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= number < below:
         limit = f" and below {below:g}" if below < math.inf else " and finite"
         raise ValueError(f"{name} must be at least 0{limit}. Received: {value!r}")
-    return float(value)
+    return number
 
 
 def _check_names(options: StepOptions, allowed: frozenset[str]) -> None:
@@ -180,10 +186,10 @@ def _check_names(options: StepOptions, allowed: frozenset[str]) -> None:
         )
 
 
-def _check_metrics(metrics: Sequence[Metric], taken: Sequence[str]) -> None:
+def _check_metrics(metrics: Sequence[Metric], objective: Objective) -> None:
     names = [metric.name for metric in metrics]
     for metric in metrics:
         if metric.score is None:
             raise ValueError(f"metrics: {metric} needs a score, a function of targets and answers")
-        if names.count(metric.name) > 1 or metric.name in taken:
+        if names.count(metric.name) > 1 or re.fullmatch(objective.reserved, metric.name):
             raise ValueError(f"metrics: there is a {metric} already; give it another name")

@@ -109,9 +109,9 @@ class Table:
         indices = pd.Index(texts, dtype=object).get_indexer(pd.Index(values, dtype=object))
         is_unknown = (indices < 0) & ~is_missing
         if self.missing == "refuse" and is_unknown.any():
-            known = ", ".join(texts[:20]) + ", ..." * (len(texts) > 20)
+            allowed = ", ".join(texts[:20]) + ", ..." * (len(texts) > 20)
             value = values[is_unknown.argmax()]
-            raise _refused(name, is_unknown, f"{value!s} is none of {known}")
+            raise _refused(name, is_unknown, f"{value!s} is none of {allowed}")
         return np.where(indices < 0, np.nan, indices).astype(np.float32)
 
 
