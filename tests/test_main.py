@@ -162,6 +162,7 @@ OWN = str(ROOT / "tests/pipelines/own.py")
         (["compare", "a/b"], "--task a/b: expected the name of a task"),
         (["predict", "mnist"], "the following arguments are required: FILE"),
         (["predict", "mnist", "x.png", "--output", "no/x.csv"], "--output no/x.csv: there is no f"),
+        (["predict", "mnist", "x.png", "--output", "/tmp"], "--output /tmp: that is a folder; exp"),
     ],
 )
 def test_a_command_names_what_is_wrong(words: list[str], message: str) -> None:
