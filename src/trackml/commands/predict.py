@@ -8,7 +8,9 @@ from trackml.files import replace_file
 from trackml.process.streams import write_output
 
 
-def show_predictions(model: str, file: Path, output: Path | None, *, resize: bool) -> None:
+def show_predictions(
+    model: str, file: Path, output: Path | None, *, resize: bool, separator: str, decimal: str
+) -> None:
     """Answer a file, and write the answers as CSV: to another file, or to standard output.
 
     Raises:
@@ -19,7 +21,7 @@ def show_predictions(model: str, file: Path, output: Path | None, *, resize: boo
         raise UsageError(f"--output {output}: there is no folder {output.parent}")
     if output and output.is_dir():
         raise UsageError(f"--output {output}: that is a folder; expected the path of a file")
-    table = predict(model, file, resize=resize)
+    table = predict(model, file, resize=resize, separator=separator, decimal=decimal)
     text = table.to_csv()
     try:
         if output is None:
