@@ -161,9 +161,12 @@ def wrong_files(folder: Path) -> dict[Path, tuple[Any, str]]:
         folder / "no.npy": (GRAY, "no.npy: there is no such file or folder"),
         picture(folder / "big.jpg", np.zeros((8, 9, 3), np.uint8)): (
             GRAY,
-            "big.jpg: expected an image in gray of 6 x 4 pixels, received RGB of 9 x 8; --resize",
+            "big.jpg: expected an image of 6 x 4 pixels, gray; received 9 x 8, RGB; --resize",
         ),
-        picture(folder / "float.tiff", np.zeros((4, 6), np.float32)): (GRAY, "received F of 6 x 4"),
+        picture(folder / "float.tiff", np.zeros((4, 6), np.float32)): (
+            GRAY,
+            "received 6 x 4, gray of 32 bits",
+        ),
     }
 
 
