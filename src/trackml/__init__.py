@@ -103,7 +103,7 @@ def leaderboard(task: str, metric: str = "auto", min_runs: int = 1) -> "pd.DataF
     from trackml.tracking import server
     from trackml.tracking.queries import finished_runs, tasks_with_runs
 
-    client = server.connect()
+    client = server.connect(create=False)
     runs = run_table(finished_runs(client, task))
     board, _ = rank_task(task, runs, lambda: tasks_with_runs(client), metric, min_runs)
     return as_frame(board)
