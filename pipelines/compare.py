@@ -56,7 +56,7 @@ def main(params: Params, _callbacks: object = ()) -> "list[Table]":
     from trackml.tracking.queries import finished_runs, tasks_with_runs, values_by_epoch
     from trackml.tracking.run import log_reports
 
-    client = server.connect()
+    client = server.connect(create=False)
     runs = run_table(finished_runs(client, params.task))
     others = partial(tasks_with_runs, client)
     board, metric = rank_task(params.task, runs, others, params.metric, params.min_runs)

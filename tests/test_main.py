@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+import trackml
 from tests.conftest import ROOT, runs, start, user_environment
 from tests.pipelines.servers import free_port, is_up
 from trackml.__main__ import _parse
@@ -162,6 +163,7 @@ OWN = str(ROOT / "tests/pipelines/own.py")
         (["compare", "a/b"], "--task a/b: expected the name of a task"),
         (["predict", "mnist"], "the following arguments are required: FILE"),
         (["predict", "mnist", "x.png", "--output", "no/x.csv"], "--output no/x.csv: there is no f"),
+        (["predict", "mnist", "x.png", "--output", "/tmp"], "--output /tmp: that is a folder; exp"),
     ],
 )
 def test_a_command_names_what_is_wrong(words: list[str], message: str) -> None:
@@ -216,9 +218,22 @@ def test_ui_shows_the_store_until_ctrl_c(store_folder: Path) -> None:
     assert not is_up(f"http://127.0.0.1:{port}/health")
 
 
-def test_ui_needs_a_store(empty_folder: Path) -> None:
+@pytest.mark.parametrize("command", ["ui", "predict mnist x.png", "compare mnist", "runs"])
+def test_who_reads_a_store_creates_none(command: str, empty_folder: Path) -> None:
     with pytest.raises(TrackmlError, match=f"there is no {empty_folder}/mlflow.db; run a pipeline"):
-        asked("ui")
+        asked(*command.split())
+    with pytest.raises(TrackmlError, match="there is no"):
+        trackml.leaderboard("mnist")
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_who_reads_a_store_is_not_advised_to_defer(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(TrackmlError, match="no tracking server answers") as failure:
+        trackml.load("mnist")
+    assert "deferred" not in str(failure.value)
     assert list(empty_folder.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 Importing this package loads neither TensorFlow, nor torch, nor MLflow.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def leaderboard(task: str, metric: str = "auto", min_runs: int = 1) -> "pd.DataF
     from trackml.tracking import server
     from trackml.tracking.queries import finished_runs, tasks_with_runs
 
-    client = server.connect()
+    client = server.connect(create=False)
     runs = run_table(finished_runs(client, task))
     board, _ = rank_task(task, runs, lambda: tasks_with_runs(client), metric, min_runs)
     return as_frame(board)
@@ -113,6 +114,8 @@ def predict(
     inputs: "str | Path | NDArray[Any] | pd.DataFrame",
     *,
     resize: bool = False,
+    separator: str = ",",
+    decimal: str = ".",
 ) -> "pd.DataFrame":
     """The answers of a registered model, with the names of its classes, or of its target.
 
@@ -123,6 +126,7 @@ def predict(
             with the model's columns; or a path: of an image, a folder of images, or of a file NPY,
             CSV or Parquet.
         resize: convert images to the size and mode that the model takes.
+        separator, decimal: as a CSV file has them, as in `TableData.from_csv`.
 
     Returns:
         A row per input: of a classifier `prediction`, the class, then the probability of each
@@ -137,7 +141,8 @@ def predict(
     from trackml.tracking.model_files import load_saved
     from trackml.tracking.registry import model_info, model_uri
 
+    ask = partial(answer, given=inputs, resize=resize, separator=separator, decimal=decimal)
     if not isinstance(model, str):
-        return answer(model.metadata, lambda: model, inputs, resize=resize)
+        return ask(model.metadata, lambda: model)
     uri = model_uri(model)
-    return answer(model_info(uri), lambda: load_saved(uri), inputs, resize=resize)
+    return ask(model_info(uri), lambda: load_saved(uri))

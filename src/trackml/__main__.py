@@ -51,6 +51,8 @@ def _parse(flags: list[str]) -> Namespace:
     prediction.add_argument("model", metavar="MODEL", help=model)
     file = "an image, a folder of images, or a table: NPY, CSV or Parquet"
     prediction.add_argument("file", metavar="FILE", type=Path, help=file)
+    prediction.add_argument("--separator", default=",", help=r"of a CSV file: , or \t")
+    prediction.add_argument("--decimal", default=".", help="of a CSV file: . or ,")
     prediction.add_argument("--output", type=Path, metavar="FILE.csv", help="default: print it")
     resize = "convert images to the size and the colors that the model takes"
     prediction.add_argument(
@@ -127,7 +129,14 @@ def _as_flags(params: type[Params], words: Sequence[str]) -> list[str]:
 def _predict(given: Namespace) -> None:
     from trackml.commands.predict import show_predictions
 
-    show_predictions(given.model, given.file, given.output, resize=given.resize == "true")
+    show_predictions(
+        given.model,
+        given.file,
+        given.output,
+        resize=given.resize == "true",
+        separator=given.separator.replace(r"\t", "\t"),
+        decimal=given.decimal,
+    )
 
 
 def _ui(given: Namespace) -> None:

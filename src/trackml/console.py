@@ -329,7 +329,7 @@ def show_runs(released: str | None = None) -> None:
     from trackml.tracking import server
     from trackml.tracking.resume import mark_dead_runs, release_run, unfinished_runs
 
-    client = server.connect()
+    client = server.connect(create=False)
     if released:
         release_run(client, released)
     marked = mark_dead_runs(client)

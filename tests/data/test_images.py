@@ -153,6 +153,12 @@ def test_an_image_of_another_kind_is_named(
         read(photos)
 
 
+def test_a_link_that_leads_nowhere_is_not_called_damaged(photos: Path) -> None:
+    (photos / "cat" / "gone.png").symlink_to(photos / "no.png")
+    with pytest.raises(UsageError, match=r"1 not readable \(No such file or directory\) \(cat/gon"):
+        read(photos)
+
+
 def test_files_that_are_no_images_are_counted_and_the_first_are_named(photos: Path) -> None:
     whole = (photos / "cat" / "01.png").read_bytes()
     for number in range(5):

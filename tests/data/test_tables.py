@@ -243,6 +243,10 @@ GOOD = "wing,color,kind\n" + "1.5,brown,owl\n2.5,gray,tit\n" * 9
         (GOOD + "1,gray,tit,9\n", "Expected 3 fields in line 20, saw 4"),
         (GOOD.replace("owl", "owl,1").replace("tit", "tit,1"), "rows have more fields than"),
         (GOOD + "unknown,gray,tit\n", "'wing' mixes numbers and texts: row 19 is 'unknown'"),
+        (
+            GOOD.replace("color", '"a,b"').replace("brown", '"1,5"').replace("gray", "2"),
+            "try decimal",
+        ),
         (GOOD + "3.5,gray,\n", r"no 'kind' in 1 of 19 rows \(19\)"),
     ],
 )
@@ -263,6 +267,13 @@ def test_a_csv_file_may_have_another_separator_and_a_mark_of_its_encoding(tmp_pa
     data = TableData.from_csv("birds", path, target="kind", separator=";", decimal=",")
     path.write_text(GOOD)
     assert data.sha256 == TableData.from_csv("birds", path, target="kind").sha256
+
+
+def test_a_separator_has_one_character(tmp_path: Path) -> None:
+    (tmp_path / "birds.csv").write_text(GOOD)
+    for separator in (";;", ""):
+        with pytest.raises(UsageError, match=f"separator='{separator}': expected one character"):
+            TableData.from_csv("birds", tmp_path / "birds.csv", target="kind", separator=separator)
 
 
 @pytest.mark.parametrize("read", [TableData.from_csv, TableData.from_parquet])

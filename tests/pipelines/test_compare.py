@@ -130,12 +130,12 @@ def test_where_nothing_can_be_compared_it_says_what_there_is(store: Path) -> Non
     assert len(runs(store)) == before
 
 
-def test_an_empty_store_has_nothing_to_compare(tmp_path: Path) -> None:
-    result = start("pipelines.compare", folder=tmp_path)
+def test_an_empty_store_has_nothing_to_compare(store_folder: Path) -> None:
+    result = start("pipelines.compare", folder=store_folder)
     assert result.returncode == 1
     assert result.stderr.startswith("error: nothing to compare: ")
     assert result.stderr.endswith("tasks that have runs: none\n")
-    assert runs(tmp_path) == []
+    assert runs(store_folder) == []
 
 
 def test_it_pages_through_thousands_of_runs(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ random = np.random.default_rng(0)
 PIXELS = random.integers(0, 256, size=(4, 6, 3), dtype=np.uint8)
 
 
-def read(wanted: ImageInput | TableInput, what: object, *, resize: bool = False) -> list[Any]:
-    return list(read_inputs(wanted, what, resize=resize).batches)
+def read(wanted: ImageInput | TableInput, what: object, **options: Any) -> list[Any]:
+    return list(read_inputs(wanted, what, **options).batches)
 
 
 def picture(path: Path, pixels: Any = PIXELS, mode: str | None = None, **options: Any) -> Path:
@@ -107,6 +107,18 @@ def test_a_table_gives_the_columns_by_name_numbers_and_texts(suffix: str, tmp_pa
     assert inputs.labels.tolist() == [0, 1]
 
 
+def test_a_csv_file_of_another_form_is_read_as_that_of_training(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("town;age;height\n007;true;1,5\n008;0;2\n")
+    (table,) = read(TABLE, tmp_path / "a.csv", separator=";", decimal=",")
+    assert table.to_dict("list") == {
+        "age": [1.0, 0.0],
+        "height": [1.5, 2.0],
+        "town": ["007", "008"],
+    }
+    with pytest.raises(UsageError, match=r"received '1,5'; --decimal , reads 1,5 as a number"):
+        read(TABLE, tmp_path / "a.csv", separator=";")
+
+
 def test_a_table_keeps_its_index_as_labels() -> None:
     people = PEOPLE.set_axis(["ann", "bob"])
     inputs = read_inputs(TABLE, people, resize=False)
@@ -126,25 +138,35 @@ def wrong_files(folder: Path) -> dict[Path, tuple[Any, str]]:
         np.savez(file, x=PIXELS)
     empty.touch()
     ragged.write_text("age,height\n1,2\n1,2,3,4\n")
+    shifted, double = folder / "shifted.csv", folder / "double.csv"
+    shifted.write_text("age,height,town\n1,2,3,\n")
+    double.write_text("age,height,town,town\n1,2,3,4\n")
+    (folder / "people.tsv").touch()
     (folder / "folder").mkdir()
     (folder / "not.parquet").write_text("x")
     floats = folder / "floats.npy"
     np.save(floats, PIXELS[np.newaxis] / 255)
     return {
         text: (GRAY, "text.png: not readable as PNG, JPEG"),
-        objects: (GRAY, "objects.npy: it cannot be read as NPY"),
+        objects: (GRAY, "objects.npy cannot be read as NPY"),
         archive: (GRAY, "archive.npy: the model takes uint8 (N, 4, 6); received: NpzFile"),
         floats: (COLOR, "expected uint8 (N, 4, 6, 3), received float64 (1, 4, 6, 3); pixels go in"),
-        empty: (TABLE, "empty.csv: it cannot be read as CSV: No columns"),
-        ragged: (TABLE, "ragged.csv: it cannot be read as CSV"),
+        empty: (TABLE, "empty.csv cannot be read as CSV in UTF-8: No columns"),
+        ragged: (TABLE, "ragged.csv cannot be read as CSV"),
+        shifted: (TABLE, "shifted.csv: its rows have more fields than its first line has names"),
+        double: (TABLE, "double.csv: each column needs its own name; twice: town"),
+        folder / "people.tsv": (TABLE, "a file .tsv; tables are read from .csv and .parquet"),
         folder / "folder": (GRAY, "folder: there are no images in it"),
-        folder / "not.parquet": (TABLE, "not.parquet: it cannot be read as PARQUET"),
+        folder / "not.parquet": (TABLE, "not.parquet cannot be read as Parquet"),
         folder / "no.npy": (GRAY, "no.npy: there is no such file or folder"),
         picture(folder / "big.jpg", np.zeros((8, 9, 3), np.uint8)): (
             GRAY,
-            "big.jpg: expected an image in gray of 6 x 4 pixels, received RGB of 9 x 8; --resize",
+            "big.jpg: expected an image of 6 x 4 pixels, gray; received 9 x 8, RGB; --resize",
         ),
-        picture(folder / "float.tiff", np.zeros((4, 6), np.float32)): (GRAY, "received F of 6 x 4"),
+        picture(folder / "float.tiff", np.zeros((4, 6), np.float32)): (
+            GRAY,
+            "received 6 x 4, gray of 32 bits",
+        ),
     }
 
 

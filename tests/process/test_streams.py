@@ -27,8 +27,10 @@ run_program(program, [])
 """
 
 
-def said(shell: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[bytes]":
-    (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
+def said(
+    shell: str, folder: Path, program: str = PROGRAM, **variables: str
+) -> "subprocess.CompletedProcess[bytes]":
+    (folder / "program.py").write_text(program, encoding="utf-8")
     return subprocess.run(
         ["bash", "-c", shell, "bash", sys.executable, "program.py"],
         cwd=folder,
@@ -36,6 +38,17 @@ def said(shell: str, folder: Path, **variables: str) -> "subprocess.CompletedPro
         capture_output=True,
         check=False,
     )
+
+
+def test_an_answer_that_is_lost_is_an_error_but_a_reader_may_leave(tmp_path: Path) -> None:
+    program = "from trackml.process.streams import accept_all_output, write_output\n"
+    program += "accept_all_output()\nwrite_output('answer\\n' * 100_000)\n"
+    for shell, code in {
+        '"$@" >/dev/full': 1,
+        '"$@" | head -1; exit ${PIPESTATUS[0]}': 0,
+        '"$@"': 0,
+    }.items():
+        assert said(shell, tmp_path, program).returncode == code
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from mlflow.store.db import utils as mlflow_db
 from mlflow.tracking import MlflowClient
 from requests.adapters import HTTPAdapter
 
-from tests.conftest import start, user_environment
+from tests.conftest import ROOT, start, user_environment
 from tests.pipelines.servers import postgres_cluster
 from tests.tracking.toy import Store, train, unavailable
 from tests.waits import noting
@@ -64,8 +64,9 @@ def test_processes_that_start_at_once_make_one_good_database() -> None:
 
 
 def test_a_kill_while_the_schema_is_made_leaves_nothing_broken() -> None:
+    program = str(ROOT / "tests/pipelines/own.py")
     for point in ("before:migration", "after:migration", "after:schema"):
-        said = start("tests.failpoints", point, "trackml", "runs", folder=Path())
+        said = start("tests.failpoints", point, "trackml", "run", program, folder=Path())
         assert said.returncode == -signal.SIGKILL, said.stderr
         assert not Path("mlflow.db").exists()
     assert server.connect().get_experiment("0").name == "Default"

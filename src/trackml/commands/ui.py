@@ -15,7 +15,7 @@ import requests
 
 from trackml.errors import TrackmlError
 from trackml.tracking import server
-from trackml.tracking.address import database_path, is_server, store_uri, without_password
+from trackml.tracking.address import is_server, store_uri, without_password
 
 HOST, PORT = "127.0.0.1", 5000
 _SETTINGS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # a dozen processes that nobody needs
@@ -37,12 +37,7 @@ def serve_ui(port: int | None = None) -> None:
     if is_server(uri):
         print(f"open {without_password(uri)}")
         return
-    if (path := database_path(uri)) and not path.exists():
-        raise TrackmlError(
-            f"there is no {path}; run a pipeline first, or go to the folder of your mlflow.db, or "
-            "set MLFLOW_TRACKING_URI"
-        )
-    server.connect()
+    server.connect(create=False)
     if port and not _is_free(port):
         raise TrackmlError(f"--port {port}: another program has it; leave it out to get a free one")
     chosen = port or next(filter(_is_free, count(PORT)))

@@ -7,23 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trackml.data.arrays import Images, Labels
-from trackml.data.image_files import converted, read_image
+from trackml.data.image_files import converted, mode_name, read_image
 from trackml.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_MODES = {
-    "L": "gray",
-    "RGB": "RGB",
-    "1": "black and white",
-    "P": "with a palette",
-    "LA": "gray with transparency",
-    "RGBA": "RGB with transparency",
-    "I;16": "gray of 16 bits",
-    "I": "gray of 32 bits",
-    "F": "gray of 32 bits",
-}
 _EXPECTED = ("L", "RGB")  # 8 bits per channel
 _MAX_PATHS = 3  # that an error names, of each reason
 
@@ -64,7 +53,7 @@ def read_folder(
     sizes = Counter(image.size for _, _, image in images if image.mode == mode).most_common(1)
     for path, _, image in images:
         if image.mode != mode:
-            names = [_MODES.get(each, f"mode {each}") for each in (image.mode, mode)]
+            names = [mode_name(each) for each in (image.mode, mode)]
             hint = "; color=True or False converts" if color is None else ""
             refused[f"{names[0]}, not {names[1]}{hint}"].append(path)
         elif image.size != sizes[0][0]:

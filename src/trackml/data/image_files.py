@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Those that Pillow decodes itself. For some others, such as EPS, it starts a program."""
 UNKNOWN_RANGE = ("I", "F")  # modes of 32 bits: which of their values is white is not known
+_MODES = {
+    "L": "gray",
+    "RGB": "RGB",
+    "1": "black and white",
+    "P": "with a palette",
+    "LA": "gray with transparency",
+    "RGBA": "RGB with transparency",
+    "I;16": "gray of 16 bits",
+    "I": "gray of 32 bits",
+    "F": "gray of 32 bits",
+}
 
 # What Pillow raises for damaged files, by format and by what is damaged.
 _DAMAGED = (
@@ -41,9 +52,16 @@ def read_image(path: Path) -> "Image":
                 image.load()
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise ValueError("of too many pixels") from None
+        except (PermissionError, FileNotFoundError) as error:
+            raise ValueError(f"not readable ({error.strerror})") from None
         except _DAMAGED:
             raise ValueError(f"not readable as {', '.join(FORMATS)}") from None
     return image
+
+
+def mode_name(mode: str) -> str:
+    """A mode of Pillow in words, such as "gray" for L."""
+    return _MODES.get(mode, f"mode {mode}")
 
 
 def converted(image: "Image", mode: str) -> "Image":

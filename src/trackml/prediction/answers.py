@@ -27,6 +27,8 @@ def answer(
     given: object,
     *,
     resize: bool = False,
+    separator: str = ",",
+    decimal: str = ".",
 ) -> pd.DataFrame:
     """The answers of a model to an array, a DataFrame, or a file or folder by its path.
 
@@ -39,11 +41,13 @@ def answer(
         about: its signature and metadata.
         open_model: called once the first inputs are read: it takes seconds.
         resize: convert images to the size and mode that the model takes.
+        separator, decimal: as a CSV file has them.
 
     Raises:
         UsageError: the inputs are not what the model takes, or cannot be read.
     """
-    inputs = read_inputs(input_of(about.signature), given, resize=resize)
+    wanted = input_of(about.signature)
+    inputs = read_inputs(wanted, given, resize=resize, separator=separator, decimal=decimal)
     parts: list[pd.DataFrame] = []
     done, predict = 0, None
     for batch in inputs.batches:

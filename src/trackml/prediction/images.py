@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trackml.data.image_files import FORMATS, UNKNOWN_RANGE, converted, read_image
+from trackml.data.image_files import FORMATS, UNKNOWN_RANGE, converted, mode_name, read_image
 from trackml.errors import UsageError
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_WORDS = {"L": "gray", "RGB": "RGB", "RGBA": "RGBA"}
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -48,10 +47,10 @@ def read_pixels(path: Path, shape: Sequence[int], *, resize: bool) -> NDArray[An
     size = (width if width > 0 else image.width, height if height > 0 else image.height)
     mode = _MODES[channels]
     if (image.mode, image.size) != (mode, size):
-        wanted = f"{_WORDS[mode]} of {size[0]} x {size[1]} pixels"
-        given = f"{_WORDS.get(image.mode, image.mode)} of {image.width} x {image.height}"
+        wanted = f"{size[0]} x {size[1]} pixels, {mode_name(mode)}"
+        given = f"{image.width} x {image.height}, {mode_name(image.mode)}"
         if not resize or image.mode in UNKNOWN_RANGE:
             hint = "; --resize true converts it" if image.mode not in UNKNOWN_RANGE else ""
-            raise UsageError(f"{path}: expected an image in {wanted}, received {given}{hint}")
+            raise UsageError(f"{path}: expected an image of {wanted}; received {given}{hint}")
         image = converted(image, mode).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(size[1], size[0], *shape[2:])

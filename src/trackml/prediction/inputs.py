@@ -1,9 +1,9 @@
 """What a model is given: files, arrays and tables, checked against its signature, in batches."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trackml.data.table_files import parse_csv, read_parquet
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.prediction.images import image_files, read_pixels
 
@@ -22,6 +23,7 @@ Batch = Array | pd.DataFrame
 
 BATCH_BYTES = 32_000_000
 BATCH_ROWS = 10_000
+_TRUTH = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(frozen=True)
@@ -79,22 +81,30 @@ def input_of(signature: "ModelSignature | None") -> ImageInput | TableInput:
     return TableInput(tuple(name for name in names if name not in texts), texts)
 
 
-def read_inputs(wanted: ImageInput | TableInput, given: object, *, resize: bool) -> Inputs:
+def read_inputs(
+    wanted: ImageInput | TableInput,
+    given: object,
+    *,
+    resize: bool = False,
+    separator: str = ",",
+    decimal: str = ".",
+) -> Inputs:
     """The inputs in an array, a DataFrame, or a file or folder by its path.
 
     >>> images = np.zeros((3, 28, 28), np.uint8)
-    >>> [len(batch) for batch in read_inputs(ImageInput((28, 28)), images, resize=False).batches]
+    >>> [len(batch) for batch in read_inputs(ImageInput((28, 28)), images).batches]
     [3]
 
     Args:
         resize: convert images to the size and mode that the model takes.
+        separator, decimal: as a CSV file has them.
 
     Raises:
         UsageError: they are not what the model takes, or cannot be read.
     """
     name = str(given) if isinstance(given, str | Path) else "the inputs"
     if isinstance(given, str | Path):
-        given = _read(Path(given), wanted)
+        given = _read(Path(given), wanted, separator, decimal)
     match given, wanted:
         case pd.DataFrame(), TableInput():
             return _table_inputs(wanted, given, name)
@@ -104,7 +114,8 @@ def read_inputs(wanted: ImageInput | TableInput, given: object, *, resize: bool)
             return _image_inputs(wanted, given, resize=resize)
     match given:
         case Path():
-            received = "images"
+            kind = "a folder" if given.is_dir() else f"a file {given.suffix}".rstrip()
+            received = f"{kind}; tables are read from .csv and .parquet"
         case pd.DataFrame():
             received = "a table"
         case np.ndarray():
@@ -114,25 +125,27 @@ def read_inputs(wanted: ImageInput | TableInput, given: object, *, resize: bool)
     raise UsageError(f"{name}: the model takes {wanted}; received: {received}")
 
 
-def _read(path: Path, wanted: ImageInput | TableInput) -> object:
+def _read(
+    path: Path, wanted: ImageInput | TableInput, separator: str, decimal: str
+) -> Path | Array | pd.DataFrame:
     """An array or a table; of images their path."""
     if not path.exists():
         raise UsageError(f"{path}: there is no such file or folder")
-    texts = dict.fromkeys(wanted.texts, str) if isinstance(wanted, TableInput) else {}
-    readers: Mapping[str, Callable[[Path], object]] = {
-        ".npy": partial(np.load, mmap_mode="r", allow_pickle=False),
-        # Else pandas would read 007 as 7.
-        ".csv": partial(pd.read_csv, dtype=texts, low_memory=False),
-        ".parquet": pd.read_parquet,
-    }
-    read = readers.get(path.suffix.lower())
-    if path.is_dir() or read is None:
+    if path.is_dir():
         return path
-    try:
-        return read(path)
-    except (OSError, ValueError, EOFError) as error:  # pandas' and Arrow's errors are ValueErrors
-        kind = path.suffix[1:].upper()
-        raise UsageError(f"{path}: it cannot be read as {kind}: {one_line(error)}") from None
+    match path.suffix.lower():
+        case ".csv":
+            texts = wanted.texts if isinstance(wanted, TableInput) else ()
+            return parse_csv(path, separator, decimal, texts)
+        case ".parquet":
+            return read_parquet(path)
+        case ".npy":
+            try:
+                array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise UsageError(f"{path} cannot be read as NPY: {one_line(error)}") from None
+            return array
+    return path
 
 
 def _batch_rows(bytes_per_row: int) -> int:
@@ -206,10 +219,16 @@ def _table_inputs(wanted: TableInput, table: pd.DataFrame, name: str) -> Inputs:
 
 def _numbers(column: "pd.Series[Any]", name: str) -> "pd.Series[Any]":
     numbers = pd.to_numeric(column, errors="coerce")
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        # A file with true and 1 in a column has texts there.
+        numbers = numbers.fillna(column.astype(str).str.lower().map(_TRUTH))
     wrong = column[numbers.isna() & column.notna()]
     if len(wrong):
+        value = wrong.iloc[0]
+        is_comma = re.fullmatch(r"-?\d+,\d+", str(value))
+        hint = f"; --decimal , reads {value} as a number" if is_comma else ""
         raise UsageError(
-            f"{name}: column {column.name!r}: expected numbers, received {wrong.iloc[0]!r}"
+            f"{name}: column {column.name!r}: expected numbers, received {value!r}{hint}"
         )
     return numbers.astype(np.float64)
 

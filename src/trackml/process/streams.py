@@ -47,14 +47,35 @@ def _lenient(stream: TextIO | None) -> TextIO:
     return io.TextIOWrapper(raw, stream.encoding, _READABLE, line_buffering=True)
 
 
+def write_output(text: str) -> None:
+    """Write to stdout what a program was asked for; OSError: stdout did not take it.
+
+    A reader that leaves early, such as `head`, is no error.
+    """
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(raw, _LenientFile) and raw.loss:
+        raise raw.loss
+
+
 class _LenientFile(io.FileIO):
-    """A file that claims to have written what it could not write."""
+    """A file that claims to have written what it could not write.
+
+    Attributes:
+        loss: the first error that was passed over, unless the reader had left.
+    """
+
+    loss: OSError | None = None
 
     def write(self, data: Any) -> int:
         try:
             while (count := super().write(data)) is None:  # it does not block, and is full
                 select([], [self], [])
-        except OSError:
+        except BrokenPipeError:
+            return len(data)
+        except OSError as error:
+            self.loss = self.loss or error
             return len(data)
         return count
 

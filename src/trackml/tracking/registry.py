@@ -137,7 +137,7 @@ def model_uri(address: str) -> str:
     Raises:
         TrackmlError: there is none in the store.
     """
-    client = server.connect()
+    client = server.connect(create=False)
     scheme, _, name = address.rpartition(":/")
     if scheme and "@" not in name:
         try:
@@ -185,7 +185,7 @@ def promote(task: str, run_id: str, aliases: Sequence[str] = ()) -> Promotion:
         check_names("task", *(alias for alias in wanted if alias != CHAMPION))
     except ValueError as error:
         raise UsageError(f"--alias: {error}") from None
-    client = server.connect()
+    client = server.connect(create=False)
     model_id, candidate = _promotable(client, task, run_id)
     with server.registry_lock(), deferred_signals():
         registered = version_of_run(client, task, run_id)

@@ -290,7 +290,7 @@ def tracked_run(
         mlflow.set_tracking_uri(parent.tracking_uri)
     client = server.prepare()
     must_respond = parent is not None or params.waits_for_store
-    is_reachable = server.responds(must=must_respond)
+    is_reachable = server.responds(must=must_respond, can_defer=parent is None)
     if is_reachable and not parent:
         server.check_variables(client, resume=params.resume)
     state = _initial_state(task, params, data, architecture, aliases, parent)

@@ -73,18 +73,21 @@ _OF_MLFLOW = ("/version", "/api/2.0/mlflow/experiments/search?max_results=1")
 _log = logging.getLogger(__name__)
 
 
-def connect() -> MlflowClient:
+def connect(*, create: bool = True) -> MlflowClient:
     """As `prepare`; raises TrackmlError too if the store does not respond."""
-    client = prepare()
+    client = prepare(create=create)
     responds(must=True)
     return client
 
 
-def prepare() -> MlflowClient:
+def prepare(*, create: bool = True) -> MlflowClient:
     """A client of the configured store, else of ./mlflow.db, created when missing.
 
     MLFLOW_TRACKING_URI configures it, or mlflow.set_tracking_uri in this process. Any number of
     processes may call this at once in an empty folder. A server need not respond.
+
+    Args:
+        create: False is for who only reads: a missing database is an error.
 
     Raises:
         UsageError: its address is none that MLflow can use.
@@ -101,6 +104,11 @@ def prepare() -> MlflowClient:
                 f"{path}, which should have the run of MLFLOW_RUN_ID, does not exist; unset "
                 "MLFLOW_RUN_ID; under `mlflow run`, MLFLOW_TRACKING_URI needs an absolute path"
             )
+        if not create and not path.exists():
+            raise TrackmlError(
+                f"there is no {path}; run a pipeline first, or go to the folder of your mlflow.db, "
+                "or set MLFLOW_TRACKING_URI"
+            )
         _prepare_database(path)
         check_location(path)
     registry = os.environ.get(REGISTRY) or uri  # models may be in a store of their own
@@ -114,8 +122,12 @@ def prepare() -> MlflowClient:
     return MlflowClient()
 
 
-def responds(*, must: bool = False) -> bool:
-    """True if the server responds; TrackmlError if it must. A database responded to `prepare`."""
+def responds(*, must: bool = False, can_defer: bool = False) -> bool:
+    """True if the server responds; TrackmlError if it must. A database responded to `prepare`.
+
+    Args:
+        can_defer: the caller is a run that --tracking deferred begins without the server.
+    """
     uri = mlflow.get_tracking_uri()
     if not is_server(uri):
         return True
@@ -131,11 +143,11 @@ def responds(*, must: bool = False) -> bool:
     except requests.RequestException as error:
         problem = type(error).__name__
     if must and (problem or status == NOT_FOUND):
+        later = ", or let the run be delivered later with --tracking deferred" if can_defer else ""
         shown = without_password(uri)
         raise TrackmlError(
-            f"no tracking server answers at {shown} ({problem}); start it, correct or unset "
-            "MLFLOW_TRACKING_URI (without it, ./mlflow.db is used), or let the run be delivered "
-            "later with --tracking deferred"
+            f"no tracking server answers at {shown} ({problem}); start it, or correct or "
+            f"unset MLFLOW_TRACKING_URI (without it, ./mlflow.db is used){later}"
             if problem
             else f"what answers at {shown} is not MLflow's tracking server (HTTP {status}); set "
             "MLFLOW_TRACKING_URI to its address alone, such as http://HOST:PORT"
