@@ -1,6 +1,7 @@
 """The options of `fit`, the same in all frameworks."""
 
 import re
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.pipelines.expected import without_times
 from tests.training.examples import Trained, dense_classifier, small_network, train
 from trackml.backends import keras, seed_everything
 from trackml.data import ImageData, TableData
+from trackml.errors import TrackmlError
 from trackml.evaluation.classification import evaluate_classifier
 from trackml.evaluation.regression import evaluate_regressor
 from trackml.metrics import ACCURACY, LOSS, MAE, Metric, regression_metrics
@@ -387,3 +389,14 @@ def test_an_optimizer_that_clips_already_is_refused_and_ours_is_as_it_was(
 
 def train_params() -> KerasParams:
     return KerasParams.parse({"epochs": 1, "batch_size": 150, "learning_rate": 0.01})
+
+
+@each_framework
+def test_a_network_of_another_number_of_outputs_is_refused(
+    framework: str, blobs: ImageData
+) -> None:
+    if framework == "numpy":
+        return  # its networks are made for the classes
+    more = replace(blobs, classes=(*blobs.classes, "left"))
+    with pytest.raises(TrackmlError, match="outputs N x 3; expected N x 4, one per class"):
+        train(framework, more, epochs=1)

@@ -22,7 +22,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from trackml.data import ImageData, TableData
-from trackml.errors import UsageError
+from trackml.errors import TrackmlError
 from trackml.history import NonFiniteLoss
 from trackml.metrics import Metric
 from trackml.models.sklearn import describe
@@ -140,7 +140,7 @@ def without_class(data: ImageData) -> ImageData:
             ValueError,
             "randomforestclassifier__warm_start=True, but a run fits from the start",
         ),
-        (GaussianNB, without_class, UsageError, "blobs have none of middle"),
+        (GaussianNB, without_class, TrackmlError, "blobs have none of middle"),
         (
             lambda: make_pipeline(FunctionTransformer(_own), GaussianNB()),
             None,

@@ -228,6 +228,8 @@ class TableData:
     ) -> "TableData":
         """Read a table as `from_frame` takes it from a CSV file in UTF-8, with a line of names.
 
+        Values are missing where a field is empty, or one of NA, N/A, NaN, null, None and the like.
+
         >>> from tempfile import mkdtemp
         >>> path = Path(mkdtemp(), "birds.csv")
         >>> size = path.write_text("wing,color,kind\\n" + "1.5,brown,owl\\n2.5,,tit\\n" * 9)

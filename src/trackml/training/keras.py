@@ -102,6 +102,8 @@ class _KerasLearner(Learner):
         self.samples = len(self.data.train.arrays[1])
         self._predict = predictor(self.model)
         self._copy = _copy_in(self.model, self.precision)
+        if isinstance(self.model.output_shape, tuple):
+            self.settings.check_outputs(self.model.output_shape)
         objective = self.settings.objective
         loss = loss_of(objective, self.settings.label_smoothing)
         self._copy.compile(self.optimizer, loss, metrics=[objective.metric.name])

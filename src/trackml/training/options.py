@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 import numpy as np
 
+from trackml.errors import TrackmlError
 from trackml.metrics import LOSS, Metric, own_scores
 from trackml.training.checkpoint import Array
 from trackml.training.loop import LoopOptions, Splits
@@ -74,6 +75,7 @@ class FitSettings(StepSettings):
         metric: ranks epochs.
         metrics: the user's own.
         class_weights: float32 (classes,), or None.
+        outputs: that a network needs: one for a quantity, else one per class.
     """
 
     objective: Objective = CLASSIFICATION
@@ -81,6 +83,21 @@ class FitSettings(StepSettings):
     metrics: tuple[Metric, ...] = ()
     class_weights: Array | None = None
     label_smoothing: float = 0.0
+    outputs: int = 1
+
+    def check_outputs(self, shape: Sequence[int | None]) -> None:
+        """Raise TrackmlError unless a network's outputs (N, ...) have the shape that is needed."""
+        is_quantity = self.objective.name != CLASSIFICATION.name
+        width = 1 if is_quantity and len(shape) == 1 else shape[-1]
+        if len(shape) <= 2 and width == self.outputs:
+            return
+        received = " x ".join(["N", *(str(size) for size in shape[1:])])
+        raise TrackmlError(
+            f"the network has outputs {received}; expected N x 1, as the target is a quantity; "
+            "if its integers are classes, name them by classes="
+            if is_quantity
+            else f"the network has outputs {received}; expected N x {self.outputs}, one per class"
+        )
 
     @classmethod
     def of_data(cls, options: FitOptions, data: Splits) -> Self:
@@ -94,7 +111,8 @@ class FitSettings(StepSettings):
         targets, classes = data.train.arrays[1], tuple(getattr(data, "classes", ()))
         objective = options.get("objective") or objective_of(targets, len(classes))
         weights, smoothing = options.get("class_weights"), options.get("label_smoothing", 0.0)
-        if objective.name != CLASSIFICATION.name and (weights is not None or smoothing):
+        is_quantity = objective.name != CLASSIFICATION.name
+        if is_quantity and (weights is not None or smoothing):
             raise ValueError(
                 "class_weights and label_smoothing are for classes. "
                 f"Received: the objective {objective.name}"
@@ -116,6 +134,7 @@ class FitSettings(StepSettings):
             if weights is None
             else weights_of_classes(weights, targets, classes),
             label_smoothing=_checked("label_smoothing", smoothing, below=1),
+            outputs=len(classes) or (1 if is_quantity else int(targets.max()) + 1),
         )
 
     def scores(self, answers: Array, targets: Array) -> dict[str, float]:

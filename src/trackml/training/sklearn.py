@@ -13,7 +13,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from trackml.backends import standard_settings
 from trackml.data import ImageData, TableData
-from trackml.errors import UsageError
+from trackml.errors import TrackmlError
 from trackml.history import History, NonFiniteLoss
 from trackml.metrics import Metric
 from trackml.models import estimator as estimators
@@ -77,7 +77,7 @@ def fit(
     Raises:
         ValueError: the estimator does not fit the data or the options, or could not be loaded
             elsewhere.
-        UsageError: a class has no training examples.
+        TrackmlError: a class has no training examples.
         NonFiniteLoss: a score that is not the user's own is NaN or infinite.
     """
     settings = FitSettings.of_data(
@@ -192,7 +192,7 @@ def _check(estimator: Any, data: Data, settings: FitSettings) -> None:
     trained_on = np.unique(data.train.arrays[1])
     missing = [each for n, each in enumerate(data.classes) if n not in trained_on]
     if missing:
-        raise UsageError(
+        raise TrackmlError(
             f"the {len(data.train):,} training examples of {data.name} have none of "
             f"{', '.join(missing)}: train on more (--limit), or leave the class out"
         )

@@ -201,6 +201,8 @@ class _NetworkLearner(TorchLearner):
             with self.autocast:
                 outputs = self.network(self._inputs[rows])
             outputs = outputs.float()
+            if not first:
+                self._settings.check_outputs(outputs.shape)
             self.step(self._loss(outputs, self._targets[rows]), rate(first / samples))
             if not first:
                 # Allocated at once: small pieces would fragment the memory of the large ones.
