@@ -13,6 +13,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from trackml.backends import standard_settings
 from trackml.data import ImageData, TableData
+from trackml.data.tables import raw_rows
 from trackml.errors import TrackmlError
 from trackml.history import History, NonFiniteLoss
 from trackml.metrics import Metric
@@ -102,7 +103,7 @@ def predictor(estimator: Any, data: Data) -> Predict:
     """A function of inputs, as `data` has them, that returns answers, float32 (N, outputs)."""
 
     def predict(inputs: Array) -> NDArray[np.float32]:
-        return estimators.predict(estimator, _inputs(data, inputs))
+        return estimators.predict(estimator, raw_rows(data, inputs))
 
     return predict
 
@@ -110,7 +111,7 @@ def predictor(estimator: Any, data: Data) -> Predict:
 def _fit(estimator: Any, data: Data, settings: FitSettings) -> History:
     """The history of the estimator that is kept: by iteration, if that is what its rows score."""
     train, validation = (
-        (estimators.flat(_inputs(data, inputs)), targets)
+        (estimators.flat(raw_rows(data, inputs)), targets)
         for inputs, targets in (data.train.arrays, data.validation.arrays)
     )
     weights = settings.class_weights
@@ -154,11 +155,6 @@ def _are_close(kept: Mapping[str, float], reported: Mapping[str, float]) -> bool
     names = [name for name in kept if f"val_{name}" in reported]
     pair = [kept[name] for name in names], [reported[f"val_{name}"] for name in names]
     return np.allclose(*pair, rtol=AS_REPORTED, atol=0, equal_nan=True)
-
-
-def _inputs(data: Data, inputs: Array) -> Any:
-    """Inputs of a split as estimators take them, as the registered model has them."""
-    return data.as_frame(inputs) if isinstance(data, TableData) else inputs
 
 
 def _check(estimator: Any, data: Data, settings: FitSettings) -> None:
