@@ -64,6 +64,7 @@ def test_each_path_is_a_short_file_that_registers_a_model(store_folder: Path) ->
     assert scores["diabetes"]["test_mae"] < 60
 
 
+@pytest.mark.slow
 def test_from_a_file_to_a_sweep_and_answers_as_the_page_says(store_folder: Path) -> None:
     write(store_folder, "wine")
     run, again, mistyped, compare, save, predict, sweep, _serve = SHELL.splitlines()

@@ -19,6 +19,7 @@ from trackml.tracking.run import Result
 pytestmark = pytest.mark.usefixtures("client")  # a store of each test's own
 
 QUICK = [name for name in EXPECTED if name not in ("transfer", "detector")]  # see tests/training
+NEAR_TWINS = ("fashion", "housing", "scratch_mlp")  # of others in the same framework
 TURNED: dict[str, dict[str, Any]] = {
     "fashion_aug": {"augment": True},
     "scratch_mlp": {"model": "mlp"},
@@ -50,7 +51,10 @@ def logged(result: Result) -> dict[str, str]:
     return params
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in NEAR_TWINS else []) for n in QUICK],
+)
 def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
     pipeline, turned = EXPECTED[name].pipeline, TURNED.get(name, {})
     first, again = (trained(pipeline, seed=3, **turned) for _ in range(2))

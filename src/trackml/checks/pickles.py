@@ -29,6 +29,7 @@ _COMPRESSED: dict[bytes, Callable[[bytes], bytes]] = {
 _NOT_COMPRESSED = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 _PROTOCOL = re.compile(rb"\x80[\x02-\x05]")  # how a pickle begins, but for those of text
 _IN_TEXT = re.compile(rb"gA[IJMNQRSUVW][\w+/]{8,}={0,2}")  # the same in base64
+_LAMBDA = re.compile(rb'"class_name"\s*:\s*"__lambda__"')  # how Keras declares one
 _CODE = re.compile(rb"[c\xe3].\0{3}.\0{3}.\0{3}", re.DOTALL)  # marshal's counts of arguments
 _GLOBALS = ("GLOBAL", "STACK_GLOBAL", "INST")
 # An exported program of PyTorch holds the example that it was traced with. There is no other
@@ -76,7 +77,7 @@ def _problem(name: str, content: bytes) -> str:
     """What a file without files in it is; "" if it is neither a pickle nor code."""
     if content.startswith(b"\x93NUMPY"):
         return "an array of objects, which is a pickle" if _has_objects(content) else ""
-    if b'"__lambda__"' in content:
+    if _LAMBDA.search(content):
         return "a Python function as bytes (__lambda__)"
     if content.startswith(MAGIC_NUMBER) or _CODE.match(content):
         return "compiled Python code"

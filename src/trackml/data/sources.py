@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 
 import requests
 
+from trackml.process.signals import stop_at_next_call
+
 RESPONSE_SECONDS = 2.0  # for a web host to respond at all; a closed network must not cost minutes
+POLL_SECONDS = 0.2  # between two looks for a request to stop
 STALL_SECONDS = 20.0  # without a byte, in the middle of a download
 MAX_FILE = 2**30  # bytes; the largest file, weights of a network, has 553 MB
 
@@ -88,11 +91,15 @@ def at_once(work: Callable[[T], object], items: Sequence[T], seconds: float = TI
     """Do `work` for all items at the same time, and wait at most so many seconds for it."""
     # Daemons, not a pool: neither Ctrl-C nor our exit may wait for a download or a name look-up.
     threads = [Thread(target=work, args=(item,), daemon=True) for item in items]
-    for thread in threads:
-        thread.start()
     deadline = monotonic() + seconds
-    for thread in threads:
-        thread.join(max(0.0, deadline - monotonic()))
+    # Raised at once, a KeyboardInterrupt could be lost in a callback of a weak reference.
+    with stop_at_next_call() as stop_if_requested:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive() and (left := deadline - monotonic()) > 0:
+                stop_if_requested()
+                thread.join(min(left, POLL_SECONDS))
 
 
 def _responding(urls: Sequence[str], name: str) -> list[str]:
