@@ -46,7 +46,7 @@ def _parse(flags: list[str]) -> Namespace:
     compare.add_argument("task", help="such as mnist")
     compare.add_argument("parameters", nargs=REMAINDER, help="of `run compare`: min_runs=3")
 
-    prediction = add("predict", _predict, "answer a file with a registered model, as CSV")
+    prediction = add("predict", _predict, "predict for a file with a registered model, as CSV")
     model = "a task such as mnist, task@alias, or a models:/ address"
     prediction.add_argument("model", metavar="MODEL", help=model)
     file = "an image, a folder of images, or a table: NPY, CSV or Parquet"
