@@ -95,8 +95,7 @@ def leaderboard(task: str, metric: str = "auto", min_runs: int = 1) -> "pd.DataF
         the validation and test scores, and the costs; as `comparison.statistics.rank` has them.
 
     Raises:
-        ValueError: there is no such metric.
-        trackml.errors.TrackmlError: there is nothing to compare.
+        trackml.errors.TrackmlError: there is nothing to compare, or no such metric.
     """
     from trackml.comparison.leaderboard import as_frame, rank_task
     from trackml.comparison.runs import run_table

@@ -53,12 +53,9 @@ class ImageData:
         test: tuple[ArrayLike, ArrayLike] | float = 0.2,
         *,
         classes: Sequence[str],
-        validation_split: float = 0.1,
-        limit: int = 0,
-        keep_order: bool = False,
-        split_seed: int = 0,
         source: str = "arrays in memory",
         sha256: str | None = None,
+        **options: Unpack[SplitOptions],
     ) -> "ImageData":
         """Hold out rows to validate on and, unless `test` has its own, to test on.
 
@@ -72,7 +69,7 @@ class ImageData:
             train: images uint8 (N, height, width), or (N, height, width, channels) with 1 to 4
                 channels, of any size, and labels int (N,), indices of the classes.
             test: the same, or the fraction of `train` that is held out.
-            validation_split, limit, keep_order, split_seed: as in `SplitOptions`.
+            options: how rows are split, as in `SplitOptions`.
             source: where the images are from.
             sha256: of the content, if it is known.
 
@@ -94,21 +91,13 @@ class ImageData:
                     "test images must have the size of the training images. "
                     f"Received: {second[0].shape[1:]} and {first[0].shape[1:]}"
                 )
-        splits = split(
-            first,
-            second,
-            classes=classes,
-            validation_split=validation_split,
-            limit=limit,
-            keep_order=keep_order,
-            split_seed=split_seed,
-        )
+        splits = split(first, second, classes, **options)
         return cls(
             name,
             train=ImageSplit(*splits.train),
             validation=ImageSplit(*splits.validation),
             test=ImageSplit(*splits.test),
-            classes=tuple(classes),
+            classes=classes,
             sha256=sha256 or arrays_sha256(*splits.whole),
             source=source,
         )

@@ -52,12 +52,12 @@ class Splits:
 def split(
     train: Pair,
     test: Pair | float,
-    *,
     classes: Sequence[str] = (),
-    validation_split: float,
-    limit: int,
-    keep_order: bool,
-    split_seed: int,
+    *,
+    validation_split: float = 0.1,
+    limit: int = 0,
+    keep_order: bool = False,
+    split_seed: int = 0,
 ) -> Splits:
     """Split rows as `SplitOptions` says.
 

@@ -98,12 +98,9 @@ class TableData:
         classes: Sequence[str] = (),
         categories: Mapping[str, Sequence[str]] | None = None,
         missing: Missing = "refuse",
-        validation_split: float = 0.1,
-        limit: int = 0,
-        keep_order: bool = False,
-        split_seed: int = 0,
         source: str = "arrays in memory",
         sha256: str | None = None,
+        **options: Unpack[SplitOptions],
     ) -> "TableData":
         """Split as `ImageData.from_arrays` does, with the same errors.
 
@@ -118,7 +115,7 @@ class TableData:
             test: the same, or the fraction of `train` that is held out.
             categories: column → texts, whose indices its values are.
             missing: "refuse" nan in features, or let the model "impute" it.
-            validation_split, limit, keep_order, split_seed: as in `SplitOptions`.
+            options: how rows are split, as in `SplitOptions`.
 
         Raises:
             UsageError: also if values are missing or infinite; it names the columns.
@@ -135,16 +132,9 @@ class TableData:
         pairs = [train] if isinstance(test, int | float) else [train, test]
         checked = [checked_table(*pair, columns, len(classes), texts) for pair in pairs]
         require_finite(checked, columns, target_name, source, missing)
-        splits = split(
-            checked[0],
-            test if isinstance(test, int | float) else checked[1],
-            classes=classes,
-            validation_split=validation_split,
-            limit=limit,
-            keep_order=keep_order,
-            split_seed=split_seed,
-        )
-        words = [np.array(each) for each in (tuple(classes), *texts.values()) if each]
+        held_out = test if isinstance(test, int | float) else checked[1]
+        splits = split(checked[0], held_out, classes, **options)
+        words = [np.array(each) for each in (classes, *texts.values()) if each]
         return cls(
             name,
             train=TableSplit(*splits.train),
@@ -155,7 +145,7 @@ class TableData:
             unit=unit,
             sha256=sha256 or arrays_sha256(*splits.whole, *words),
             source=source,
-            classes=tuple(classes),
+            classes=classes,
             categories=texts,
             missing=missing,
         )

@@ -98,7 +98,7 @@ def stop_even_if_lost() -> Iterator[None]:
     with _handled_by(request, numbers) as before:
         try:
             yield
-        except Exception:
+        except Exception:  # of any kind: the one that compiled code raised for the request
             if not requests:
                 raise
     if requests:
