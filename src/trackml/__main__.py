@@ -161,13 +161,13 @@ def _promote(given: Namespace) -> None:
 
 
 def _runs(given: Namespace) -> None:
-    from trackml.console import show_runs
+    from trackml.commands.runs import show_runs
 
     show_runs(given.release)
 
 
 def _sync(_given: Namespace) -> None:
-    from trackml.console import show_sync
+    from trackml.commands.runs import show_sync
 
     show_sync()
 

@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from trackml.params import Params, RunParams, TrainingParams
 from trackml.tasks import IS_INSTALLED
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
     from trackml.evaluation.report import Table
     from trackml.sweeps.runner import SweepResult
     from trackml.sweeps.tuner import TrialCallback
@@ -275,7 +272,7 @@ def _close(
     from trackml.tracking.server import shown_address
 
     for registration in registrations:
-        for line in _in_words(registration):
+        for line in registration_lines(registration):
             out.print(line)
     if not params.register_model:
         out.print("not registered (--register false)")
@@ -305,7 +302,7 @@ def ui_command() -> str:
     return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
 
 
-def _in_words(registration: "Registration") -> list[str]:
+def registration_lines(registration: "Registration") -> list[str]:
     """What became of a model in the registry."""
     from trackml.tracking.registry import STILL_CHAMPION
 
@@ -318,70 +315,3 @@ def _in_words(registration: "Registration") -> list[str]:
         else f"{verdict}: {registration.reason}",
         *(f"alias {alias} stays: {why}" for alias, why in registration.withheld.items()),
     ]
-
-
-def show_runs(released: str | None = None) -> None:
-    """Mark what no process works on any more, then print the runs that have not finished.
-
-    Args:
-        released: the id of a run whose process surely is dead.
-    """
-    from trackml.tracking import server
-    from trackml.tracking.resume import mark_dead_runs, release_run, unfinished_runs
-
-    client = server.connect(create=False)
-    if released:
-        release_run(client, released)
-    marked = mark_dead_runs(client)
-    out = console()
-    runs = unfinished_runs(client)
-    if not runs:
-        out.print("all runs have finished")
-        return
-    print_table(out, _runs_table(runs))
-    if marked:
-        out.print(f"{len(marked)} were RUNNING though their process is no more: KILLED now")
-    out.print("the command that began one, with --resume true, continues it")
-
-
-def show_sync() -> None:
-    """Deliver what is owed, and print what became of each run.
-
-    Raises:
-        TrackingIncomplete: a store still does not have all of it.
-    """
-    from trackml.tracking.uploader import sync
-
-    out = console()
-    owed, done = 0, 0
-    for run in sync():
-        if run.problem:
-            owed += 1
-            out.print(f"run {run.run_id}: still owed, and kept in {run.folder}: {run.problem}")
-            continue
-        done += 1
-        out.print(f"run {run.run_id}: delivered, {run.status}")
-        for line in _in_words(run.registration) if run.registration else []:
-            out.print(f"  {line}")
-    if owed:
-        raise TrackingIncomplete(f"{owed} of {owed + done} runs are still owed; try again later")
-    if not done:
-        out.print("nothing is owed")
-
-
-def _runs_table(runs: "Sequence[Run]") -> "Table":
-    rows = []
-    for run in runs:
-        tags = run.data.tags
-        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.info.start_time / 1000))
-        why = tags.get("trackml.failure", "")
-        if successor := tags.get("trackml.successor"):
-            why = f"continued by {successor}"
-        elif run.info.status == "RUNNING":
-            why = f"process {tags.get('trackml.process', 'unknown')}"
-        architecture = tags.get("trackml.architecture", "")
-        rows.append(
-            [run.info.run_id, begun, tags["trackml.task"], architecture, run.info.status, why]
-        )
-    headings = ["run", "begun", "task", "architecture", "status", "why"]
-    return table_of_texts("unfinished runs", headings, rows)
