@@ -74,7 +74,7 @@ class Counts(Scores):
 
 class NotANumber(Scores):
     def changed(self, z: Tensor) -> Tensor:
-        return z - z.min().log()
+        return (-1 - z.abs()).log()
 
 
 class Branches(Scores):
