@@ -49,8 +49,8 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
         run.log_architecture(*tk.describe(model))
         augment, evaluate = None, tk.evaluate_classifier
         if params.augment:
-            augment = tk.random_affine(params.rotation, params.zoom, params.shift)
-            samples = augment(data.train.images[:10], [params.seed, 0]).numpy()
+            augment = tk.Augmentation(params.rotation, params.zoom, params.shift)
+            samples = tk.augmented(data.train.images[:10], augment, params.seed)
             baseline = run.nearest_baseline("cnn", COMPARED)
             evaluate = partial(evaluate, augmented=samples)
             evaluate = tk.with_baseline(evaluate, baseline, architecture)

@@ -22,7 +22,7 @@ from trackml.training import keras as in_keras, numpy as in_numpy, torch as in_t
 from trackml.training.checkpoint import Array
 from trackml.training.options import FitOptions
 
-FIT_OPTIONS = {"augment", "weight_decay", *FitOptions.__optional_keys__}
+FIT_OPTIONS = {"weight_decay", *FitOptions.__optional_keys__}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tests.training.recorder import Recorder
 from trackml.data import ImageData
 from trackml.errors import TrackmlError
 from trackml.metrics import Metric
-from trackml.training.augmentation import random_affine
+from trackml.training.augmentation import Augmentation
 from trackml.training.checkpoint import Array, Checkpoint, read, write
 from trackml.training.schedules import one_cycle, plateau
 
@@ -31,7 +31,8 @@ EVERY = {
     "metrics": (BRIGHT,),
     "rank_by": BRIGHT,
 }
-KERAS = {"dropout": 0.4, "schedule": plateau, "augment": random_affine(20, 0.1, 0.1)}
+AUGMENT = Augmentation(20, 0.1, 0.1, mirror=True, erase=0.4, mixup=0.3)
+KERAS = {"dropout": 0.4, "schedule": plateau, "augment": AUGMENT}
 
 
 class Killed(Exception):
@@ -61,9 +62,9 @@ def assert_equal(resumed: Trained, expected: Trained) -> None:
         *(("torch", {**TORCH, "optimizer": name}) for name in ("adam", "sgd", "rmsprop")),
         *(("keras", {**KERAS, "optimizer": name}) for name in ("adam", "sgd", "rmsprop")),
         ("keras", {**KERAS, **EVERY, "optimizer": "adamw", "precision": "bfloat16"}),
-        ("torch", {**TORCH, **EVERY, "optimizer": "adamw"}),
+        ("torch", {**TORCH, **EVERY, "augment": AUGMENT, "optimizer": "adamw"}),
         ("torch", {**TORCH, **EVERY, "optimizer": "sgd", "precision": "bfloat16"}),
-        ("numpy", {**EVERY, "optimizer": "momentum", "weight_decay": 1e-3}),
+        ("numpy", {**EVERY, "augment": AUGMENT, "optimizer": "momentum", "weight_decay": 1e-3}),
     ],
 )
 def test_training_that_is_killed_repeatedly_ends_as_undisturbed_training(

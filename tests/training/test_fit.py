@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from torch import nn
 
+from tests.conftest import small_model
 from tests.pipelines.expected import without_times
 from tests.training.examples import small_network, train
 from tests.training.recorder import Recorder
-from trackml.backends import tf
+from trackml.backends import keras, tf
 from trackml.data import ImageData
 from trackml.history import NonFiniteLoss
 from trackml.models.torch import Standardize
@@ -92,11 +93,15 @@ def test_each_image_is_seen_once_in_an_epoch_in_another_order(
         seen.extend(image.numpy().tobytes() for image in images)
         return images
 
-    def augment(images: Any, _seed: Any) -> Any:
-        return tf.ensure_shape(tf.py_function(note, [images], images.dtype), images.shape)
+    class Noting(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+        def call(self, x: Any, training: bool = False) -> Any:
+            noted = tf.py_function(note, [x], x.dtype) if training else x
+            return tf.ensure_shape(noted, x.shape)
 
     if framework == "keras":
-        train("keras", blobs, epochs=2, augment=augment)
+        pixels, inner = keras.Input((9, 9), dtype="uint8"), small_model()
+        model = keras.Model(pixels, inner(Noting()(pixels)))
+        train("keras", blobs, epochs=2, model=model)
     else:
         network = small_network()
         network[0].register_forward_pre_hook(lambda layer, x: note(x[0]) if layer.training else x)

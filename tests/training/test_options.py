@@ -21,7 +21,13 @@ from trackml.metrics import ACCURACY, LOSS, MAE, Metric, regression_metrics
 from trackml.models import mlp
 from trackml.models.torch import Standardize
 from trackml.params import KerasParams, TorchParams
-from trackml.training import keras as in_keras, numpy as in_numpy, torch as in_torch
+from trackml.training import (
+    keras as in_keras,
+    numpy as in_numpy,
+    numpy_images,
+    torch as in_torch,
+)
+from trackml.training.augmentation import Augmentation, draw
 from trackml.training.checkpoint import Array
 from trackml.training.objectives import CLASSIFICATION, REGRESSION, objective_of
 from trackml.training.options import FitSettings, StepSettings
@@ -184,6 +190,37 @@ def test_class_weights_and_smoothing_are_in_the_training_loss_alone(
     assert row["val_loss"] == pytest.approx(scores["loss"], rel=1e-5)
     accuracy = trained.scores(blobs.train)["accuracy"]
     assert row["train_accuracy"] == pytest.approx(accuracy, rel=1e-6)
+
+
+@each_framework
+@pytest.mark.parametrize("weights", [None, {"top": 5.0}])
+def test_a_mixture_of_images_has_a_mixture_of_targets(
+    framework: str, weights: Any, blobs: ImageData
+) -> None:
+    augment = Augmentation(mirror=True, pad=1, erase=0.3, mixup=0.8)
+    trained = train(
+        framework, blobs, model=plain_model(framework), class_weights=weights, augment=augment,
+        label_smoothing=0.1, batch_size=32, **STILL,
+    )  # fmt: skip
+    images, labels = blobs.train.arrays
+    random = np.random.default_rng((0, 1))
+    if framework == "torch":
+        random.integers(2**63)  # seeds dropout
+    order = random.permutation(len(labels))
+    changes = draw(augment, len(labels), (9, 9), random)
+    losses, right = [], []
+    for first in range(0, len(labels), 32):
+        batch = slice(first, first + 32)
+        rows = order[batch]
+        logs = np.log(trained.predict(numpy_images.change(images[rows], changes[batch])))
+        right += [*(logs.argmax(axis=1) == labels[rows])]
+        shares = changes.shares[batch, np.newaxis]
+        y = shares * np.eye(3)[labels[rows]] + (1 - shares) * np.eye(3)[labels[rows][::-1]]
+        of_classes = np.array([5.0 if weights else 1.0, 1.0, 1.0])
+        losses += [*(-((0.9 * y + 0.1 / 3) * logs).sum(axis=1) * (y @ of_classes))]
+    row = trained.history.rows[0]
+    assert row["train_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert row["train_accuracy"] == pytest.approx(np.mean(right), rel=1e-6)
 
 
 @each_framework

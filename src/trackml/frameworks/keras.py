@@ -14,15 +14,17 @@ from trackml.models.keras import (
     dense_regressor as dense_regressor,
     describe as describe,
     fashion_cnn as fashion_cnn,
+    mirror_mean as mirror_mean,
     table_inputs as table_inputs,
     with_named_columns as with_named_columns,
 )
 from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run as tracked_run
-from trackml.training.augmentation import random_affine as random_affine
+from trackml.training.augmentation import Augmentation as Augmentation
 from trackml.training.keras import (
     OPTIMIZERS as OPTIMIZERS,
     fit as fit,
     predictor as predictor,
 )
+from trackml.training.numpy_images import augmented as augmented
 from trackml.training.objectives import CLASSIFICATION as CLASSIFICATION, REGRESSION as REGRESSION
 from trackml.training.schedules import SCHEDULES as SCHEDULES

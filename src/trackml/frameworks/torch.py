@@ -13,6 +13,7 @@ from trackml.metrics import LOSS as LOSS, Metric as Metric
 from trackml.models.faster_rcnn import faster_rcnn as faster_rcnn
 from trackml.models.pretrained import load_weights as load_weights
 from trackml.models.torch import (
+    MirrorMean as MirrorMean,
     TableInputs as TableInputs,
     describe as describe,
     mnist_cnn as mnist_cnn,
@@ -20,8 +21,10 @@ from trackml.models.torch import (
 )
 from trackml.models.transfer import freeze as freeze, transfer_network as transfer_network
 from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run as tracked_run
+from trackml.training.augmentation import Augmentation as Augmentation
 from trackml.training.detection import find_objects as find_objects, fit_detector as fit_detector
 from trackml.training.frozen_features import precompute as precompute
+from trackml.training.numpy_images import augmented as augmented
 from trackml.training.objectives import CLASSIFICATION as CLASSIFICATION, REGRESSION as REGRESSION
 from trackml.training.schedules import SCHEDULES as SCHEDULES
 from trackml.training.torch import (

@@ -11,6 +11,7 @@ from trackml.backends import keras, standard_settings
 from trackml.models.summary import LayerRow, check_image_shape, table
 from trackml.models.tables import Encoding, Table
 
+MIRROR_MEAN = "mirror_mean"
 MOMENTUM = 0.9  # of batch normalization: Keras's 0.99 takes hundreds of steps to forget its start
 
 
@@ -137,6 +138,25 @@ def with_named_columns(model: keras.Model, columns: Sequence[str]) -> keras.Mode
     complete = keras.ops.all(keras.ops.isfinite(features), axis=1, keepdims=True)
     outputs = keras.ops.where(complete, model(features), float("nan"))
     return keras.Model(inputs, outputs, name=f"{model.name}_of_columns")
+
+
+@standard_settings()
+def mirror_mean(model: keras.Model) -> keras.Model:
+    """A model whose answer is the mean of another's answers for an image and its mirror image.
+
+    `fit` trains the other, on single images.
+
+    Args:
+        model: images (N, H, W) or (N, H, W, C) → class probabilities (N, classes).
+    """
+    pixels = keras.Input(model.input_shape[1:], dtype=model.input.dtype, name="pixels")
+    answers = [model(pixels), model(keras.ops.flip(pixels, axis=2))]
+    return keras.Model(pixels, keras.layers.Average()(answers), name=f"{model.name}_{MIRROR_MEAN}")
+
+
+def trained_part(model: keras.Model) -> keras.Model:
+    """Of a `mirror_mean` the model within, else the model itself; the weights are the same."""
+    return model.layers[1] if model.name.endswith(MIRROR_MEAN) else model
 
 
 def _hidden(

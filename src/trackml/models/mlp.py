@@ -29,8 +29,8 @@ Network = tuple[Layer, ...]
 """Hidden layers, each followed by a ReLU, and a last one: a score (logit) per class."""
 
 
-def scaled(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Raw pixels, uint8 (N, H, W) → the input of a network, (N, H * W), from 0 to 1."""
+def scaled(pixels: Array) -> NDArray[np.float32]:
+    """Raw pixels, from 0 to 255: (N, H, W) → the input of a network, (N, H * W), from 0 to 1."""
     return np.multiply(pixels.reshape(len(pixels), -1), np.float32(1 / 255), dtype=np.float32)
 
 

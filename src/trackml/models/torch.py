@@ -1,5 +1,6 @@
 """PyTorch architectures. Preprocessing is part of them: their input is raw."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
@@ -13,6 +14,7 @@ from trackml.backends import standard_settings
 from trackml.models.summary import LayerRow, check_image_shape, table
 from trackml.models.tables import Encoding, Table
 
+LOG_2 = math.log(2)
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # of the training pixels, black 0 to white 1
 
 # For inference: the maximum of rows in a batch, and of bytes of a layer's outputs for them. On a
@@ -122,6 +124,29 @@ def mnist_cnn(
 def with_probabilities(network: nn.Module) -> nn.Sequential:
     """The same network, shared, with class probabilities, float32 (N, classes), as its output."""
     return nn.Sequential(OrderedDict(network=network, softmax=nn.Softmax(dim=1)))
+
+
+class MirrorMean(nn.Module):
+    """A network of images whose answer is the mean for an image and its mirror image.
+
+    Its logits are those of the mean of both probabilities. In training it is the network alone.
+
+    >>> network = MirrorMean(mnist_cnn(classes=10)).eval()
+    >>> image = torch.randint(256, (1, 28, 28), dtype=torch.uint8)
+    >>> torch.allclose(network(image), network(image.flip(2)), atol=1e-5)
+    True
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.network(pixels)
+        if self.training:
+            return logits
+        mirrored = self.network(pixels.flip(2))  # (N, H, W) or (N, H, W, C)
+        return torch.logaddexp(logits.log_softmax(dim=1), mirrored.log_softmax(dim=1)) - LOG_2
 
 
 def batch_size(network: nn.Module, example: Tensor) -> int:

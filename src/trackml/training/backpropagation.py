@@ -17,36 +17,48 @@ Gradients = tuple[Layer, ...]
 """dW and db of each layer, in the places of its W and b."""
 
 
-def cross_entropy(z: Array, target: Labels, label_smoothing: float = 0.0) -> Array:
-    """-log softmax(z)[target] of each row, in nats: (B,).
+def targets_of(
+    labels: Labels, classes: int, label_smoothing: float = 0.0, dtype: Any = np.float32
+) -> Array:
+    """The target of each class, shares whose sum is 1: (B, C).
 
-    With label smoothing, the mean over all classes takes that share of the target's place. It never
-    takes the logarithm of a probability, which may have been rounded to 0, so it is finite for all
-    scores whose differences are.
+    >>> targets_of(np.array([1, 0]), classes=2, label_smoothing=0.2)
+    array([[0.1, 0.9],
+           [0.9, 0.1]], dtype=float32)
+
+    Args:
+        labels: class of each row, an index (B,).
+        label_smoothing: share that is spread evenly over all classes, from 0 to below 1.
+    """
+    y = np.full((len(labels), classes), label_smoothing / classes, dtype)
+    y[np.arange(len(labels)), labels] += 1 - label_smoothing
+    return y
+
+
+def cross_entropy(z: Array, y: Array) -> Array:
+    """-(y · log softmax(z)) of each row, in nats: (B,).
+
+    It never takes the logarithm of a probability, which may have been rounded to 0, so it is finite
+    for all scores whose differences are.
 
     Args:
         z: scores (B, C).
-        target: class of each row, an index (B,).
-        label_smoothing: from 0 to below 1.
+        y: targets (B, C), shares whose sum is 1.
 
-    >>> cross_entropy(np.array([[0.0, 0.0], [1e4, -1e4]]), np.array([0, 1])).round(4)
+    >>> cross_entropy(np.array([[0.0, 0.0], [1e4, -1e4]]), np.eye(2)).round(4)
     array([6.931e-01, 2.000e+04])
     """
     shifted = z - z.max(axis=1, keepdims=True)  # (B, C), at most 0
-    of_target = shifted[np.arange(len(target)), target]  # (B,)
-    if label_smoothing:
-        of_target = (1 - label_smoothing) * of_target + label_smoothing * shifted.mean(axis=1)
-    losses: Array = np.log(np.exp(shifted).sum(axis=1)) - of_target  # (B,)
+    losses: Array = np.log(np.exp(shifted).sum(axis=1)) - (y * shifted).sum(axis=1)  # (B,)
     return losses
 
 
 def backpropagate(
     network: Network,
     x: Array,
-    target: Labels,
+    y: Array,
     weight_decay: float = 0.0,
     *,
-    label_smoothing: float = 0.0,
     row_weights: Array | None = None,
     clip_norm: float = 0.0,
 ) -> tuple[Array, Gradients]:
@@ -57,19 +69,15 @@ def backpropagate(
 
     Args:
         x: rows (B, D).
-        target: class of each row, an index (B,).
-        label_smoothing: as in `cross_entropy`.
+        y: targets (B, C), as in `cross_entropy`.
         row_weights: of each row's cross-entropy in the mean, (B,); None = all 1.
         clip_norm: maximum norm of all gradients together, without those of the penalty; 0 = none.
     """
     a, z = forward(network, x)
-    dz = softmax(z)  # (B, C)
-    dz[np.arange(len(target)), target] -= 1 - label_smoothing
-    if label_smoothing:
-        dz -= label_smoothing / dz.shape[1]
+    dz = softmax(z) - y  # (B, C)
     if row_weights is not None:
         dz *= row_weights[:, np.newaxis]
-    dz /= len(target)
+    dz /= len(y)
     gradients: list[Layer] = []
     for n in reversed(range(len(network))):
         W = network[n].W  # (outputs, inputs)

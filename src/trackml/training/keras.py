@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from trackml.backends import keras, standard_settings, tf
 from trackml.history import History
+from trackml.models.keras import trained_part
 from trackml.params import KerasParams, OptimizerName
+from trackml.training.augmentation import draw
 from trackml.training.checkpoint import Array
-from trackml.training.keras_steps import Augment, ModelAverage, loss_of, train_steps
+from trackml.training.keras_images import as_tensors
+from trackml.training.keras_steps import ModelAverage, loss_of, train_steps
 from trackml.training.loop import Learner, Rate, Splits, loop_options, run_epochs
 from trackml.training.options import FitOptions, FitSettings
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
@@ -38,7 +41,6 @@ def fit(
     params: KerasParams,
     *,
     optimizer: keras.Optimizer,
-    augment: Augment | None = None,
     **options: Unpack[FitOptions],
 ) -> History:
     """Train a model, and leave the weights of its best epoch in it.
@@ -49,7 +51,6 @@ def fit(
     Args:
         model: inputs (N, ...) → class probabilities (N, C), or values (N, 1).
         optimizer: its learning rate becomes that of `params` times the schedule.
-        augment: changes the images of every training batch, with fresh random numbers.
         options: those of `FitOptions`.
 
     Raises:
@@ -58,7 +59,7 @@ def fit(
         NonFiniteLoss: as `run_epochs` has it.
     """
     settings = FitSettings.of_data(options, data)
-    learner = _KerasLearner(model, data, params, optimizer, settings, augment)
+    learner = _KerasLearner(model, data, params, optimizer, settings)
     with _clipping(optimizer, settings.clip_norm):
         return run_epochs(learner, params, **loop_options(options))
 
@@ -91,7 +92,6 @@ class _KerasLearner(Learner):
     params: KerasParams
     optimizer: keras.Optimizer
     settings: FitSettings
-    augment: Augment | None
 
     def __post_init__(self) -> None:
         gpus = tf.config.list_physical_devices("GPU")
@@ -101,19 +101,17 @@ class _KerasLearner(Learner):
         self.metric, self.metrics = self.settings.metric, self.settings.metrics
         self.samples = len(self.data.train.arrays[1])
         self._predict = predictor(self.model)
-        self._copy = _copy_in(self.model, self.precision)
+        self._copy = _copy_in(trained_part(self.model), self.precision)
         if isinstance(self.model.output_shape, tuple):
             self.settings.check_outputs(self.model.output_shape)
         objective = self.settings.objective
-        loss = loss_of(objective, self.settings.label_smoothing)
-        self._copy.compile(self.optimizer, loss, metrics=[objective.metric.name])
+        self._copy.compile(self.optimizer, loss_of(self.settings), metrics=[objective.metric.name])
         self.optimizer.build(self._copy.trainable_variables)
         batch_size = min(self.params.batch_size, self.samples)  # a larger one could overflow int32
         self._rows_per_call = batch_size * STEPS_PER_CALL
         self._average = ModelAverage(self.model, self._copy, self.settings.ema_decay)
-        class_weights = self.settings.class_weights
         self._train_steps = train_steps(
-            self._copy, self.data.train, batch_size, self.augment, class_weights, self._average
+            self._copy, self.data.train, batch_size, self.settings, self._average
         )
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
@@ -123,11 +121,12 @@ class _KerasLearner(Learner):
             if variable.path.endswith("seed_generator_state"):
                 variable.assign(random.integers(2**31, size=variable.shape))
         order = random.permutation(self.samples).astype(np.int32)
-        epoch_seed = int(random.integers(2**31))
+        shape = self.data.train.arrays[0].shape[1:]
+        changes = draw(self.settings.augment, self.samples, shape, random)
         for first in range(0, self.samples, self._rows_per_call):
             self.optimizer.learning_rate = rate(first / self.samples)
-            rows = order[first : first + self._rows_per_call]
-            self._train_steps(tf.constant(rows), tf.constant([epoch_seed, first]))
+            rows = slice(first, first + self._rows_per_call)
+            self._train_steps(tf.constant(order[rows]), *as_tensors(changes[rows]))
         self._keep_weights()
         return {name: float(value) for name, value in self._copy.get_metrics_result().items()}
 

@@ -1,16 +1,15 @@
 """The compiled steps of training in Keras: losses, weights of rows, averages of weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from trackml.backends import keras, tf
+from trackml.training.augmentation import Changes
 from trackml.training.averages import decay_at
-from trackml.training.checkpoint import Array
+from trackml.training.keras_images import change, mix
 from trackml.training.loop import Split
-from trackml.training.objectives import CLASSIFICATION, REGRESSION, Objective
-
-Augment = Callable[[Any, Any], Any]
-"""(images (B, ...), stateless seed int32 (2,)) → images of the same shape, all tensors."""
+from trackml.training.objectives import CLASSIFICATION, REGRESSION
+from trackml.training.options import FitSettings
 
 LOSSES: Mapping[str, str] = {
     CLASSIFICATION.name: "sparse_categorical_crossentropy",
@@ -18,17 +17,11 @@ LOSSES: Mapping[str, str] = {
 }
 
 
-def loss_of(objective: Objective, label_smoothing: float) -> Any:
+def loss_of(settings: FitSettings) -> Any:
     """The loss as Keras's `compile` takes it."""
-    if not label_smoothing:
-        return LOSSES[objective.name]
-
-    def smoothed(labels: Any, probabilities: Any) -> Any:
-        one_hot = keras.ops.one_hot(labels, probabilities.shape[-1])
-        crossentropy = keras.losses.categorical_crossentropy
-        return crossentropy(one_hot, probabilities, label_smoothing=label_smoothing)
-
-    return smoothed
+    if not settings.has_soft_targets:
+        return LOSSES[settings.objective.name]
+    return keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
 
 
 class ModelAverage:
@@ -64,21 +57,24 @@ def train_steps(
     model: keras.Model,
     data: Split,
     batch_size: int,
-    augment: Augment | None,
-    class_weights: Array | None,
+    settings: FitSettings,
     average: ModelAverage,
 ) -> Any:
-    """A compiled function of the rows to train on, int32 (N,), and a stateless seed, int32 (2,)."""
+    """A compiled function of the rows to train on, int32 (N,), and the parts of their changes."""
     inputs, targets = map(tf.constant, data.arrays)
+    class_weights = settings.class_weights
 
-    def train(rows: Any, seed: Any) -> None:
+    def train(rows: Any, *parts: Any) -> None:
         def step(first: Any) -> Any:
-            batch = rows[first : first + batch_size]
-            x, target = tf.gather(inputs, batch), tf.gather(targets, batch)
-            if augment is not None:
-                x = augment(x, seed + [0, first])
-            weights = () if class_weights is None else (tf.gather(class_weights, target),)
-            model.train_step((x, target, *weights))
+            batch = slice(first, first + batch_size)
+            x, target = tf.gather(inputs, rows[batch]), tf.gather(targets, rows[batch])
+            changes = Changes(*parts)[batch]
+            weights = [] if class_weights is None else [tf.gather(class_weights, target)]
+            if settings.has_soft_targets:
+                target = tf.one_hot(target, settings.outputs)
+            if changes.shares is not None:
+                target, *weights = (mix(each, changes.shares) for each in (target, *weights))
+            model.train_step((change(x, changes), target, *weights))
             average.update()
             return first + batch_size
 

@@ -11,9 +11,16 @@ from trackml.history import History
 from trackml.models import mlp
 from trackml.models.mlp import Array, Network
 from trackml.params import TrainingParams
+from trackml.training.augmentation import draw, partners
 from trackml.training.averages import Average
-from trackml.training.backpropagation import Gradients, backpropagate, cross_entropy
+from trackml.training.backpropagation import (
+    Gradients,
+    backpropagate,
+    cross_entropy,
+    targets_of,
+)
 from trackml.training.loop import Learner, Rate, by_split, loop_options, run_epochs
+from trackml.training.numpy_images import change
 from trackml.training.objectives import CLASSIFICATION
 from trackml.training.options import FitOptions, FitSettings
 
@@ -88,42 +95,54 @@ class _NumpyLearner(Learner):
         self.metric, self.metrics, self._settings = settings.metric, settings.metrics, settings
         self._optimizer, self._batch_size, self._weight_decay = optimizer, batch_size, weight_decay
         self._average = Average(list(mlp.arrays(network).values()), settings.ema_decay, np.copy)
-        self._x, self._target = mlp.scaled(data.train.images), data.train.labels
+        self._images, self._labels = data.train.arrays
+        self._x = mlp.scaled(self._images)
         self._validation = data.validation
-        self.samples = len(self._target)
+        self.samples = len(self._labels)
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
-        order, smoothing = random.permutation(self.samples), self._settings.label_smoothing
-        class_weights = self._settings.class_weights
+        order = random.permutation(self.samples)
+        changes = draw(self._settings.augment, self.samples, self._images.shape[1:], random)
+        y, row_weights = self._targets_of(order, changes.shares)
         self._average.swap()
-        scores = np.empty((self.samples, len(self._network[-1].b)), np.float32)
+        scores = np.empty_like(y)
         # An overflow needs no warning here: it makes the loss or a weight non-finite.
         with np.errstate(over="ignore", invalid="ignore"):
             for first in range(0, self.samples, self._batch_size):
-                rows = order[first : first + self._batch_size]
-                target = self._target[rows]
-                scores[first : first + self._batch_size], gradients = backpropagate(
+                batch = slice(first, first + self._batch_size)
+                rows = order[batch]
+                scores[batch], gradients = backpropagate(
                     self._network,
-                    self._x[rows],
-                    target,
+                    self._x[rows]
+                    if self._settings.augment is None
+                    else mlp.scaled(change(self._images[rows], changes[batch])),
+                    y[batch],
                     self._weight_decay,
-                    label_smoothing=smoothing,
-                    row_weights=None if class_weights is None else class_weights[target],
+                    row_weights=None if row_weights is None else row_weights[batch],
                     clip_norm=self._settings.clip_norm,
                 )
                 self._optimizer.step(gradients, rate(first / self.samples))
                 self._average.update()
             self._average.swap()
-            target = self._target[order]
-            losses = cross_entropy(scores, target, smoothing)
-            if class_weights is not None:
-                losses *= class_weights[target]
-            return {
-                "loss": float(losses.mean(dtype=np.float64)),
-                str(self._settings.objective.metric): float(
-                    (scores.argmax(axis=1) == target).mean()
-                ),
-            }
+            losses = cross_entropy(scores, y)
+            if row_weights is not None:
+                losses *= row_weights
+            score = (scores.argmax(axis=1) == self._labels[order]).mean()
+            metric = str(self._settings.objective.metric)
+            return {"loss": float(losses.mean(dtype=np.float64)), metric: float(score)}
+
+    def _targets_of(self, order: Array, shares: Array | None) -> tuple[Array, Array | None]:
+        """The targets (N, C) and the weights (N,) of rows in this order."""
+        labels, class_weights = self._labels[order], self._settings.class_weights
+        classes = len(self._network[-1].b)
+        y = targets_of(labels, classes, self._settings.label_smoothing)
+        weights = None if class_weights is None else class_weights[labels]
+        if shares is not None:
+            others = partners(len(order), self._batch_size)
+            y = shares[:, np.newaxis] * y + (1 - shares[:, np.newaxis]) * y[others]
+            if weights is not None:
+                weights = shares * weights + (1 - shares) * weights[others]
+        return y, weights
 
     def validate(self) -> Mapping[str, float]:
         return self.score(self._validation)

@@ -1,17 +1,17 @@
 """The options of every framework's `fit`, and what they mean for the data at hand."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal, Self
 
 import numpy as np
 
 from trackml.errors import TrackmlError
 from trackml.metrics import LOSS, Metric, own_scores
+from trackml.training.augmentation import Augmentation
 from trackml.training.checkpoint import Array
+from trackml.training.limits import checked
 from trackml.training.loop import LoopOptions, Splits
 from trackml.training.objectives import CLASSIFICATION, Objective, objective_of
 
@@ -42,6 +42,7 @@ class FitOptions(StepOptions, total=False):
         class_weights: of rows in the training loss, which is the mean of weight times loss. Classes
             that a mapping does not name have weight 1. `val_loss` has no weights.
         label_smoothing: share of each training target that is spread evenly over all classes.
+        augment: random changes to training images, anew in each epoch; None = none.
         metrics: more of them, each with a `score`, on validation data and at the end on test data.
         rank_by: ranks epochs: one of `metrics`, LOSS or the objective's; None = the objective's.
     """
@@ -49,6 +50,7 @@ class FitOptions(StepOptions, total=False):
     objective: Objective | None
     class_weights: ClassWeights | None
     label_smoothing: float
+    augment: Augmentation | None
     metrics: Sequence[Metric]
     rank_by: Metric | None
 
@@ -83,7 +85,13 @@ class FitSettings(StepSettings):
     metrics: tuple[Metric, ...] = ()
     class_weights: Array | None = None
     label_smoothing: float = 0.0
+    augment: Augmentation | None = None
     outputs: int = 1
+
+    @property
+    def has_soft_targets(self) -> bool:
+        """True if training targets are shares of several classes."""
+        return bool(self.label_smoothing or (self.augment and self.augment.mixup))
 
     def check_outputs(self, shape: Sequence[int | None]) -> None:
         """Raise TrackmlError unless a network's outputs (N, ...) have the shape that is needed."""
@@ -111,12 +119,16 @@ class FitSettings(StepSettings):
         targets, classes = data.train.arrays[1], tuple(getattr(data, "classes", ()))
         objective = options.get("objective") or objective_of(targets, len(classes))
         weights, smoothing = options.get("class_weights"), options.get("label_smoothing", 0.0)
+        augment = options.get("augment")
         is_quantity = objective.name != CLASSIFICATION.name
-        if is_quantity and (weights is not None or smoothing):
+        if is_quantity and (weights is not None or smoothing or (augment and augment.mixup)):
             raise ValueError(
-                "class_weights and label_smoothing are for classes. "
+                "class_weights, label_smoothing and mixup are for classes. "
                 f"Received: the objective {objective.name}"
             )
+        if augment and data.train.arrays[0].ndim not in (3, 4):
+            shape = " x ".join(["N", *map(str, data.train.arrays[0].shape[1:])])
+            raise ValueError(f"augment is for images, N x height x width. Received: {shape}")
         metrics = tuple(options.get("metrics", ()))
         _check_metrics(metrics, objective)
         metric = options.get("rank_by") or objective.metric
@@ -133,7 +145,8 @@ class FitSettings(StepSettings):
             class_weights=None
             if weights is None
             else weights_of_classes(weights, targets, classes),
-            label_smoothing=_checked("label_smoothing", smoothing, below=1),
+            label_smoothing=checked("label_smoothing", smoothing, below=1),
+            augment=augment,
             outputs=len(classes) or (1 if is_quantity else int(targets.max()) + 1),
         )
 
@@ -176,26 +189,18 @@ def weights_of_classes(weights: ClassWeights, labels: Array, classes: Sequence[s
         if not isinstance(index, int | np.integer) or not 0 <= index < len(counts):
             names = ", ".join(classes) or f"0 to {len(counts) - 1}"
             raise ValueError(f"class_weights: there is no class {key!r}; the classes are {names}")
-        result[index] = _checked(f"class_weights of {key!r}", weight)
+        result[index] = checked(f"class_weights of {key!r}", weight)
     return result
 
 
 def _step_values(options: StepOptions) -> dict[str, float]:
     """The values of `StepSettings`; of the loop's options, the numbers are checked."""
-    _checked("patience", options.get("patience", 0))
-    _checked("target_loss", options.get("target_loss", 0.0))
+    checked("patience", options.get("patience", 0))
+    checked("target_loss", options.get("target_loss", 0.0))
     return {
-        "clip_norm": _checked("clip_norm", options.get("clip_norm", 0.0)),
-        "ema_decay": _checked("ema_decay", options.get("ema_decay", 0.0), below=1),
+        "clip_norm": checked("clip_norm", options.get("clip_norm", 0.0)),
+        "ema_decay": checked("ema_decay", options.get("ema_decay", 0.0), below=1),
     }
-
-
-def _checked(name: str, value: object, *, below: float = math.inf) -> float:
-    number = float(value) if isinstance(value, Real) else math.nan
-    if not 0 <= number < below:
-        limit = f" and below {below:g}" if below < math.inf else " and finite"
-        raise ValueError(f"{name} must be at least 0{limit}. Received: {value!r}")
-    return number
 
 
 def _check_names(options: StepOptions, allowed: frozenset[str]) -> None:

@@ -16,12 +16,14 @@ from trackml.errors import UsageError
 from trackml.history import History
 from trackml.models.torch import batch_size
 from trackml.params import DeviceName, OptimizerName, TorchParams
+from trackml.training.augmentation import draw, partners
 from trackml.training.averages import Average
 from trackml.training.checkpoint import Array
 from trackml.training.loop import Learner, Rate, Splits, loop_options, run_epochs
 from trackml.training.objectives import CLASSIFICATION, REGRESSION, Objective
 from trackml.training.options import FitOptions, FitSettings, StepSettings
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
+from trackml.training.torch_images import change, on_device
 from trackml.training.torch_loss import Loss
 
 Device = Literal["cpu", "cuda"]
@@ -193,24 +195,31 @@ class _NetworkLearner(TorchLearner):
         torch.manual_seed(int(random.integers(2**63)))  # for dropout
         samples = self.samples
         order = torch.from_numpy(random.permutation(samples)).to(self.device)
+        targets, shape = self._targets[order], self._inputs.shape[1:]
+        changes = on_device(draw(self._settings.augment, samples, shape, random), self.device)
+        mixture = None
+        if changes.shares is not None:
+            mixture = targets[partners(samples, self.batch_size)], changes.shares
         self.network.train()
         self.average.swap()
         all_outputs = torch.empty(0)
         for first in range(0, samples, self.batch_size):
-            rows = order[first : first + self.batch_size]
+            batch = slice(first, first + self.batch_size)
+            images = change(self._inputs[order[batch]], changes[batch])
             with self.autocast:
-                outputs = self.network(self._inputs[rows])
+                outputs = self.network(images)
             outputs = outputs.float()
             if not first:
                 self._settings.check_outputs(outputs.shape)
-            self.step(self._loss(outputs, self._targets[rows]), rate(first / samples))
+            of_batch = mixture and (mixture[0][batch], mixture[1][batch])
+            self.step(self._loss(outputs, targets[batch], of_batch), rate(first / samples))
             if not first:
                 # Allocated at once: small pieces would fragment the memory of the large ones.
                 all_outputs = outputs.new_empty((samples, *outputs.shape[1:]))
-            all_outputs[first : first + self.batch_size] = outputs.detach()
+            all_outputs[batch] = outputs.detach()
         self.average.swap()
         # Scored once: batch by batch, it would add some percent to each step.
-        return self._loss.scores(all_outputs, self._targets[order])
+        return self._loss.scores(all_outputs, targets, mixture)
 
     def validate(self) -> Mapping[str, float]:
         inputs, targets = self._validation.arrays
