@@ -23,7 +23,7 @@ LEARNING_RATES = {"adam": 0.001, "sgd": 0.025, "rmsprop": 0.001, "adamw": 0.001}
 ONE_CYCLE_PEAK = 2  # of one_cycle, as a multiple of those
 
 
-class CommonParams(base.TorchParams):
+class CommonParams(base.AugmentParams, base.TorchParams):
     """What `cnn` and `cnn_suite` have in common."""
 
     epochs: base.Epochs = 8
@@ -45,6 +45,8 @@ class CommonParams(base.TorchParams):
         0.3, description="rate after the dense layer, of variants with it; half after each pooling"
     )
     schedule: base.ScheduleName = "one_cycle"
+    ema_decay: base.EmaDecay = 0.0
+    label_smoothing: base.LabelSmoothing = 0.0
 
 
 class Params(CommonParams):
@@ -87,10 +89,15 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
             params,
             optimizer=optimizer,
             schedule=tk.SCHEDULES[params.schedule],
+            ema_decay=params.ema_decay,
+            label_smoothing=params.label_smoothing,
+            augment=params.augmentation,
             run=run,
         )
         predict = partial(tk.predict, network)
-        return run.finish(tk.with_probabilities(network), history, tk.evaluate_classifier, predict)
+        examples = tk.examples(data.train, params.augmentation, params.seed)
+        evaluate = partial(tk.evaluate_classifier, augmented=examples)
+        return run.finish(tk.with_probabilities(network), history, evaluate, predict)
 
 
 if __name__ == "__main__":

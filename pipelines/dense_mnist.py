@@ -5,6 +5,8 @@ mlflow run .                   # 15 s on 2 cores; test accuracy 0.9785 ± 0.0018
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import Field
 
 from trackml import params as base
@@ -16,7 +18,7 @@ from trackml.tasks import Task
 TASK = Task(dataset("mnist"), framework="keras", entry_points={"main": {}, "dense_mnist": {}})
 
 
-class Params(base.KerasParams):
+class Params(base.AugmentParams, base.KerasParams):
     """Parameters of `dense_mnist`, which is also the project's `main`."""
 
     epochs: base.Epochs = 5
@@ -35,6 +37,8 @@ class Params(base.KerasParams):
         "adam", description="update rule; sgd has a Nesterov momentum of 0.9"
     )
     schedule: base.ScheduleName = "constant"
+    ema_decay: base.EmaDecay = 0.0
+    label_smoothing: base.LabelSmoothing = 0.0
     patience: base.Patience = 0
 
 
@@ -57,10 +61,15 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
             params,
             optimizer=tk.OPTIMIZERS[params.optimizer](),
             schedule=tk.SCHEDULES[params.schedule],
+            ema_decay=params.ema_decay,
+            label_smoothing=params.label_smoothing,
+            augment=params.augmentation,
             patience=params.patience,
             run=run,
         )
-        return run.finish(model, history, tk.evaluate_classifier, tk.predictor(model))
+        examples = tk.examples(data.train, params.augmentation, params.seed)
+        evaluate = partial(tk.evaluate_classifier, augmented=examples)
+        return run.finish(model, history, evaluate, tk.predictor(model))
 
 
 if __name__ == "__main__":

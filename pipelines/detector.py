@@ -30,6 +30,7 @@ class Params(base.TorchParams):
     batch_size: base.BatchSize = 32
     learning_rate: base.LearningRate = Field(0.002, description="largest step size of AdamW")
     schedule: base.ScheduleName = "one_cycle"
+    ema_decay: base.EmaDecay = 0.0
     limit: base.Limit = Field(
         0, description="train, and test, on the first N examples only; 0 = all of them"
     )
@@ -67,6 +68,7 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
             params,
             optimizer=tk.torch.optim.AdamW(network.parameters(), fused=True),
             schedule=tk.SCHEDULES[params.schedule],
+            ema_decay=params.ema_decay,
             run=run,
         )
         find = partial(tk.find_objects, network)

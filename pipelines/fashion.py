@@ -50,7 +50,7 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
         augment, evaluate = None, tk.evaluate_classifier
         if params.augment:
             augment = tk.Augmentation(params.rotation, params.zoom, params.shift)
-            samples = tk.augmented(data.train.images[:10], augment, params.seed)
+            samples = tk.examples(data.train, augment, params.seed)
             baseline = run.nearest_baseline("cnn", COMPARED)
             evaluate = partial(evaluate, augmented=samples)
             evaluate = tk.with_baseline(evaluate, baseline, architecture)

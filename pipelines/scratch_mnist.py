@@ -22,7 +22,7 @@ from trackml.tasks import Task
 TASK = Task(dataset("mnist"), framework="numpy")
 
 
-class Params(base.TrainingParams):
+class Params(base.AugmentParams, base.TrainingParams):
     """Parameters of `scratch_mnist`."""
 
     model: Literal["softmax", "mlp"] = Field(
@@ -40,6 +40,9 @@ class Params(base.TrainingParams):
     weight_decay: float = Field(
         0.0, ge=0, description="factor of the L2 penalty on all weights but the biases"
     )
+    schedule: base.ScheduleName = "constant"
+    ema_decay: base.EmaDecay = 0.0
+    label_smoothing: base.LabelSmoothing = 0.0
     target_loss: float = Field(
         0.0, ge=0, description="stop when the training loss is below it; 0 = never"
     )
@@ -67,13 +70,19 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
             params,
             optimizer=tk.SGD(network, params.momentum),
             weight_decay=params.weight_decay,
+            schedule=tk.SCHEDULES[params.schedule],
+            ema_decay=params.ema_decay,
+            label_smoothing=params.label_smoothing,
+            augment=params.augmentation,
             patience=params.patience,
             target_loss=params.target_loss,
             run=run,
         )
         trained = [layer.W for layer in network]
         run.log_report(tk.draw_weights(untrained, trained, (height, width), data.classes))
-        return run.finish(network, history, tk.evaluate_classifier, partial(tk.predict, network))
+        examples = tk.examples(data.train, params.augmentation, params.seed)
+        evaluate = partial(tk.evaluate_classifier, augmented=examples)
+        return run.finish(network, history, evaluate, partial(tk.predict, network))
 
 
 if __name__ == "__main__":

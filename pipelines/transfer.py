@@ -26,7 +26,7 @@ MIN_SIZES = {"alexnet": 63, "vgg16": 32}  # smaller ones are pooled away
 LEARNING_RATES = {"head": 0.001, "last_block": 0.0003, "all": 0.0003}
 
 
-class Params(base.TorchParams):
+class Params(base.AugmentParams, base.TorchParams):
     """Parameters of `transfer`."""
 
     backbone: Backbone = Field("alexnet", description="network of torchvision to start from")
@@ -54,6 +54,7 @@ class Params(base.TorchParams):
     )
     dropout: base.Dropout = Field(0.3, description="rate after the head's hidden layer")
     schedule: base.ScheduleName = "one_cycle"
+    ema_decay: base.EmaDecay = 0.0
 
     @model_validator(mode="after")
     def _images_are_large_enough(self) -> Self:
@@ -96,7 +97,9 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
         run.log_architecture(*tk.describe(network, example))
         run.log_report(tk.draw_graph(network, example))
         started = perf_counter()
-        trainee, inputs = tk.precompute(frozen, trained, data, device)
+        # With augmentation, the frozen layers get other images in each epoch.
+        cached = None if params.augment else tk.precompute(frozen, trained, data, device)
+        trainee, inputs = cached or (network, data)
         run.log_metrics({"frozen_seconds": perf_counter() - started})
         history = tk.fit(
             trainee,
@@ -104,10 +107,14 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
             params,
             optimizer=tk.OPTIMIZERS["adam"](trained.parameters()),
             schedule=tk.SCHEDULES[params.schedule],
+            ema_decay=params.ema_decay,
+            augment=params.augmentation,
             run=run,
         )
         predict = partial(tk.predict, network)
-        return run.finish(tk.with_probabilities(network), history, tk.evaluate_classifier, predict)
+        examples = tk.examples(data.train, params.augmentation, params.seed)
+        evaluate = partial(tk.evaluate_classifier, augmented=examples)
+        return run.finish(tk.with_probabilities(network), history, evaluate, predict)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from trackml.errors import UsageError
 
 if TYPE_CHECKING:
     from trackml.data.splits import SplitOptions
+    from trackml.training.augmentation import Augmentation
 
 Precision = Literal["auto", "float32", "bfloat16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -38,6 +39,13 @@ Activation = Annotated[
 ]
 Patience = Annotated[
     int, Field(ge=0, description="stop after so many epochs without a better one; 0 = never")
+]
+EmaDecay = Annotated[
+    float,
+    Field(ge=0, lt=1, description="decay of the average of the weights, which is kept; 0 = none"),
+]
+LabelSmoothing = Annotated[
+    float, Field(ge=0, lt=1, description="share of each target that all classes have in common")
 ]
 ScheduleName = Annotated[
     Literal["constant", "plateau", "cosine", "one_cycle"],
@@ -248,6 +256,31 @@ class TrainingParams(PipelineParams):
     epochs: Epochs
     batch_size: BatchSize
     learning_rate: LearningRate
+
+
+class AugmentParams(Params):
+    """What pipelines of images add: random changes to training images."""
+
+    augment: bool = Field(False, description="augment the training images, fresh each epoch")
+    rotation: float = Field(10.0, ge=0, le=180, description="largest rotation, degrees")
+    zoom: float = Field(0.1, ge=0, lt=1, description="largest change of size, as a share")
+    shift: float = Field(0.08, ge=0, lt=1, description="largest shift, as a share of the side")
+    erase: float = Field(
+        0.0, ge=0, le=1, description="largest side of a rectangle that is erased, as a share"
+    )
+    mixup: float = Field(
+        0.0, ge=0, description="a in Beta(a, a) of the shares in which two images are mixed"
+    )
+
+    @property
+    def augmentation(self) -> "Augmentation | None":
+        """As `fit` takes it."""
+        if not self.augment:
+            return None
+        from trackml.training.augmentation import Augmentation
+
+        names = ("rotation", "zoom", "shift", "erase", "mixup")
+        return Augmentation(**{name: getattr(self, name) for name in names})
 
 
 class KerasParams(TrainingParams):

@@ -25,9 +25,9 @@ from trackml.data import ImageData, TableData
 from trackml.data.canvases import Canvases, DetectionData, Objects, on_canvases
 from trackml.errors import ModelRejected
 from trackml.evaluation.report import Report
-from trackml.models.keras import dense_regressor, with_named_columns
+from trackml.models.keras import dense_regressor, mirror_mean, with_named_columns
 from trackml.models.mlp import Layer, Network
-from trackml.models.torch import with_probabilities
+from trackml.models.torch import MirrorMean, with_probabilities
 from trackml.tasks import Framework, Task
 from trackml.tracking.model_files import signature
 from trackml.training.keras import predictor
@@ -172,6 +172,11 @@ def of_torch(kind: type[nn.Module], *more: nn.Module) -> tuple[nn.Module, Any]:
     return nn.Sequential(network, nn.Softmax(dim=1), *more), partial(predict_torch, network)
 
 
+def of_mirrored(network: nn.Module) -> tuple[nn.Module, Any]:
+    mirrored = MirrorMean(network)
+    return with_probabilities(mirrored), partial(predict_torch, mirrored)
+
+
 def of_keras(model: Any) -> tuple[Any, Any]:
     return model, predictor(model)
 
@@ -259,6 +264,8 @@ def test_a_wrong_model_is_refused_before_anything_of_it_is_logged(
         ("torch", lambda: of_torch(Scores)),
         ("torch", lambda: of_torch(Recurrent)),
         ("torch", lambda: of_torch(Attentive)),
+        ("keras", lambda: of_keras(mirror_mean(small_model(dropout=0.5)))),
+        ("torch", lambda: of_mirrored(Scores())),
     ],
 )
 def test_a_right_model_passes(

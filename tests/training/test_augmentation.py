@@ -21,7 +21,8 @@ def resampled(
     angle: float = 0, scale: float = 1, right: float = 0, down: float = 0, side: int = 1
 ) -> Array:
     amounts = [np.array([value]) for value in (angle, scale, right, down, side)]
-    return numpy_images.change(SQUARE, Changes(affine_maps((15, 15), *amounts)))[0]
+    changed: Array = numpy_images.change(SQUARE, Changes(affine_maps((15, 15), *amounts)))[0]
+    return changed
 
 
 def offsets(images: Array) -> Array:
@@ -33,13 +34,15 @@ def offsets(images: Array) -> Array:
 
 
 def augmented(images: Array = SQUARE, seed: int = 0, **values: Any) -> Array:
-    return numpy_images.augmented(np.repeat(images, 500, axis=0), Augmentation(**values), seed)
+    changes = draw(Augmentation(**values), 500, images.shape[1:], np.random.default_rng(seed))
+    return numpy_images.change(np.repeat(images, 500, axis=0), changes)
 
 
 def test_without_changes_images_stay_the_same() -> None:
     np.testing.assert_allclose(resampled(), SQUARE[0])
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
-    np.testing.assert_array_equal(numpy_images.augmented(images, Augmentation(), 1), images)
+    changes = draw(Augmentation(), 5, (28, 28), np.random.default_rng(0))
+    np.testing.assert_array_equal(numpy_images.change(images, changes), images)
 
 
 def test_a_shift_moves_right_and_down() -> None:

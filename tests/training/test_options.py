@@ -17,9 +17,10 @@ from trackml.data import ImageData, TableData
 from trackml.errors import TrackmlError
 from trackml.evaluation.classification import evaluate_classifier
 from trackml.evaluation.regression import evaluate_regressor
-from trackml.metrics import ACCURACY, LOSS, MAE, Metric, regression_metrics
+from trackml.metrics import ACCURACY, LOSS, MAE, Metric, regression_metrics, score_classes
 from trackml.models import mlp
-from trackml.models.torch import Standardize
+from trackml.models.keras import mirror_mean
+from trackml.models.torch import MirrorMean, Standardize
 from trackml.params import KerasParams, TorchParams
 from trackml.training import (
     keras as in_keras,
@@ -242,6 +243,25 @@ def test_smoothed_labels_keep_the_model_from_being_sure(framework: str, blobs: I
     # The best answer gives a class 0.4 + 0.6 / 3.
     assert confidence(smoothed) < 0.75 < confidence(sure)
     assert smoothed.history.best["val_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("framework", ["keras", "torch"])
+def test_the_mean_over_an_image_and_its_mirror_is_validated_and_training_is_as_without(
+    framework: str, ema_decay: float, blobs: ImageData
+) -> None:
+    mirrored = MirrorMean if framework == "torch" else mirror_mean
+    plain, mean = (
+        train(framework, blobs, model=model, epochs=2, ema_decay=ema_decay)
+        for model in (new_model(framework), mirrored(new_model(framework)))
+    )
+    for one, other in zip(plain.history.rows, mean.history.rows, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-6)
+    images = blobs.validation.images
+    expected = (plain.predict(images) + plain.predict(images[:, :, ::-1].copy())) / 2
+    np.testing.assert_allclose(mean.predict(images), expected, atol=1e-5)
+    scores = score_classes(mean.predict(images), blobs.validation.labels)
+    assert mean.history.rows[-1]["val_loss"] == pytest.approx(scores["loss"], rel=1e-4)
 
 
 def new_model(framework: str) -> Any:

@@ -25,6 +25,6 @@ from trackml.training.keras import (
     fit as fit,
     predictor as predictor,
 )
-from trackml.training.numpy_images import augmented as augmented
+from trackml.training.numpy_images import examples as examples
 from trackml.training.objectives import CLASSIFICATION as CLASSIFICATION, REGRESSION as REGRESSION
 from trackml.training.schedules import SCHEDULES as SCHEDULES

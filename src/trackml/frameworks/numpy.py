@@ -11,6 +11,6 @@ from trackml.models.numpy import dense_network as dense_network, describe as des
 from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run as tracked_run
 from trackml.training.augmentation import Augmentation as Augmentation
 from trackml.training.numpy import SGD as SGD, fit as fit
-from trackml.training.numpy_images import augmented as augmented
+from trackml.training.numpy_images import examples as examples
 from trackml.training.objectives import CLASSIFICATION as CLASSIFICATION, REGRESSION as REGRESSION
 from trackml.training.schedules import SCHEDULES as SCHEDULES

@@ -24,7 +24,7 @@ from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run
 from trackml.training.augmentation import Augmentation as Augmentation
 from trackml.training.detection import find_objects as find_objects, fit_detector as fit_detector
 from trackml.training.frozen_features import precompute as precompute
-from trackml.training.numpy_images import augmented as augmented
+from trackml.training.numpy_images import examples as examples
 from trackml.training.objectives import CLASSIFICATION as CLASSIFICATION, REGRESSION as REGRESSION
 from trackml.training.schedules import SCHEDULES as SCHEDULES
 from trackml.training.torch import (

@@ -149,14 +149,16 @@ def mirror_mean(model: keras.Model) -> keras.Model:
     Args:
         model: images (N, H, W) or (N, H, W, C) → class probabilities (N, classes).
     """
-    pixels = keras.Input(model.input_shape[1:], dtype=model.input.dtype, name="pixels")
+    pixels = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype, name="pixels")
     answers = [model(pixels), model(keras.ops.flip(pixels, axis=2))]
     return keras.Model(pixels, keras.layers.Average()(answers), name=f"{model.name}_{MIRROR_MEAN}")
 
 
 def trained_part(model: keras.Model) -> keras.Model:
     """Of a `mirror_mean` the model within, else the model itself; the weights are the same."""
-    return model.layers[1] if model.name.endswith(MIRROR_MEAN) else model
+    if not model.name.endswith(MIRROR_MEAN):
+        return model
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 
 def _hidden(

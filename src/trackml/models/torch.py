@@ -82,6 +82,7 @@ def mnist_cnn(
     classes: int,
     *,
     conv_layers: int = 2,
+    filters: int = 16,
     dropout: float = 0.0,
     batch_norm: bool = False,
     shape: tuple[int, ...] = (28, 28),
@@ -91,7 +92,8 @@ def mnist_cnn(
     uint8 (N, *shape), raw pixels → float32 (N, classes), logits: see `with_probabilities`.
 
     Args:
-        conv_layers: blocks of a convolution, of 16, 32 and 64 channels, and a pooling each.
+        conv_layers: blocks of a convolution and a pooling.
+        filters: channels of the first convolution; each further one has twice as many.
         dropout: rate after the dense layer, half of it after each pooling; 0 adds no such layers.
         batch_norm: normalize each convolution's output over the batch.
         shape: of an image: (height, width), or (height, width, channels).
@@ -102,7 +104,7 @@ def mnist_cnn(
     check_image_shape(shape, conv_layers)
     layers: OrderedDict[str, nn.Module] = OrderedDict(standardize=Standardize())
     height, width, channels = (*shape, 1)[:3]
-    for number, filters in enumerate((16, 32, 64)[:conv_layers], start=1):
+    for number in range(1, conv_layers + 1):
         layers[f"conv{number}"] = nn.Conv2d(channels, filters, kernel_size=3, padding=1)
         if batch_norm:
             layers[f"norm{number}"] = nn.BatchNorm2d(filters)
@@ -111,7 +113,8 @@ def mnist_cnn(
         layers[f"pool{number}"] = nn.MaxPool2d(2)
         if dropout:
             layers[f"dropout{number}"] = nn.Dropout(dropout / 2)
-        height, width, channels = height // 2, width // 2, filters
+        height, width = height // 2, width // 2
+        channels, filters = filters, 2 * filters
     layers["flatten"] = nn.Flatten()
     layers["dense"] = nn.Linear(channels * height * width, 128)
     layers["relu"] = nn.ReLU(inplace=True)

@@ -5,18 +5,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trackml.data import ImageSplit
 from trackml.training.augmentation import Augmentation, Changes, draw
 
 Array = NDArray[Any]
 
 
-def augmented(images: Array, augmentation: Augmentation, seed: int) -> NDArray[np.float32]:
-    """Examples of a batch in training: (N, H, W) or (N, H, W, C) → float32 of the same shape.
+def examples(
+    split: ImageSplit, augmentation: Augmentation | None, seed: int
+) -> NDArray[np.float32] | None:
+    """The first ten images as they may be in training, float32; None without augmentation.
 
-    >>> augmented(np.ones((5, 28, 28), np.uint8), Augmentation(mirror=True), seed=0).shape
-    (5, 28, 28)
+    >>> split = ImageSplit(np.ones((50, 28, 28), np.uint8), np.zeros(50, np.int64))
+    >>> examples(split, Augmentation(mirror=True), seed=0).shape
+    (10, 28, 28)
     """
-    random = np.random.default_rng((seed, 0))
+    if augmentation is None:
+        return None
+    images, random = split.images[:10], np.random.default_rng((seed, 0))
     return change(images, draw(augmentation, len(images), images.shape[1:], random))
 
 
