@@ -12,6 +12,7 @@ from trackml.history import Callbacks as Callbacks
 from trackml.metrics import LOSS as LOSS, Metric as Metric
 from trackml.models.faster_rcnn import faster_rcnn as faster_rcnn
 from trackml.models.pretrained import load_weights as load_weights
+from trackml.models.residual import residual_network as residual_network
 from trackml.models.torch import (
     MirrorMean as MirrorMean,
     TableInputs as TableInputs,
