@@ -31,6 +31,7 @@ class Params(base.TorchParams):
     learning_rate: base.LearningRate = Field(0.002, description="largest step size of AdamW")
     schedule: base.ScheduleName = "one_cycle"
     ema_decay: base.EmaDecay = 0.0
+    fresh: bool = Field(True, description="place the digits on other canvases in each epoch")
     limit: base.Limit = Field(
         0, description="train, and test, on the first N examples only; 0 = all of them"
     )
@@ -69,6 +70,7 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
             optimizer=tk.torch.optim.AdamW(network.parameters(), fused=True),
             schedule=tk.SCHEDULES[params.schedule],
             ema_decay=params.ema_decay,
+            fresh=params.fresh,
             run=run,
         )
         find = partial(tk.find_objects, network)

@@ -1,6 +1,7 @@
 """Training a detector, on canvases with one or two real digits."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from tests.pipelines.expected import without_times
 from trackml.backends import seed_everything
 from trackml.data import ImageData, load
-from trackml.data.canvases import DetectionData, Objects, on_canvases
+from trackml.data.canvases import Canvases, DetectionData, Objects, on_canvases
 from trackml.evaluation.detection import mean_average_precision
 from trackml.history import History
 from trackml.metrics import MAP
@@ -37,7 +38,8 @@ def data() -> DetectionData:
 
 def train(data: DetectionData, **values: Any) -> Trained:
     defaults = {"batch_size": 16, "learning_rate": 0.002, "precision": "float32"}
-    options = {name: values.pop(name) for name in StepOptions.__optional_keys__ & values.keys()}
+    names = {"fresh", *StepOptions.__optional_keys__}
+    options = {name: values.pop(name) for name in names & values.keys()}
     params = TorchParams.parse(defaults | values)
     seed_everything(params.seed)
     network = faster_rcnn(len(data.classes))
@@ -81,6 +83,25 @@ def test_detectors_are_averaged_too_and_trained_as_without(data: DetectionData) 
     assert averaged.rows[0]["val_loss"] != history.rows[0]["val_loss"]
     kept = mean_average_precision(find_objects(network, data.validation), data.validation)
     assert kept["map"] == averaged.best["val_map"]
+
+
+def test_each_epoch_can_have_canvases_of_its_own(data: DetectionData) -> None:
+    composed: list[Canvases] = []
+
+    def compose(random: np.random.Generator) -> Canvases:
+        assert data.compose
+        composed.append(data.compose(random))
+        return composed[-1]
+
+    few = replace(data, compose=compose)
+    _, history = train(few, epochs=2, fresh=True)
+    first, second = composed
+    assert first.images.shape == second.images.shape == data.train.images.shape
+    assert not np.array_equal(first.images, second.images)
+    assert without_times(history) == without_times(train(data, epochs=2, fresh=True)[1])
+    assert without_times(history) != without_times(train(data, epochs=2)[1])
+    with pytest.raises(ValueError, match="few_on_canvases cannot compose other canvases"):
+        train(replace(data, compose=None), epochs=1, fresh=True)
 
 
 def test_validation_does_not_change_the_network(data: DetectionData) -> None:

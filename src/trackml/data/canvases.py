@@ -1,7 +1,8 @@
 """Digits at random positions and sizes on canvases, with their bounding boxes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -72,6 +73,7 @@ class DetectionData:
         train_singles: a canvas for each of the first training images.
         sha256: identifies the validation and test canvases.
         source: of the images.
+        compose: draws other training canvases; None if there are no images to compose them of.
     """
 
     name: str
@@ -83,6 +85,7 @@ class DetectionData:
     classes: tuple[str, ...]
     sha256: str
     source: str
+    compose: Callable[[np.random.Generator], Canvases] | None = None
 
 
 Data = ImageData | TableData | DetectionData
@@ -118,10 +121,13 @@ def on_canvases(
         classes=digits.classes,
         sha256=arrays_sha256(*held_out, *tested),
         source=digits.source,
+        compose=partial(_compose, digits.train, size, max_digits),
     )
 
 
-def _compose(split: ImageSplit, size: int, max_digits: int, seed: Sequence[int]) -> Canvases:
+def _compose(
+    split: ImageSplit, size: int, max_digits: int, seed: Sequence[int] | np.random.Generator
+) -> Canvases:
     random = np.random.default_rng(seed)
     canvases = np.zeros((len(split), size, size), np.uint8)
     placed: list[tuple[int, int, Box]] = []

@@ -1,7 +1,7 @@
 """Training Faster R-CNN: batches of canvases, four losses, mean average precision."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Unpack
 
 import numpy as np
@@ -31,6 +31,7 @@ def fit_detector(
     params: TorchParams,
     *,
     optimizer: Optimizer,
+    fresh: bool = False,
     **options: Unpack[StepOptions],
 ) -> History:
     """Train a detector, and leave the weights of its best epoch in it, on `params.device`.
@@ -40,8 +41,17 @@ def fit_detector(
     `val_map`, the mean average precision, and for both splits the losses of torchvision's Faster
     R-CNN: `loss_objectness` and `loss_rpn_box_reg` of the proposals, `loss_classifier` and
     `loss_box_reg` of the regions, and `loss`, their sum.
+
+    Args:
+        fresh: train on other canvases in each epoch, with the same digits.
+
+    Raises:
+        ValueError: the data has nothing to compose fresh canvases of.
     """
-    learner = _DetectionLearner(network, data, params, optimizer, StepSettings.of(options))
+    if fresh and data.compose is None:
+        raise ValueError(f"fresh: {data.name} cannot compose other canvases")
+    compose = data.compose if fresh else None
+    learner = _DetectionLearner(network, data, params, optimizer, StepSettings.of(options), compose)
     return run_epochs(learner, params, **loop_options(options))
 
 
@@ -62,16 +72,23 @@ class _DetectionLearner(TorchLearner):
         params: TorchParams,
         optimizer: Optimizer,
         settings: StepSettings,
+        compose: Callable[[np.random.Generator], Canvases] | None,
     ) -> None:
         super().__init__(network, params, optimizer, settings)
         self.samples = len(data.train)
         self._validation = data.validation
-        self._images = torch.tensor(data.train.images, device=self.device)
-        self._targets = _targets(data.train, self.device)
+        self._compose = compose
+        self._take(data.train)
         self._validation_targets = _targets(data.validation, self.device)
+
+    def _take(self, canvases: Canvases) -> None:
+        self._images = torch.tensor(canvases.images, device=self.device)
+        self._targets = _targets(canvases, self.device)
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         torch.manual_seed(int(random.integers(2**63)))  # for the regions that are sampled
+        if self._compose:
+            self._take(self._compose(random))
         order = random.permutation(self.samples)
         self.network.train()
         self.average.swap()
