@@ -152,7 +152,9 @@ def test_all_frameworks_change_images_alike(
     images = random.integers(0, 256, (4, *shape), dtype=np.uint8)
     changes = draw(augmentation, 4, shape, random)
     in_numpy = numpy_images.change(images, changes)
-    in_torch = torch_images.change(torch.tensor(images), torch_images.on_device(changes, "cpu"))
+    in_torch = torch_images.change(
+        torch.tensor(images), torch_images.on_device(changes, shape, "cpu")
+    )
     in_keras = keras_images.change(tf.constant(images), keras_images.as_tensors(changes))
     np.testing.assert_allclose(in_torch.numpy(), in_numpy, atol=2e-2)
     np.testing.assert_allclose(in_keras.numpy(), in_numpy, atol=2e-2)

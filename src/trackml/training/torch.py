@@ -196,7 +196,8 @@ class _NetworkLearner(TorchLearner):
         samples = self.samples
         order = torch.from_numpy(random.permutation(samples)).to(self.device)
         targets, shape = self._targets[order], self._inputs.shape[1:]
-        changes = on_device(draw(self._settings.augment, samples, shape, random), self.device)
+        changes = draw(self._settings.augment, samples, shape, random)
+        changes = on_device(changes, shape, self.device)
         mixture = None
         if changes.shares is not None:
             mixture = targets[partners(samples, self.batch_size)], changes.shares

@@ -2,15 +2,28 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import affine_grid, grid_sample
 
 from trackml.training.augmentation import Changes
 
 
-def on_device(changes: Changes, device: str) -> Changes:
-    """The same changes as tensors."""
-    parts = (None if part is None else torch.tensor(part, device=device) for part in changes)
-    return Changes(*parts)
+def on_device(changes: Changes, size: tuple[int, ...], device: str) -> Changes:
+    """The same changes, of images of (height, width, ...), as tensors.
+
+    The maps are those of `affine_grid`, for which places are from -1 to 1, from edge to edge.
+    """
+    maps, boxes, shares = (
+        None if part is None else torch.tensor(part, device=device) for part in changes
+    )
+    if maps is not None:
+        height, width = size[:2]
+        # From -1 to 1 → pixels, and back.
+        to_pixels = [[width / 2, 0, (width - 1) / 2], [0, height / 2, (height - 1) / 2], [0, 0, 1]]
+        scale = torch.tensor([[2 / width], [2 / height]], device=device)
+        offset = torch.tensor([1 / width - 1, 1 / height - 1], device=device)
+        maps = maps @ torch.tensor(to_pixels, device=device) * scale
+        maps[:, :, 2] += offset
+    return Changes(maps, boxes, shares)
 
 
 def change(images: Tensor, changes: Changes) -> Tensor:
@@ -29,17 +42,9 @@ def mix(values: Tensor, shares: Tensor) -> Tensor:
 
 
 def _resample(images: Tensor, maps: Tensor) -> Tensor:
-    height, width = images.shape[1:3]
-    device = images.device
-    x = torch.arange(width, device=device).expand(height, width)
-    y = torch.arange(height, device=device).unsqueeze(1).expand(height, width)
-    pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1).float()  # (H, W, 3)
-    # (B, H * W, 2): x, y; grid_sample wants them from -1 to 1, from edge to edge of the image.
-    places = pixels.reshape(1, -1, 3) @ maps.transpose(1, 2)
-    sides = torch.tensor([width, height], device=device)
-    grid = ((2 * places + 1) / sides - 1).reshape(-1, height, width, 2)
     is_gray = images.ndim == 3
     channels_first = images.unsqueeze(1) if is_gray else images.permute(0, 3, 1, 2)
+    grid = affine_grid(maps, list(channels_first.shape), align_corners=False)
     moved = grid_sample(channels_first.float(), grid, align_corners=False)
     return moved.squeeze(1) if is_gray else moved.permute(0, 2, 3, 1)
 
