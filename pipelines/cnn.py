@@ -47,6 +47,7 @@ class CommonParams(base.AugmentParams, base.TorchParams):
     schedule: base.ScheduleName = "one_cycle"
     ema_decay: base.EmaDecay = 0.0
     label_smoothing: base.LabelSmoothing = 0.0
+    augment: bool = Field(True, description="augment the training images, fresh each epoch")
 
 
 class Params(CommonParams):

@@ -24,7 +24,8 @@ class Params(base.AugmentParams, base.KerasParams):
     epochs: base.Epochs = 5
     batch_size: base.BatchSize = 128
     learning_rate: base.LearningRate = Field(
-        0.001, description="step size; 0.001 suits adam and rmsprop, sgd wants more: 0.1"
+        0.004,
+        description="largest step size; of a constant one, 0.001 suits adam and rmsprop, 0.1 sgd",
     )
     hidden_units: int = Field(
         512, ge=1, le=base.MAX_WIDTH, description="units of each hidden layer"
@@ -36,7 +37,7 @@ class Params(base.AugmentParams, base.KerasParams):
     optimizer: base.OptimizerName = Field(
         "adam", description="update rule; sgd has a Nesterov momentum of 0.9"
     )
-    schedule: base.ScheduleName = "constant"
+    schedule: base.ScheduleName = "one_cycle"
     ema_decay: base.EmaDecay = 0.0
     label_smoothing: base.LabelSmoothing = 0.0
     patience: base.Patience = 0

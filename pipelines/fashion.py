@@ -28,7 +28,7 @@ COMPARED = ("test_accuracy", "test_f1_macro", "test_f1_class_6")  # class 6 is t
 class Params(base.KerasParams):
     """Parameters of both entry points; what is about augmentation matters with `augment` only."""
 
-    epochs: base.Epochs = 20
+    epochs: base.Epochs = 24
     batch_size: base.BatchSize = 64
     learning_rate: base.LearningRate = 0.002
     dropout: base.Dropout = Field(

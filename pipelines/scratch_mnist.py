@@ -33,15 +33,15 @@ class Params(base.AugmentParams, base.TrainingParams):
     )
     epochs: base.Epochs = 20
     batch_size: base.BatchSize = 128
-    learning_rate: base.LearningRate = 0.5
+    learning_rate: base.LearningRate = 0.1
     momentum: float = Field(
-        0.0, ge=0, lt=1, description="of SGD; 0.9 wants a learning rate a tenth as large"
+        0.9, ge=0, lt=1, description="of SGD; 0 wants a learning rate ten times as large"
     )
     weight_decay: float = Field(
         0.0, ge=0, description="factor of the L2 penalty on all weights but the biases"
     )
-    schedule: base.ScheduleName = "constant"
-    ema_decay: base.EmaDecay = 0.0
+    schedule: base.ScheduleName = "cosine"
+    ema_decay: base.EmaDecay = 0.999
     label_smoothing: base.LabelSmoothing = 0.0
     target_loss: float = Field(
         0.0, ge=0, description="stop when the training loss is below it; 0 = never"

@@ -110,12 +110,22 @@ def canvases() -> DetectionData:
     return load_canvases(Params.parse(flags))
 
 
-def model_parameters(conv_layers: int) -> int:
-    """Of the plain MNIST CNN: weights and biases of convolutions, of 128 and of 10 units."""
-    channels = (1, 16, 32, 64)[: conv_layers + 1]
-    convolutions = sum(9 * i * o + o for i, o in pairwise(channels))
+def model_parameters(conv_layers: int, filters: int = 16, norms: int = 0) -> int:
+    """Of the MNIST CNN: weights and biases of convolutions, of 128 and of 10 units.
+
+    `norms` is 2 with batch normalization, which has two more parameters per channel.
+    """
+    channels = [1, *(filters << number for number in range(conv_layers))]
+    convolutions: int = sum(9 * i * o + (1 + norms) * o for i, o in pairwise(channels))
     side = 28 >> conv_layers
     return convolutions + (channels[-1] * side**2 + 1) * 128 + 129 * 10
+
+
+def residual_parameters() -> int:
+    """Of the residual network: convolutions without biases, with normalization, and 10 units."""
+    pairs = ((1, 32), (32, 64), *[(64, 64)] * 2, (64, 128), *[(128, 128)] * 4)
+    total: int = sum(9 * i * o + 2 * o for i, o in pairs) + 129 * 10
+    return total
 
 
 def detector_parameters() -> int:
@@ -164,6 +174,22 @@ HOUSING = Expected(
 EXPECTED = {
     "fashion": FASHION,
     "fashion_aug": replace(FASHION, architecture="cnn-aug", flags=("--augment",)),
+    "fashion_best": replace(
+        CNN,
+        pipeline="fashion_best",
+        task="fashion_mnist",
+        architecture="residual",
+        model_parameters=residual_parameters(),
+        aliases=(),
+        limit=1000,
+    ),
+    "cnn_best": replace(
+        CNN,
+        pipeline="cnn_best",
+        architecture="cnn-best",
+        model_parameters=model_parameters(3, filters=32, norms=2),
+        aliases=(),
+    ),
     "dense_mnist": Expected(
         pipeline="dense_mnist", task="mnist", architecture="dense", model_parameters=407_050
     ),
