@@ -72,7 +72,7 @@ def numpy_run(store: Store, architecture: str = "numpy", **options: Any) -> str:
 
 
 def averaged(data: Any, members: str, **values: Any) -> Result:
-    params = {"task": data.name, "members": members, **values}
+    params = {**values, "task": data.name, "members": members}
     return ensemble.main(ensemble.Params.parse(params), data=data)
 
 
@@ -161,6 +161,25 @@ def test_a_table_with_texts_is_averaged_and_the_best_becomes_champion(store: Sto
     assert (str(metric), "ensemble" in set(board.data["framework"])) == ("mae", True)
     with pytest.raises(UsageError, match="homes/4: it is an ensemble; name its members instead"):
         averaged(data, "1,homes/4")
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_members_that_it_had(store: Store) -> None:
+    numpy_run(store, "a")
+    numpy_run(store, "b")
+    names: dict[str, Any] = {"task": "blobs", "members": "@a,@b", "register": False}
+
+    def stop(_epoch: int, _row: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.main(ensemble.Params.parse(names), [stop], data=store.data)
+    (stopped,) = search_runs(store.client, "tags.`trackml.framework` = 'ensemble'")
+    assert stopped.info.status == "KILLED"
+    result = averaged(store.data, **names, resume=True)
+    assert (result.run_id, store.status(result.run_id)) == (stopped.info.run_id, "FINISHED")
+    assert len(store.rows(result.run_id)) == 1
+    numpy_run(store, "a")  # another model has the alias now
+    assert averaged(store.data, **names, resume=True).run_id != result.run_id
 
 
 REFUSED: dict[str, tuple[Callable[[Store], str], str]] = {

@@ -152,8 +152,10 @@ def loaded(members: Members) -> Iterator[list[Member]]:
     with TemporaryDirectory(prefix="trackml-") as folder, quiet:
         models = []
         for each in members.models:
-            uri, place = f"models:/{each.model_id}", Path(folder, each.model_id)
-            files = mlflow.artifacts.download_artifacts(uri, dst_path=_made(place))
+            place = Path(folder, each.model_id)
+            place.mkdir()
+            uri = f"models:/{each.model_id}"
+            files = mlflow.artifacts.download_artifacts(uri, dst_path=str(place))
             model: Any = load_saved(files)
             models.append(
                 Member(
@@ -167,11 +169,6 @@ def loaded(members: Members) -> Iterator[list[Member]]:
                 )
             )
         yield models
-
-
-def _made(folder: Path) -> str:
-    folder.mkdir()
-    return str(folder)
 
 
 def _find(client: MlflowClient, task: str, name: str) -> Trained:
