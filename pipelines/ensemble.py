@@ -15,6 +15,7 @@ from trackml import params as base
 from trackml.cli import command_line
 from trackml.data import load
 from trackml.frameworks import ensemble as tk
+from trackml.metrics import ACCURACY, MAE
 from trackml.tasks import Task
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def main(
     if data is None:
         data = load(params.task, members.validation_split)
     members.check_data(data)
-    task = Task(lambda _params: data, framework="ensemble")
+    metric = ACCURACY if data.classes else MAE
     evaluate = tk.evaluate_classifier if data.classes else tk.evaluate_regressor
+    task = Task(lambda _params: data, framework="ensemble", metric=metric)
     with tk.tracked_run(task, params, data, "ensemble", callbacks) as run:
         run.log_params(members.params)
         run.log_tags(members.tags)
