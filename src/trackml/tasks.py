@@ -24,7 +24,7 @@ _SOURCES = Path(__file__).parent
 _IN_WHEEL = _SOURCES / "pipelines"  # in a checkout they are beside src
 IS_INSTALLED = _IN_WHEEL.is_dir()
 
-Framework = Literal["keras", "torch", "sklearn", "numpy"]
+Framework = Literal["keras", "torch", "sklearn", "numpy", "ensemble"]
 
 
 D = TypeVar("D")

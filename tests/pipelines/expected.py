@@ -70,8 +70,7 @@ class Expected:
         if self.task == "mnist_detector":
             return canvases()
         share = self.params.parse({}).validation_split
-        data: ImageData | TableData = load(self.task, share)  # type: ignore[call-overload]
-        return data
+        return load(self.task, share)
 
     @property
     def per_epoch(self) -> set[str]:

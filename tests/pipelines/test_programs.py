@@ -52,6 +52,8 @@ BAD_INPUT = [
     ("sweep", "--space dropout=2|3", "--space, --dropout 2: expected a number >= 0"),
     ("sweep", "--space absent.yaml", "--space absent.yaml: No such file"),
     ("sweep", "--trials -1", "--trials -1: expected an integer >= 0"),
+    ("ensemble", "--members none", "--members none: expected two models or more"),
+    ("ensemble", "--weights best", "--weights best: expected validation or equal"),
     ("compare", "--task a'b", "--task a'b: expected the name of a task, without"),
     ("compare", "--metric f-1", "--metric f-1: expected auto or the name of a metric"),
     ("compare", "--min_runs 0", "--min_runs 0: expected an integer >= 1"),

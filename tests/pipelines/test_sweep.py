@@ -185,7 +185,7 @@ def params(**values: object) -> sweep.Params:
     return sweep.Params.parse(values)
 
 
-OTHERS = {"main", "compare", "cnn_suite", "sweep"}  # main is dense_mnist
+OTHERS = {"main", "compare", "cnn_suite", "sweep", "ensemble"}  # main is dense_mnist
 
 
 def test_every_pipeline_that_can_be_named_can_be_searched() -> None:

@@ -29,6 +29,7 @@ _HINTS: Mapping[Framework, str] = {
     "torch": "branch on no tensor's values, and keep each tensor as a parameter or a buffer",
     "sklearn": "build it of scikit-learn's own estimators",
     "numpy": "make it with trackml.models.numpy.dense_network",
+    "ensemble": "make it with trackml.training.ensemble.fit, while its members' files are there",
 }
 
 

@@ -103,6 +103,8 @@ def load(
 def load(
     name: Literal["california_housing"], validation_split: float = 0.1, limit: int = 0
 ) -> TableData: ...
+@overload
+def load(name: str, validation_split: float = 0.1, limit: int = 0) -> ImageData | TableData: ...
 def load(name: str, validation_split: float = 0.1, limit: int = 0) -> ImageData | TableData:
     """Load a dataset from the cache, after fetching what is missing or damaged there.
 

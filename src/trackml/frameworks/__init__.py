@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trackml.frameworks import keras, numpy, sklearn, torch
+    from trackml.frameworks import ensemble, keras, numpy, sklearn, torch
 else:
 
     class _Lazy(ModuleType):
@@ -23,8 +23,8 @@ else:
                 raise AttributeError(name)
             return getattr(import_module(self.__name__), name)
 
-    keras, numpy, sklearn, torch = (
-        _Lazy(f"{__name__}.{name}") for name in ("keras", "numpy", "sklearn", "torch")
+    ensemble, keras, numpy, sklearn, torch = (
+        _Lazy(f"{__name__}.{name}") for name in ("ensemble", "keras", "numpy", "sklearn", "torch")
     )
 
-__all__ = ["keras", "numpy", "sklearn", "torch"]
+__all__ = ["ensemble", "keras", "numpy", "sklearn", "torch"]

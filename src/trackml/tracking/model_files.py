@@ -26,6 +26,7 @@ from trackml.backends import in_standard_settings, keep_triton_out, standard_set
 from trackml.data import ImageData, TableData
 from trackml.data.canvases import Data, DetectionData
 from trackml.models import mlp
+from trackml.models.ensemble import Ensemble
 from trackml.process.system import environment
 from trackml.tasks import Framework
 
@@ -47,7 +48,7 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
     save, requirements = _writer(model, framework, data)
     save(
         path=path,
-        mlflow_model=Model(metadata=_metadata(framework, data)),
+        mlflow_model=Model(metadata=_metadata(model, framework, data)),
         signature=signature(data),
         # Without a list MLflow loads the model in a new process to find one: 13 s.
         pip_requirements=requirements,
@@ -59,6 +60,10 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
 def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[..., None], list[str]]:
     """What writes the files of a model, and the packages that loading it takes."""
     match framework, data:
+        case "ensemble", _:
+            write = partial(_write_members, model)
+            requirements = _pinned(*_needed_by(model))
+            return partial(_save_code, write, "", data), requirements
         case "keras", TableData() if data.categories or data.missing == "impute":
             write = partial(_write_keras, model)
             return partial(_save_code, write, "", data), _pinned("pandas", "tensorflow", "keras")
@@ -90,18 +95,30 @@ def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[...,
 
 def _pinned(*packages: str) -> list[str]:
     """Requirements of the versions that are installed; all models need MLflow and NumPy."""
-    return [f"{name}=={version(name)}" for name in ("mlflow", "numpy", *packages)]
+    return [f"{name}=={version(name)}" for name in dict.fromkeys(("mlflow", "numpy", *packages))]
 
 
-def _metadata(framework: Framework, data: Data) -> dict[str, Any]:
+def _needed_by(ensemble: Ensemble) -> list[str]:
+    """The packages that its members name; of the versions that are here, as they are checked so."""
+    files = [member.folder / "requirements.txt" for member, _ in ensemble.used]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    return [line.partition("==")[0].strip() for line in lines if line.strip()]
+
+
+def _metadata(model: Any, framework: Framework, data: Data) -> dict[str, Any]:
     """Metadata to load the model in silence, and to name its answers, without trackml."""
+    metadata: dict[str, Any] = {"framework": framework}
+    if isinstance(model, Ensemble):
+        metadata["frameworks"] = sorted({member.framework for member, _ in model.used})
     if isinstance(data, TableData) and not data.classes:
-        return {"framework": framework, "target_name": data.target_name}
-    return {"framework": framework, "classes": [*data.classes]}
+        return metadata | {"target_name": data.target_name}
+    return metadata | {"classes": [*data.classes]}
 
 
 def framework_of(model: Any) -> Framework | None:
     """The framework of a model, as `save_model` takes it; None if there is none for it."""
+    if isinstance(model, Ensemble):
+        return "ensemble"
     packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     if "keras" in packages:
         return "keras"
@@ -116,7 +133,9 @@ def load_saved(uri: str) -> PyFuncModel:
     """Load a model by a folder or an address of MLflow, whichever frameworks are loaded already."""
     keep_triton_out()  # else PyTorch would import it to load its models
     model = mlflow.models.get_model_info(uri)
-    if "keras" in model.flavors or (model.metadata or {}).get("framework") == "keras":
+    metadata = model.metadata or {}
+    frameworks = {*model.flavors, metadata.get("framework"), *metadata.get("frameworks", ())}
+    if "keras" in frameworks:
         backends.keras  # noqa: B018  # imports it without the lines that TensorFlow prints
     with standard_settings(), environment(KERAS_BACKEND="tensorflow"):
         loaded: PyFuncModel = mlflow.pyfunc.load_model(uri)
@@ -205,7 +224,7 @@ def _save_code(
         write: writes the weights into a folder; returns their file.
         architecture: a module of trackml.models that imports nothing of trackml, and has
             `restore(weights)` → model and `predict(model, inputs)` → answers; "" if the weights
-            are a model that its library can load.
+            are a model that its library can load, or a folder of models to average.
     """
     with TemporaryDirectory(prefix="trackml-") as folder, warnings.catch_warnings():
         # The signature needs no example to be right.
@@ -242,6 +261,17 @@ def _write_program(model: Any, data: TableData, folder: Path) -> Path:
     options: Any = {"signature": of_matrix, "pip_requirements": []}
     _save_torch(model, data.train.features, str(folder / "program"), Model(), **options)
     return folder / "program"
+
+
+def _write_members(ensemble: Ensemble, folder: Path) -> Path:
+    """A folder with a copy of each member that answers, and their weights and frameworks."""
+    described = {}
+    for number, (member, weight) in enumerate(ensemble.used, start=1):
+        shutil.copytree(member.folder, folder / "members" / str(number))
+        described[str(number)] = {"weight": weight, "framework": member.framework}
+    text = json.dumps(described, indent=1)
+    (folder / "members" / "weights.json").write_text(text, encoding="utf-8")
+    return folder / "members"
 
 
 def _with_named_columns(model: Any, data: TableData) -> Any:

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -99,12 +99,22 @@ def _limit_of(client: MlflowClient, version: ModelVersion) -> int:
 
 def version_behind(client: MlflowClient, task: str, alias: str) -> ModelVersion | None:
     """The version that has an alias; None if no version does."""
+    return _unless_absent(client.get_model_version_by_alias, task, alias)
+
+
+def numbered_version(client: MlflowClient, task: str, number: str) -> ModelVersion | None:
+    """The version of that number; None if there is none."""
+    return _unless_absent(client.get_model_version, task, number)
+
+
+def _unless_absent(get: Callable[[str, str], Any], task: str, key: str) -> ModelVersion | None:
     try:
-        return client.get_model_version_by_alias(task, alias)
+        version: ModelVersion = get(task, key)
     except MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
         return None
+    return version
 
 
 def version_of_run(client: MlflowClient, task: str, run_id: str) -> ModelVersion | None:
@@ -186,7 +196,7 @@ def promote(task: str, run_id: str, aliases: Sequence[str] = ()) -> Promotion:
     except ValueError as error:
         raise UsageError(f"--alias: {error}") from None
     client = server.connect(create=False)
-    model_id, candidate = _promotable(client, task, run_id)
+    _, model_id, candidate = trained_model(client, task, run_id, f"--run {run_id}")
     with server.registry_lock(), deferred_signals():
         registered = version_of_run(client, task, run_id)
         if reference := _reference_version(client, task, registered):
@@ -197,25 +207,35 @@ def promote(task: str, run_id: str, aliases: Sequence[str] = ()) -> Promotion:
     return Promotion(task, str(version.version), held)
 
 
-def _promotable(client: MlflowClient, task: str, run_id: str) -> tuple[str, Candidate]:
-    """The id of a run's model, and what it is judged by, if it can be promoted."""
+def trained_model(
+    client: MlflowClient, task: str, run_id: str, given: str
+) -> tuple[MlflowRun, str, Candidate]:
+    """A finished run of a task, the id of its model, and what that is judged by.
+
+    Args:
+        given: how the user named it, for the error.
+
+    Raises:
+        TrackmlError: the task has no such finished run with a model.
+    """
     run = find_run(client, run_id, also_deleted=True)
     if not run:
-        raise TrackmlError(f"--run {run_id}: there is no such run in {server.shown_address()}")
+        raise TrackmlError(f"{given}: there is no such run in {server.shown_address()}")
     trained = run.data.tags.get("trackml.task")
     if trained != task:
         what = f"it is of the task {trained}" if trained else "it is of no task of trackml"
-        raise TrackmlError(f"--run {run_id}: {what}, not of {task}")
+        raise TrackmlError(f"{given}: {what}, not of {task}")
     status = run.info.status if run.info.lifecycle_stage == "active" else "in the trash"
     model_id = model_of(client, run) if status == "FINISHED" else None
     if model_id is None:
         problem = "has no model" if status == "FINISHED" else f"is {status}"
-        raise TrackmlError(f"--run {run_id}: it {problem}; expected a finished run with a model")
+        raise TrackmlError(f"{given}: it {problem}; expected a finished run with a model")
     try:
-        return model_id, Candidate.of_run(run.data.tags, run.data.params, run.data.metrics)
+        candidate = Candidate.of_run(run.data.tags, run.data.params, run.data.metrics)
     except (KeyError, ValueError):
-        message = f"--run {run_id}: it lacks a validation score, or tags of trackml"
+        message = f"{given}: it lacks a validation score, or tags of trackml"
         raise TrackmlError(message) from None
+    return run, model_id, candidate
 
 
 def _reference_version(

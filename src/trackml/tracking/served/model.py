@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -19,6 +21,7 @@ from mlflow.pyfunc.model import PythonModel
 
 Array = np.ndarray[Any, Any]
 BATCH = 10_000  # rows at a time, to predict
+WEIGHTS = "weights.json"  # of a folder of models to average
 _ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
@@ -26,7 +29,8 @@ class Served(PythonModel):
     """Answers as `predict` of the model's architecture does: a file of trackml.models.
 
     Without an architecture the weights are a program of PyTorch or a file of Keras, and take tables
-    as float32 (N, columns), as those with `TAKES_FRAMES` do not.
+    as float32 (N, columns), as those with `TAKES_FRAMES` do not; or a folder of models to average,
+    which take what the request has.
     """
 
     def load_context(self, context: Any) -> None:
@@ -34,7 +38,10 @@ class Served(PythonModel):
         files: Mapping[str, str] = context.artifacts
         weights = files["weights"]
         self._table = Table.read(Path(files["table"])) if "table" in files else None
-        self._takes_frames = False
+        self._takes_frames = Path(weights, WEIGHTS).exists()
+        if self._takes_frames:
+            self._answer = _ensemble(Path(weights))
+            return
         if "architecture" not in files:
             self._answer = _program(weights) if Path(weights).is_dir() else _keras_model(weights)
             return
@@ -125,14 +132,8 @@ def _program(folder: str) -> Callable[[Array], Array]:
     """A program of PyTorch, as `mlflow.pytorch` has saved it."""
     import torch
 
-    before = os.environ.get(_ALLOW_PICKLE)
-    os.environ[_ALLOW_PICKLE] = "false"  # else PyTorch would unpickle what a file may hold
-    try:
+    with _without_pickle():
         program = mlflow.pytorch.load_model(folder, device="cpu")
-    finally:
-        del os.environ[_ALLOW_PICKLE]
-        if before is not None:
-            os.environ[_ALLOW_PICKLE] = before
 
     def answer(features: Array) -> Array:
         with torch.inference_mode():
@@ -140,6 +141,38 @@ def _program(folder: str) -> Callable[[Array], Array]:
         return answers
 
     return answer
+
+
+def _ensemble(folder: Path) -> Callable[[Any], Array]:
+    """The weighted mean of the answers of models, each in a folder of its own, as MLflow has it."""
+    members = json.loads((folder / WEIGHTS).read_text(encoding="utf-8"))
+    if "tensorflow" in sys.modules:
+        # PyTorch imports Triton where it finds it. A second copy of LLVM would end the process.
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+    # For the same reason those of PyTorch are loaded before those that load TensorFlow.
+    order = sorted(members, key=lambda name: (members[name]["framework"] != "torch", int(name)))
+    with _without_pickle():
+        models = [mlflow.pyfunc.load_model(str(folder / name)) for name in order]
+    weights = [members[name]["weight"] for name in order]
+
+    def answer(rows: Any) -> Array:
+        answers = np.asarray([model.predict(rows) for model in models], np.float64)
+        return np.tensordot(np.asarray(weights), answers, 1).astype(np.float32)
+
+    return answer
+
+
+@contextmanager
+def _without_pickle() -> Iterator[None]:
+    """Else PyTorch would unpickle what a file may hold."""
+    before = os.environ.get(_ALLOW_PICKLE)
+    os.environ[_ALLOW_PICKLE] = "false"
+    try:
+        yield
+    finally:
+        del os.environ[_ALLOW_PICKLE]
+        if before is not None:
+            os.environ[_ALLOW_PICKLE] = before
 
 
 def _keras_model(file: str) -> Callable[[Array], Array]:
