@@ -16,10 +16,10 @@ from trackml.checks.model import save_checked
 from trackml.data import TableData, TableSplit
 from trackml.data.formats import HOUSING_FEATURES, HOUSING_TARGET
 from trackml.errors import UsageError
-from trackml.models.features import Features, Floats, Kind, measure, with_features
+from trackml.models.features import Features, Floats, Kind, with_features
 from trackml.models.keras import dense_regressor, with_named_columns
 from trackml.models.keras_features import with_features as with_features_in_keras
-from trackml.training.features import fit_features
+from trackml.training.features import fit_features, measure
 from trackml.training.keras import predictor
 from trackml.training.sklearn import fit, predictor as predictor_of_estimator
 
@@ -30,12 +30,9 @@ ROWS = 120
 def homes(rows: int, seed: int) -> Floats:
     """Raw columns (N, 8) of homes on few places and of few incomes, so that distances tie."""
     random = np.random.default_rng(seed)
-    columns = [random.integers(1, 4, size=rows) for _ in range(6)]
-    columns += [
-        random.integers(3_400, 3_404, rows) / 100,
-        random.integers(-12_004, -12_000, rows) / 100,
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)
+    columns = random.integers(1, 4, size=(rows, 8)).astype(np.float32)
+    columns[:, 6:] = columns[:, 6:] / 100 + [34, -120]
+    return columns
 
 
 def table() -> TableData:
@@ -76,7 +73,7 @@ MODELS = {kind: predictor(in_keras(features)) for kind, features in FEATURES.ite
 def test_keras_computes_what_numpy_does_in_any_batch(
     rows: list[int], moved: float, kind: Kind
 ) -> None:
-    """Other neighbours would have other targets."""
+    """Other neighbors would have other targets."""
     x = (DATA.validation.features + np.float32(moved)).astype(np.float32)
     alone = FEATURES[kind](x)[rows]
     for compute in (FEATURES[kind], MODELS[kind]):

@@ -4,9 +4,8 @@
 of this file travels with each registered estimator that needs it: it imports nothing of trackml.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -18,19 +17,11 @@ Constants = Mapping[str, Array]
 Kind = Literal["standard", "quantile", "piecewise", "neighbours"]
 
 BATCH = 256  # rows at a time in NumPy: each is compared with all training rows
-PIECES = 24  # bins of a column of `piecewise`
-NORMAL = np.linspace(-3, 3, 101)  # normal quantiles between which `quantile` is linear
-FINEST = 1e-3  # width of a bin at least, in interquartile ranges
-OPEN = 1e9  # share of a bin without an end
-ANGLES = (15, 30, 45, 60, 75)  # degrees
-NEAREST = (3, 8, 30)  # how many neighbours are averaged
+NEAREST = (3, 8, 30)  # how many neighbors are averaged
 INCOME_EFFECT = 0.42  # of the target, per unit of MedInc
-# Neighbours are looked for in two spaces, whose coordinates are whole numbers up to LARGEST: sums
+# Neighbors are looked for in two spaces, whose coordinates are whole numbers up to LARGEST: sums
 # of their products stay below 2**24, which float32 has exactly, in any order.
 LARGEST = 900
-PLACE = {"Latitude": 100.0, "Longitude": 100.0}  # steps per degree: the data have two decimals
-ALIKE = {"Latitude": 4.0, "Longitude": 4.0, "MedInc": 1.0, "AveOccup": 1.0, "HouseAge": 1.0}
-STEPS = 64  # per standard deviation of `ALIKE`, whose values are weights of columns
 NEARNESS = {"place": 1.0, "alike": 3.0}  # steps, added to distances before they are inverted
 
 
@@ -59,7 +50,7 @@ def columns(arithmetic: Arithmetic, constants: Constants, x: Any) -> Any:
         cosine, sine = constants["cosine"], constants["sine"]
         parts = [x, longitude * cosine + latitude * sine, latitude * cosine - longitude * sine]
         for space in NEARNESS:
-            parts += _of_neighbours(arithmetic, constants, x, space)
+            parts += _of_neighbors(arithmetic, constants, x, space)
         x = xp.concatenate(parts, axis=1)
     if "bin_column" in constants:
         # Piecewise-linear encoding (Gorishniy et al., 2022, "On Embeddings for Numerical Features
@@ -72,10 +63,10 @@ def columns(arithmetic: Arithmetic, constants: Constants, x: Any) -> Any:
     return x
 
 
-def _of_neighbours(arithmetic: Arithmetic, constants: Constants, x: Any, space: str) -> list[Any]:
+def _of_neighbors(arithmetic: Arithmetic, constants: Constants, x: Any, space: str) -> list[Any]:
     """Seven columns (N, 1) that the nearest training rows in a space have."""
     xp = arithmetic.xp
-    point = _grid(xp, constants, x, space)  # (N, D)
+    point = grid(xp, constants, x, space)  # (N, D)
     # |b|² - 2ab, the squared distance less |a|², has the same order as the distance.
     nearest = arithmetic.smallest(arithmetic.product(point, space), max(NEAREST))
     rows = arithmetic.rows(nearest, space)  # (N, 30, D + 2)
@@ -95,8 +86,8 @@ def _of_neighbours(arithmetic: Arithmetic, constants: Constants, x: Any, space: 
     return [xp.expand_dims(each, 1) for each in found]
 
 
-def _grid(xp: Any, constants: Constants, x: Any, space: str) -> Any:
-    """Coordinates in a space, whole numbers: all frameworks find the same neighbours."""
+def grid(xp: Any, constants: Constants, x: Any, space: str) -> Any:
+    """Coordinates in a space, whole numbers: all frameworks find the same neighbors."""
     raw = xp.take(x, constants[f"{space}_columns"], axis=1)
     # In this order, with nothing that a compiler could fuse: rounded alike everywhere.
     scaled = (raw - constants[f"{space}_center"]) * constants[f"{space}_factor"]
@@ -118,7 +109,7 @@ class Features:
         return self._of(x, None)
 
     def of_training_rows(self, x: Floats) -> Floats:
-        """The same for all training rows, in order: none of them is a neighbour of itself."""
+        """The same for all training rows, in order: none of them is a neighbor of itself."""
         return self._of(x, np.arange(len(x)))
 
     def _of(self, x: Floats, own: Array | None) -> Floats:
@@ -130,28 +121,6 @@ class Features:
             arithmetic = _NumPy(self.constants, None if own is None else own[rows])
             parts.append(columns(arithmetic, self.constants, x[rows]))
         return np.concatenate(parts)
-
-
-def measure(kind: Kind, x: Floats, target: Floats, names: Sequence[str]) -> tuple[Features, Floats]:
-    """Features of a kind, measured on the training rows, and what those rows have of them (N, M).
-
-    Args:
-        x, target: float32 (N, D), (N,), of the training rows.
-        names: of the D columns.
-
-    Raises:
-        ValueError: a column is missing that `neighbours` needs.
-    """
-    constants: dict[str, Array] = {}
-    if kind == "standard":
-        return Features(constants), x
-    if kind == "neighbours":
-        if missing := [name for name in ALIKE if name not in names]:
-            raise ValueError(f"{kind}: there is no column {missing[0]}. Received: {names}")
-        constants |= _neighbours(x, target, names)
-        x = Features(constants).of_training_rows(x)
-    bins = _pieces(x) if kind == "piecewise" else _normal(x)
-    return Features(constants | bins), Features(bins)(x)
 
 
 @dataclass(frozen=True)
@@ -208,84 +177,3 @@ class _NumPy:
         found = np.argpartition(keys, count - 1, axis=1)[:, :count]
         order = np.argsort(np.take_along_axis(keys, found, axis=1), axis=1)
         return np.take_along_axis(found, order, axis=1)
-
-
-def _neighbours(x: Floats, target: Floats, names: Sequence[str]) -> dict[str, Array]:
-    angles = np.radians(ANGLES)
-    constants: dict[str, Array] = {
-        "cosine": np.cos(angles).astype(np.float32),
-        "sine": np.sin(angles).astype(np.float32),
-    }
-    for space, weights in (("place", PLACE), ("alike", ALIKE)):
-        chosen = np.array([names.index(name) for name in weights])
-        raw, factor = x[:, chosen].astype(np.float64), np.array([*weights.values()])
-        center, scale = raw.mean(axis=0), raw.std(axis=0)
-        if space == "place":
-            center = center.round()  # hundredths of a degree stay whole numbers
-        else:
-            factor *= STEPS / np.where(scale > 0, scale, 1)
-        constants[f"{space}_columns"] = chosen
-        constants[f"{space}_center"] = center.astype(np.float32)
-        constants[f"{space}_factor"] = factor.astype(np.float32)
-        points = _grid(np, constants, x, space)
-        constants[f"{space}_kernel"] = -2 * points.T
-        constants[f"{space}_bias"] = np.square(points).sum(axis=1)
-        income = x[:, names.index("MedInc")]
-        constants[f"{space}_rows"] = np.column_stack([points, target, income])
-    return constants
-
-
-def _pieces(x: Floats) -> dict[str, Array]:
-    """Each column becomes the shares of its quantile bins, of which the outer ones have no end."""
-    parts = []
-    for column, values in enumerate(x.T):
-        knots = np.unique(_quantiles(values, np.linspace(0, 1, PIECES + 1)))
-        bins = _bins(column, knots)
-        bins["least"][:1], bins["most"][-1:] = -OPEN, OPEN
-        parts.append(bins)
-    return _constants(parts)
-
-
-def _normal(x: Floats) -> dict[str, Array]:
-    """Each column becomes its normal quantile: the sum of the shares of bins, times their heights.
-
-    A value that many rows have gets the middle of their quantiles.
-    """
-    step = NORMAL[1] - NORMAL[0]
-    quantiles = np.array([NORMAL[0] - step, *NORMAL, NORMAL[-1] + step])
-    levels = np.array([0, *map(NormalDist().cdf, NORMAL), 1])
-    parts, kernel, bias = [], [], []
-    for column, values in enumerate(x.T):
-        knots, first, copies = np.unique(
-            _quantiles(values, levels), return_index=True, return_counts=True
-        )
-        middle = np.add.reduceat(quantiles, first) / copies
-        parts.append(_bins(column, knots))
-        kernel.append(np.outer(np.diff(middle), np.arange(x.shape[1]) == column))
-        bias.append(middle[0])
-    normal = {"normal_kernel": np.concatenate(kernel), "normal_bias": np.array(bias)}
-    return _constants(parts) | {name: value.astype(np.float32) for name, value in normal.items()}
-
-
-def _quantiles(values: Floats, levels: Array) -> Floats:
-    """Quantiles (L,) on a grid: means that should be equal differ in last digits."""
-    found, quarters = np.quantile(values.astype(np.float64), levels), (0.25, 0.75)
-    step = FINEST * (np.ptp(np.quantile(values, quarters)) or np.ptp(values) or 1.0)
-    grid: Floats = (np.round(found / step) * step).astype(np.float32)
-    return grid
-
-
-def _bins(column: int, knots: Floats) -> dict[str, Array]:
-    """The bins between different knots of a column, from 0 to 1 each."""
-    widths = np.diff(knots)
-    return {
-        "column": np.full(len(widths), column),
-        "start": knots[:-1],
-        "factor": 1 / widths,
-        "least": np.zeros_like(widths),
-        "most": np.ones_like(widths),
-    }
-
-
-def _constants(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    return {f"bin_{name}": np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -12,7 +12,7 @@ def with_features(model: keras.Model, features: Features, names: Sequence[str]) 
     """A model of computed columns, float32 (N, M), as one of the raw columns, float32 (N, D).
 
     >>> import numpy as np
-    >>> from trackml.models.features import measure
+    >>> from trackml.training.features import measure
     >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     >>> features, computed = measure("piecewise", x, x[:, 0], ["a", "b", "c"])
     >>> model = keras.Sequential([keras.Input((computed.shape[1],)), keras.layers.Dense(1)])
