@@ -27,7 +27,8 @@ def main(rounds: int, epochs: int) -> None:
     scores: dict[str, list[dict[str, float]]] = {"trackml": [], "model.fit": []}
 
     def train(name: str, seed: int) -> float:
-        params = Params.parse({"epochs": epochs, "seed": seed})
+        documented = {"batch_size": 32, "learning_rate": 0.001}
+        params = Params.parse(documented | {"epochs": epochs, "seed": seed})
         seed_everything(params.seed)
         model = dense_regressor(scaler.mean_, scaler.scale_, parse_widths(params.hidden_units))
         adam = keras.optimizers.Adam(params.learning_rate)

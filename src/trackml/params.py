@@ -37,6 +37,14 @@ Activation = Annotated[
     Literal["relu", "leaky_relu", "elu", "gelu"],
     Field(description="activation of the hidden layers"),
 ]
+Features = Annotated[
+    Literal["standard", "quantile", "piecewise", "neighbours"],
+    Field(
+        description="what the model gets of a row: standard is its columns, standardized for a "
+        "network; quantile their normal quantiles; piecewise which shares of 24 bins lie below; "
+        "neighbours also what the nearest training rows cost"
+    ),
+]
 Patience = Annotated[
     int, Field(ge=0, description="stop after so many epochs without a better one; 0 = never")
 ]

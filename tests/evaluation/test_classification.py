@@ -18,10 +18,14 @@ from trackml.evaluation.classification import (
 )
 from trackml.evaluation.figures.runs import learning_curves
 from trackml.history import History
-from trackml.metrics import ACCURACY, Metric
+from trackml.metrics import ACCURACY, LOSS, Metric
 
-LOSSES = {"train_loss": 1.0, "val_loss": 1.1, "train_accuracy": 0.5}
-HISTORY = History(ACCURACY, "float32", rows=tuple(LOSSES | {"val_accuracy": n} for n in (0.4, 0.8)))
+LOSSES = {"train_loss": 1.0, "train_accuracy": 0.5}
+HISTORY = History(
+    ACCURACY,
+    "float32",
+    rows=tuple(LOSSES | {"val_loss": 1.5 - n, "val_accuracy": n} for n in (0.4, 0.8)),
+)
 
 
 @pytest.fixture
@@ -190,9 +194,11 @@ def test_the_most_confident_mistakes_are_shown_first(
     assert figure.get_suptitle() == f"Most confident of {len(titles)} mistakes on 4 test images"
 
 
-def test_the_best_epoch_is_marked() -> None:
-    figure = learning_curves(HISTORY)
+@pytest.mark.parametrize("metric", [ACCURACY, LOSS])
+def test_the_best_epoch_is_marked(metric: Metric) -> None:
+    figure = learning_curves(replace(HISTORY, metric=metric))
     assert figure
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy"]
     legend = figure.axes[1].get_legend()
     assert legend is not None
     assert "best epoch 2: val 0.8000" in words(legend.get_texts())

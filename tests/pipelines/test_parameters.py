@@ -74,8 +74,9 @@ def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
         "optimizer=rmsprop weight_decay=0.01 schedule=constant precision=bfloat16",
         "scratch_mnist": "batch_size=64 learning_rate=0.01 model=mlp momentum=0.9 "
         "weight_decay=0.01",
-        "housing": "batch_size=64 learning_rate=0.01 hidden_units=64,16 dropout=0.3 "
-        "activation=elu precision=bfloat16",
+        "housing": "batch_size=32 learning_rate=0.001 hidden_units=64,16 dropout=0.3 "
+        "activation=elu optimizer=adam schedule=constant ema_decay=0 target=raw "
+        "features=quantile precision=bfloat16",
     }.items(),
 )
 def test_a_parameter_that_is_turned_changes_the_training(pipeline: str, turned: str) -> None:

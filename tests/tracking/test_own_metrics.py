@@ -11,7 +11,7 @@ from tests.tracking.toy import ROW, Store, finish
 from trackml.errors import UsageError
 from trackml.evaluation.report import Report
 from trackml.history import History
-from trackml.metrics import Metric
+from trackml.metrics import LOSS, Metric
 
 COST = Metric("cost", False, lambda _targets, answers: float(np.mean(answers)))
 
@@ -43,3 +43,20 @@ def test_the_lowest_cost_is_the_champion_and_leads_the_leaderboard(store: Store)
     with pytest.raises(UsageError, match=r"--metric price: expected auto or accuracy .* or cost$"):
         compare.main(compare.Params.parse({"task": store.data.name, "metric": "price"}))
     assert mlflow.get_tracking_uri().endswith(str(Path("mlflow.db")))
+
+
+def test_runs_whose_epochs_the_loss_ranks_compare_by_the_metric_of_their_task(store: Store) -> None:
+    for loss, accuracy in ((0.5, 0.9), (0.4, 0.8)):
+        row = ROW | {"val_loss": loss, "val_accuracy": accuracy}
+        worse = row | {"val_loss": 1.0, "val_accuracy": 1.0}
+        history = History(LOSS, "float32").extended(row).extended(worse)
+        with store.tracked("dense", seed=int(10 * loss)) as run:
+            result = finish(run, Report({"test_accuracy": accuracy}), history)
+        logged = store.run(result.run_id).data
+        best = {"best_epoch": 1, "best_val_loss": loss, "best_val_accuracy": accuracy}
+        assert logged.metrics.items() >= best.items()
+        assert logged.tags["trackml.metric"] == "accuracy"
+    champion = store.client.get_model_version_by_alias(store.data.name, "champion")
+    assert champion.tags["trackml.best_val_accuracy"] == "0.9"
+    (board,) = compare.main(compare.Params.parse({"task": store.data.name}))
+    assert board.title.startswith(f"{store.data.name}, by accuracy on ")

@@ -18,8 +18,10 @@ from trackml.models.keras import (
     table_inputs as table_inputs,
     with_named_columns as with_named_columns,
 )
+from trackml.models.keras_features import with_features as with_features
 from trackml.tracking.run import Parent as Parent, Result as Result, tracked_run as tracked_run
 from trackml.training.augmentation import Augmentation as Augmentation
+from trackml.training.features import fit_features as fit_features
 from trackml.training.keras import (
     OPTIMIZERS as OPTIMIZERS,
     fit as fit,

@@ -78,6 +78,7 @@ def dense_regressor(
     *,
     activation: str = "relu",
     dropout: float = 0.0,
+    target: NDArray[np.float32] | None = None,
 ) -> keras.Model:
     """Dense layers for a table: float32 (N, columns), raw → float32 (N, 1).
 
@@ -85,11 +86,18 @@ def dense_regressor(
         mean, scale: (columns,); raw columns are standardized to (x - mean) / scale.
         widths: units of each hidden layer.
         dropout: rate after each of them.
+        target: (N,), of the training rows. A last layer adds its mean to the outputs and
+            multiplies them by its standard deviation: the others learn the standardized target.
+            None = they learn it as it is.
     """
     features = keras.Input((len(mean),), name="features")
     x = keras.layers.Normalization(mean=mean, variance=scale**2)(features)
     x = _hidden(x, widths, activation, dropout)
-    return keras.Model(features, keras.layers.Dense(1, name="target")(x), name="dense_regressor")
+    x = keras.layers.Dense(1, name="target")(x)
+    if target is not None:
+        offset, unit = float(target.mean(dtype=np.float64)), float(target.std(dtype=np.float64))
+        x = keras.layers.Rescaling(unit or 1.0, offset, name="unit")(x)
+    return keras.Model(features, x, name="dense_regressor")
 
 
 @standard_settings()

@@ -8,7 +8,7 @@ from typing import Any
 from trackml.backends import program_settings
 from trackml.errors import Pruned, one_line
 from trackml.history import Callback
-from trackml.metrics import Metric
+from trackml.metrics import LOSS, Metric
 from trackml.params import PipelineParams, TrainingParams
 from trackml.sweeps.cluster import ray, tune
 from trackml.tracking.queries import ParentRun
@@ -54,7 +54,7 @@ def run_trial(
         history = main(parsed, callbacks, parent.of_trial(config["trial"]["name"], node)).history
     except Exception as error:  # noqa: BLE001  # of any kind
         return {"failure": one_line(error)}
-    if history.metric != metric:
+    if history.metric not in (metric, LOSS):
         wanted = f"rank_by is {history.metric}, but the metric of its Task is {metric}"
         return {"failure": f"training and sweep must rank by the same metric; {wanted}"}
     return {

@@ -27,6 +27,7 @@ from trackml.data import ImageData, TableData
 from trackml.data.canvases import Data, DetectionData
 from trackml.models import mlp
 from trackml.models.ensemble import Ensemble
+from trackml.models.features import Features, WithFeatures
 from trackml.process.system import environment
 from trackml.tasks import Framework
 
@@ -84,10 +85,14 @@ def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[...,
         case "sklearn", _:
             from trackml.models import estimator
 
-            write = partial(estimator.save, model)
+            features, bare = None, model
+            if isinstance(model, WithFeatures):
+                features, bare = model.features, model.estimator
+            write = partial(estimator.save, bare)
             requirements = _pinned("pandas", "scikit-learn", "skops")
-            requirements += estimator.requirements(model)
-            return partial(_save_code, write, "estimator", data), requirements
+            requirements += estimator.requirements(bare)
+            save = partial(_save_code, write, "estimator", data, features=features)
+            return save, requirements
         case _:  # a network in NumPy
             write = partial(_write_arrays, mlp.arrays(model))
             return partial(_save_code, write, "mlp", data), _pinned()
@@ -124,6 +129,8 @@ def framework_of(model: Any) -> Framework | None:
         return "keras"
     if "torch" in packages:
         return "torch"
+    if isinstance(model, WithFeatures):
+        return framework_of(model.estimator)
     if isinstance(model, tuple) and all(isinstance(layer, mlp.Layer) for layer in model):
         return "numpy"
     return "sklearn" if hasattr(model, "fit") and hasattr(model, "predict") else None
@@ -216,7 +223,13 @@ def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **opt
 
 
 def _save_code(
-    write: Callable[[Path], Path], architecture: str, data: Data, path: str, **options: Any
+    write: Callable[[Path], Path],
+    architecture: str,
+    data: Data,
+    path: str,
+    *,
+    features: Features | None = None,
+    **options: Any,
 ) -> None:
     """Save the code that builds a model, without trackml, and the files that it builds it from.
 
@@ -225,6 +238,7 @@ def _save_code(
         architecture: a module of trackml.models that imports nothing of trackml, and has
             `restore(weights)` → model and `predict(model, inputs)` → answers; "" if the weights
             are a model that its library can load, or a folder of models to average.
+        features: of the raw columns, which the model takes instead of them.
     """
     with TemporaryDirectory(prefix="trackml-") as folder, warnings.catch_warnings():
         # The signature needs no example to be right.
@@ -232,6 +246,9 @@ def _save_code(
         files = {"weights": write(Path(folder))}
         if architecture:
             files["architecture"] = _SOURCES / f"models/{architecture}.py"
+        if features:
+            files["features"] = _SOURCES / "models/features.py"
+            files["constants"] = _write_arrays(features.constants, Path(folder), "constants.npz")
         if isinstance(data, TableData):
             files["table"] = Path(folder, "table.json")
             table = {name: getattr(data, name) for name in ("columns", "categories", "missing")}
@@ -244,10 +261,10 @@ def _save_code(
         )
 
 
-def _write_arrays(arrays: Mapping[str, Array], folder: Path) -> Path:
+def _write_arrays(arrays: Mapping[str, Array], folder: Path, name: str = "weights.npz") -> Path:
     named = dict[str, Any](arrays)
-    np.savez(folder / "weights.npz", **named)
-    return folder / "weights.npz"
+    np.savez(folder / name, **named)
+    return folder / name
 
 
 def _write_keras(model: Any, folder: Path) -> Path:

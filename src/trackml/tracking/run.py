@@ -26,7 +26,7 @@ from trackml.data.canvases import Data
 from trackml.errors import ModelRejected, one_line
 from trackml.evaluation.report import Report, as_json
 from trackml.history import Callbacks, History
-from trackml.metrics import metric_tags
+from trackml.metrics import LOSS, metric_tags
 from trackml.params import Params, RunParams, with_effect
 from trackml.process.system import this_process
 from trackml.tasks import Task, source_sha256
@@ -195,7 +195,7 @@ class Run:
             tags={
                 "trackml.precision": history.precision,
                 "trackml.device": history.device,
-                **metric_tags(history.metric),
+                **metric_tags(self.task.metric if history.metric == LOSS else history.metric),
             },
             wants_version=self.scores_test and self.params.register_model and not rejection,
         )

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from trackml.evaluation.figures.axes import FIRST, SECOND, THIRD, finish, grid
 from trackml.history import History
+from trackml.metrics import LOSS, METRICS
 
 
 def learning_curves(history: History) -> Figure | None:
@@ -15,7 +16,9 @@ def learning_curves(history: History) -> Figure | None:
     if not history.is_iterative:
         return None
     figure, cells = grid(1, 2, width=11, height=4.2)
-    for axes, quantity in zip(cells[0], ("loss", str(history.metric)), strict=True):
+    metrics = [history.metric, *METRICS.values()]
+    metric = next(each for each in metrics if each != LOSS and f"val_{each}" in history.best)
+    for axes, quantity in zip(cells[0], ("loss", str(metric)), strict=True):
         _curves(axes, history, quantity)
         epoch, best = history.best_epoch, history.best[f"val_{quantity}"]
         axes.axvline(epoch, color="0.6", linestyle="--", linewidth=1, zorder=0)

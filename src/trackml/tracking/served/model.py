@@ -52,6 +52,8 @@ class Served(PythonModel):
                 model = architecture.restore(arrays)
         else:
             model = architecture.restore(weights)
+        if "features" in files:
+            model = _module_in(files["features"]).restore(files["constants"], model)
         self._answer = lambda inputs: architecture.predict(model, inputs)
 
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:  # noqa: ARG002
