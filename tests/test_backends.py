@@ -43,7 +43,7 @@ os.write(2, b"the end")
     assert (result.returncode, result.stderr) == (0, "the end")
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.slow), "torch"])
 def test_keras_may_be_imported_before_if_with_tensorflow(backend: str) -> None:
     code = """
 import sys, keras as first

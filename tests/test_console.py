@@ -84,9 +84,9 @@ with TRAINING.progress(asked(2)) as show:
 @pytest.mark.parametrize(
     ("columns", "line"),
     [
-        (40, "epoch 2/2  val_mae 0.0625"),
+        pytest.param(40, "epoch 2/2  val_mae 0.0625", marks=pytest.mark.slow),
         (80, "epoch 2/2  val_loss 0.2500  val_mae 0.0625  1.2 s"),
-        (200, f"epoch 2/2  {LINE}"),
+        pytest.param(200, f"epoch 2/2  {LINE}", marks=pytest.mark.slow),
     ],
 )
 def test_on_a_terminal_a_bar_stands_below_the_lines_and_goes_away(

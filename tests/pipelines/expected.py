@@ -69,7 +69,8 @@ class Expected:
         """All of it, and not as much as `limit` says."""
         if self.task == "mnist_detector":
             return canvases()
-        share = self.params.parse({}).validation_split
+        flags = dict(zip(self.flags[::2], self.flags[1::2], strict=True))
+        share = float(flags.get("--validation_split", self.params.parse({}).validation_split))
         return load(self.task, share)
 
     @property
@@ -172,7 +173,7 @@ HOUSING = Expected(
 )
 EXPECTED = {
     "fashion": FASHION,
-    "fashion_aug": replace(FASHION, architecture="cnn-aug", flags=("--augment",)),
+    "fashion_aug": replace(FASHION, architecture="cnn-aug", flags=("--augment", "true")),
     "fashion_best": replace(
         CNN,
         pipeline="fashion_best",
@@ -180,7 +181,8 @@ EXPECTED = {
         architecture="residual",
         model_parameters=residual_parameters(),
         aliases=(),
-        limit=1000,
+        flags=("--validation_split", str(FEW_TO_VALIDATE)),
+        limit=500,
     ),
     "cnn_best": replace(
         CNN,

@@ -124,7 +124,7 @@ def test_models_keep_the_registry_contract(case: Case) -> None:
     ("task", "names"),
     [
         ("fashion_mnist", ["fashion", "fashion_aug"]),
-        ("mnist", ["dense_mnist", "cnn", "transfer", "scratch_mlp", "mnist_sklearn"]),
+        ("mnist", ["dense_mnist", "cnn", "cnn_best", "transfer", "scratch_mlp", "mnist_sklearn"]),
         ("california_housing", ["housing", "housing_trees"]),
     ],
 )

@@ -21,7 +21,7 @@ MLP = {"patience": "0", "model": "mlp"}
     ("entry_point", "own", "number", "to_all"),
     [
         ("cnn", {}, signal.SIGINT, True),
-        ("scratch_mnist", MLP, signal.SIGTERM, False),
+        pytest.param("scratch_mnist", MLP, signal.SIGTERM, False, marks=pytest.mark.slow),
         pytest.param("scratch_mnist", MLP, signal.SIGKILL, False, marks=pytest.mark.slow),
     ],
 )

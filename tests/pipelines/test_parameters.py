@@ -18,8 +18,14 @@ from trackml.tracking.run import Result
 
 pytestmark = pytest.mark.usefixtures("client")  # a store of each test's own
 
-QUICK = [name for name in EXPECTED if name not in ("transfer", "detector")]  # see tests/training
-NEAR_TWINS = ("fashion", "housing", "scratch_mlp")  # of others in the same framework
+QUICK = [name for name in EXPECTED if name not in ("transfer", "detector", "fashion_best")]
+NEAR_TWINS = (
+    "fashion",
+    "fashion_aug",
+    "cnn_best",
+    "housing",
+    "scratch_mlp",
+)  # of others in the same framework
 TURNED: dict[str, dict[str, Any]] = {
     "fashion_aug": {"augment": True},
     "scratch_mlp": {"model": "mlp"},
@@ -71,9 +77,9 @@ def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
         "dropout=0.5 activation=gelu batch_norm=true optimizer=rmsprop schedule=cosine "
         "precision=bfloat16",
         "cnn": "batch_size=32 learning_rate=0.01 conv_layers=3 variant=dropout_batchnorm "
-        "optimizer=rmsprop weight_decay=0.01 schedule=constant precision=bfloat16",
-        "scratch_mnist": "batch_size=64 learning_rate=0.01 model=mlp momentum=0.9 "
-        "weight_decay=0.01",
+        "optimizer=rmsprop weight_decay=0.01 schedule=constant augment=false precision=bfloat16",
+        "scratch_mnist": "batch_size=64 learning_rate=0.01 model=mlp momentum=0.5 "
+        "weight_decay=0.01 schedule=constant ema_decay=0 label_smoothing=0.1 augment=true",
         "housing": "batch_size=32 learning_rate=0.001 hidden_units=64,16 dropout=0.3 "
         "activation=elu optimizer=adam schedule=constant ema_decay=0 target=raw "
         "features=quantile precision=bfloat16",

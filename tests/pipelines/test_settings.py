@@ -154,7 +154,7 @@ DETECTOR = {name: value.numpy() for name, value in faster_rcnn.faster_rcnn(3).st
 PIPELINES = [
     pytest.param(fashion, {}, marks=pytest.mark.slow),
     (housing, {}),
-    (cnn, {"variant": "dropout_batchnorm"}),
+    pytest.param(cnn, {"variant": "dropout_batchnorm"}, marks=pytest.mark.slow),
     (scratch_mnist, {"model": "mlp"}),
     pytest.param(transfer, {"weights": "none"}, marks=pytest.mark.slow),
 ]
