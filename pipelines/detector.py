@@ -31,7 +31,7 @@ class Params(base.TorchParams):
     learning_rate: base.LearningRate = Field(0.002, description="largest step size of AdamW")
     schedule: base.ScheduleName = "one_cycle"
     ema_decay: base.EmaDecay = 0.0
-    fresh: bool = Field(True, description="place the digits on other canvases in each epoch")
+    fresh: bool = Field(False, description="place the digits on other canvases in each epoch")
     limit: base.Limit = Field(
         0, description="train, and test, on the first N examples only; 0 = all of them"
     )

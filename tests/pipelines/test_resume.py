@@ -175,7 +175,7 @@ def test_under_mlflow_run_the_new_run_gets_the_whole_history(
 ) -> None:
     """From another folder than the project's; and MLflow keeps a person's own text of a number."""
     flags = FLAGS["scratch_mnist"]
-    given = values(flags) | {"learning_rate": "5e-1", "resume": "true"}
+    given = values(flags) | {"learning_rate": "1e-1", "resume": "true"}
     said = start(
         *("mlflow", "run", str(ROOT), "-e", "scratch_mnist", "--env-manager", "local"),
         *(word for name, value in given.items() for word in ("-P", f"{name}={value}")),
@@ -189,7 +189,7 @@ def test_under_mlflow_run_the_new_run_gets_the_whole_history(
     assert (old.info.status, old.data.tags["trackml.successor"]) == ("KILLED", new.info.run_id)
     assert metric_rows(client, new) == metric_rows(read(undisturbed), *runs(undisturbed))
     assert (new.info.status, new.info.run_name) == ("FINISHED", "scratch-mlp")
-    assert new.data.params["learning_rate"] == "5e-1"
+    assert new.data.params["learning_rate"] == "1e-1"
     times = [
         {row.timestamp for row in client.get_metric_history(run.info.run_id, "val_loss")}
         for run in (old, new)

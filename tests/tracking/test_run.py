@@ -320,7 +320,7 @@ def hue_and_lightness(color: str) -> tuple[float, float]:
 
 
 def test_architectures_differ_in_hue() -> None:
-    names = {expected.architecture for expected in EXPECTED.values()} | {"vgg16"}
+    names = {expected.architecture for expected in EXPECTED.values()} | {"vgg16", "ensemble"}
     hues = sorted(hue_and_lightness(run_color(name, {}))[0] for name in names)
     gaps = [after - before for before, after in pairwise([*hues, hues[0] + 1])]
     assert min(gaps) > 0.05

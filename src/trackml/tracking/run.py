@@ -403,7 +403,7 @@ def run_color(name: str, params: Mapping[str, str]) -> str:
     The colors that MLflow picks itself are often the same for two runs. The digits before the name
     put the hues of our architectures far from each other; for a new one a test may ask for others.
     """
-    texts = (f"52912{name}", f"52912{json.dumps(params, sort_keys=True)}")
+    texts = (f"887095{name}", f"52912{json.dumps(params, sort_keys=True)}")
     hue, shade = (random.Random(text).random() for text in texts)  # noqa: S311  # no secret
     rgb = colorsys.hls_to_rgb(hue, 0.3 + 0.28 * shade, 0.65)
     return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)

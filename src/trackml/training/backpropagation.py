@@ -22,9 +22,9 @@ def targets_of(
 ) -> Array:
     """The target of each class, shares whose sum is 1: (B, C).
 
-    >>> targets_of(np.array([1, 0]), classes=2, label_smoothing=0.2)
-    array([[0.1, 0.9],
-           [0.9, 0.1]], dtype=float32)
+    >>> targets_of(np.array([1, 0]), classes=2, label_smoothing=0.5)
+    array([[0.25, 0.75],
+           [0.75, 0.25]], dtype=float32)
 
     Args:
         labels: class of each row, an index (B,).
