@@ -1,6 +1,6 @@
 """Convolutional network in PyTorch on MNIST: four variants, three optimizers.
 
-mlflow run . -e cnn            # 49 s on 2 cores; test accuracy 0.9923 ± 0.0003 over 3 seeds
+mlflow run . -e cnn            # 53 s on 2 cores; test accuracy 0.9938 ± 0.0006 over 5 seeds
 """
 
 from __future__ import annotations

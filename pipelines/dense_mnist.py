@@ -1,6 +1,6 @@
 """Dense network in Keras on MNIST: the first thing to run, as it takes seconds; also `main`.
 
-mlflow run .                   # 15 s on 2 cores; test accuracy 0.9785 ± 0.0018 over 3 seeds
+mlflow run .                   # 22 s on 2 cores; test accuracy 0.9830 ± 0.0004 over 5 seeds
 """
 
 from __future__ import annotations
