@@ -1,4 +1,4 @@
-"""A residual network in PyTorch on Fashion-MNIST, trained as well as half an hour allows.
+"""A residual network in PyTorch on Fashion-MNIST, augmented, averaged, with mirrored answers.
 
 mlflow run . -e fashion_best
 """

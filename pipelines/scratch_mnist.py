@@ -35,7 +35,7 @@ class Params(base.AugmentParams, base.TrainingParams):
     batch_size: base.BatchSize = 128
     learning_rate: base.LearningRate = 0.1
     momentum: float = Field(
-        0.9, ge=0, lt=1, description="of SGD; 0 wants a learning rate ten times as large"
+        0.9, ge=0, lt=1, description="of SGD; 0 wants a larger learning rate: 0.5"
     )
     weight_decay: float = Field(
         0.0, ge=0, description="factor of the L2 penalty on all weights but the biases"

@@ -53,7 +53,8 @@ EmaDecay = Annotated[
     Field(ge=0, lt=1, description="decay of the average of the weights, which is kept; 0 = none"),
 ]
 LabelSmoothing = Annotated[
-    float, Field(ge=0, lt=1, description="share of each target that all classes have in common")
+    float,
+    Field(ge=0, lt=1, description="share of each target that is spread evenly over all classes"),
 ]
 ScheduleName = Annotated[
     Literal["constant", "plateau", "cosine", "one_cycle"],
@@ -267,7 +268,7 @@ class TrainingParams(PipelineParams):
 
 
 class AugmentParams(Params):
-    """What pipelines of images add: random changes to training images."""
+    """What pipelines of images add: random changes to training images, with `augment` only."""
 
     augment: bool = Field(False, description="augment the training images, fresh each epoch")
     rotation: float = Field(10.0, ge=0, le=180, description="largest rotation, degrees")
@@ -277,7 +278,9 @@ class AugmentParams(Params):
         0.0, ge=0, le=1, description="largest side of a rectangle that is erased, as a share"
     )
     mixup: float = Field(
-        0.0, ge=0, description="a in Beta(a, a) of the shares in which two images are mixed"
+        0.0,
+        ge=0,
+        description="alpha of the Beta(alpha, alpha) by which two images are mixed; 0 = none",
     )
 
     @property

@@ -166,6 +166,7 @@ def test_all_frameworks_change_images_alike(
         ({"rotation": 181}, "rotation must be at least 0 and at most 180. Received: 181"),
         ({"zoom": 1}, "zoom must be at least 0 and below 1. Received: 1"),
         ({"shift": -0.1}, "shift must be at least 0 and at most 1. Received: -0.1"),
+        ({"pad": 1.5}, "pad must be a number of whole pixels. Received: 1.5"),
         ({"mixup": float("nan")}, "mixup must be at least 0 and finite. Received: nan"),
     ],
 )

@@ -166,7 +166,7 @@ def trained_part(model: keras.Model) -> keras.Model:
     """Of a `mirror_mean` the model within, else the model itself; the weights are the same."""
     if not model.name.endswith(MIRROR_MEAN):
         return model
-    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
 
 
 def _hidden(

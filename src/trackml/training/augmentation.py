@@ -56,6 +56,8 @@ class Augmentation:
         checked("zoom", self.zoom, below=1)
         checked("shift", self.shift, most=1)
         checked("pad", self.pad)
+        if self.pad != int(self.pad):
+            raise ValueError(f"pad must be a number of whole pixels. Received: {self.pad!r}")
         checked("erase", self.erase, most=1)
         checked("mixup", self.mixup)
 

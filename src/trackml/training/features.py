@@ -51,7 +51,7 @@ def fit_features(kind: Kind, data: TableData) -> tuple[Features, TableData]:
         return Features({}), data
     if data.categories or data.missing == "impute":
         raise ValueError(f"features {kind} are of numbers without gaps. Received: {data.name}")
-    if len(data.train) <= max(NEAREST):
+    if kind == "neighbours" and len(data.train) <= max(NEAREST):
         raise UsageError(
             f"--features {kind}: expected more than {max(NEAREST)} training rows, "
             f"received {len(data.train)} (--limit)"

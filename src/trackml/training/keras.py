@@ -22,6 +22,7 @@ from trackml.training.options import FitOptions, FitSettings
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
 
 STEPS_PER_CALL = 50  # of a compiled function: enough to make the cost of Python vanish
+MIN_CALLS = 4  # per epoch, as a call has one learning rate
 PREDICT_BATCH = 1_000
 WEIGHT_DECAY = 0.01  # of adamw, as in PyTorch
 
@@ -108,7 +109,8 @@ class _KerasLearner(Learner):
         self._copy.compile(self.optimizer, loss_of(self.settings), metrics=[objective.metric.name])
         self.optimizer.build(self._copy.trainable_variables)
         batch_size = min(self.params.batch_size, self.samples)  # a larger one could overflow int32
-        self._rows_per_call = batch_size * STEPS_PER_CALL
+        steps = self.samples // batch_size // MIN_CALLS
+        self._rows_per_call = batch_size * max(1, min(STEPS_PER_CALL, steps))
         self._average = ModelAverage(self.model, self._copy, self.settings.ema_decay)
         self._train_steps = train_steps(
             self._copy, self.data.train, batch_size, self.settings, self._average

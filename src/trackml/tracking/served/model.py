@@ -148,7 +148,8 @@ def _program(folder: str) -> Callable[[Array], Array]:
 def _ensemble(folder: Path) -> Callable[[Any], Array]:
     """The weighted mean of the answers of models, each in a folder of its own, as MLflow has it."""
     members = json.loads((folder / WEIGHTS).read_text(encoding="utf-8"))
-    if "tensorflow" in sys.modules:
+    frameworks = {member["framework"] for member in members.values()}
+    if "tensorflow" in sys.modules and "torch" in frameworks:
         # PyTorch imports Triton where it finds it. A second copy of LLVM would end the process.
         sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     # For the same reason those of PyTorch are loaded before those that load TensorFlow.
