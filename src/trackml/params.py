@@ -54,7 +54,7 @@ EmaDecay = Annotated[
 ]
 LabelSmoothing = Annotated[
     float,
-    Field(ge=0, lt=1, description="share of each target that is spread evenly over all classes"),
+    Field(ge=0, lt=1, description="share of each target spread evenly over all classes"),
 ]
 ScheduleName = Annotated[
     Literal["constant", "plateau", "cosine", "one_cycle"],
@@ -280,7 +280,7 @@ class AugmentParams(Params):
     mixup: float = Field(
         0.0,
         ge=0,
-        description="alpha of the Beta(alpha, alpha) by which two images are mixed; 0 = none",
+        description="alpha of the Beta(alpha, alpha) that mixes two images; 0 = none",
     )
 
     @property

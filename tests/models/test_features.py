@@ -170,9 +170,10 @@ def test_files_answer_raw_columns_as_the_trained_model(kind: Kind, tmp_path: Pat
 def test_data_that_features_cannot_be_computed_of_are_refused() -> None:
     few = replace(DATA, train=TableSplit(TRAIN[:30], TARGET[:30]))
     with pytest.raises(
-        UsageError, match=r"--features quantile: expected more than 30 .*received 30"
+        UsageError, match=r"--features neighbours: expected more than 30 .*received 30"
     ):
-        fit_features("quantile", few)
+        fit_features("neighbours", few)
+    assert fit_features("quantile", few)[1].train.features.shape == (30, 8)
     with pytest.raises(ValueError, match=r"of numbers without gaps\. Received: cali"):
         fit_features("piecewise", replace(DATA, missing="impute"))
     with pytest.raises(ValueError, match="neighbours: there is no column Latitude"):
