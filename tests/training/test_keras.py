@@ -15,7 +15,11 @@ from trackml.training.keras import _copy_in, fit, predictor
 def test_the_training_loss_of_an_epoch_is_its_own(blobs: ImageData) -> None:
     """After the first epoch steps are too small to matter: the second sees the first's model."""
     trained = train(
-        "keras", blobs, epochs=2, learning_rate=0.05, schedule=lambda done, _: 1e-11 if done else 1
+        "keras",
+        blobs,
+        epochs=2,
+        learning_rate=0.05,
+        schedule=lambda done, _: 1e-11 if done >= 0.5 else 1,
     )
     first, second = trained.history.rows
     loss = trained.scores(blobs.train)["loss"]
