@@ -8,7 +8,7 @@ from tests.training.examples import parameters, train
 from trackml.backends import keras, seed_everything
 from trackml.data import ImageData
 from trackml.history import NonFiniteLoss
-from trackml.models.keras import fashion_cnn
+from trackml.models.keras import dense_regressor, fashion_cnn
 from trackml.training.keras import _copy_in, fit, predictor
 
 
@@ -69,8 +69,17 @@ def test_the_trained_copy_computes_in_bfloat16_except_its_output() -> None:
     assert set(dtypes.values()) == {"bfloat16"}
 
 
+def test_layers_behind_the_last_weights_round_no_outputs() -> None:
+    target = np.array([1.0, 3.0], np.float32)
+    copy = _copy_in(dense_regressor(np.zeros(2), np.ones(2), [4], target=target), "bfloat16")
+    dtypes = {layer.name: layer.compute_dtype for layer in copy.layers}
+    assert (dtypes["target"], dtypes["unit"]) == ("float32", "float32")
+    assert "bfloat16" in dtypes.values()
+
+
 def test_the_trained_copy_keeps_adapted_statistics_with_all_digits() -> None:
     """bfloat16 would round a longitude to half a degree."""
+    seed_everything(0)  # with some weights, even two digits are enough to differ
     longitudes = np.linspace(-124, -114, 50, dtype=np.float32)[:, np.newaxis]
     normalization = keras.layers.Normalization()
     normalization.adapt(longitudes)

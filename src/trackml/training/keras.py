@@ -188,16 +188,18 @@ def _computes_in_bfloat16(gpus: Sequence[Any]) -> bool:
 
 
 def _copy_in(model: keras.Model, precision: str) -> keras.Model:
-    """A copy that computes in `precision`, except its last layer, Normalization, inner models."""
+    """A copy that computes in `precision`, except its outputs, Normalization, inner models."""
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    weighted = [number for number, layer in enumerate(model.layers) if layer.weights]
+    outputs = {id(layer) for layer in model.layers[max(weighted, default=0) :]}
 
     def copy(layer: keras.Layer) -> keras.Layer:
         if isinstance(layer, keras.layers.Normalization) or not isinstance(layer, keras.Layer):
             # bfloat16 has too few digits for raw values such as a longitude. The layer itself, as
             # its config lacks the statistics that it was adapted to. An operation has no state.
             return layer
-        # A loss of bfloat16 probabilities, which have three digits, would be inexact.
-        dtype = "float32" if layer is model.layers[-1] else policy
+        # A loss of bfloat16 outputs, which have three digits, would be inexact.
+        dtype = "float32" if id(layer) in outputs else policy
         return type(layer).from_config(layer.get_config() | {"dtype": dtype})
 
     copied = keras.models.clone_model(model, clone_function=copy)
