@@ -40,9 +40,9 @@ Activation = Annotated[
 Features = Annotated[
     Literal["standard", "quantile", "piecewise", "neighbours"],
     Field(
-        description="what the model gets of a row: standard is its columns, standardized for a "
-        "network; quantile their normal quantiles; piecewise which shares of 24 bins lie below; "
-        "neighbours also what the nearest training rows cost"
+        description="input columns: standard = raw ones, standardized for a network; quantile = "
+        "mapped to normal quantiles; piecewise = piecewise-linear encoding, 24 bins a column; "
+        "neighbours = also statistics of the nearest training rows"
     ),
 ]
 Patience = Annotated[

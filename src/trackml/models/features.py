@@ -19,10 +19,13 @@ Kind = Literal["standard", "quantile", "piecewise", "neighbours"]
 BATCH = 256  # rows at a time in NumPy: each is compared with all training rows
 NEAREST = (3, 8, 30)  # how many neighbors are averaged
 INCOME_EFFECT = 0.42  # of the target, per unit of MedInc
-# Neighbors are looked for in two spaces, whose coordinates are whole numbers up to LARGEST: sums
+# Neighbors are looked for in two spaces, whose coordinates are whole numbers up to MAX_COORDINATE: sums
 # of their products stay below 2**24, which float32 has exactly, in any order.
-LARGEST = 900
-NEARNESS = {"place": 1.0, "alike": 3.0}  # steps, added to distances before they are inverted
+MAX_COORDINATE = 900
+DISTANCE_OFFSETS = {
+    "place": 1.0,
+    "alike": 3.0,
+}  # steps, added to distances before they are inverted
 
 
 class Arithmetic(Protocol):
@@ -49,7 +52,7 @@ def columns(arithmetic: Arithmetic, constants: Constants, x: Any) -> Any:
         latitude, longitude = (x[:, i : i + 1] for i in constants["place_columns"].tolist())
         cosine, sine = constants["cosine"], constants["sine"]
         parts = [x, longitude * cosine + latitude * sine, latitude * cosine - longitude * sine]
-        for space in NEARNESS:
+        for space in DISTANCE_OFFSETS:
             parts += _of_neighbors(arithmetic, constants, x, space)
         x = xp.concatenate(parts, axis=1)
     if "bin_column" in constants:
@@ -57,7 +60,7 @@ def columns(arithmetic: Arithmetic, constants: Constants, x: Any) -> Any:
         # in Tabular Deep Learning"): which share of each bin is below x.
         above = xp.take(x, constants["bin_column"], axis=1) - constants["bin_start"]
         share = above * constants["bin_factor"]
-        x = xp.minimum(xp.maximum(share, constants["bin_least"]), constants["bin_most"])
+        x = xp.minimum(xp.maximum(share, constants["bin_min"]), constants["bin_max"])
     if "normal_kernel" in constants:
         x = arithmetic.product(x, "normal")
     return x
@@ -74,7 +77,7 @@ def _of_neighbors(arithmetic: Arithmetic, constants: Constants, x: Any, space: s
     away = rows[:, :, :size] - xp.expand_dims(point, 1)
     distance = xp.sqrt(xp.sum(xp.square(away), axis=2))  # (N, 30), of exact squares
     target, income = rows[:, :, size], rows[:, :, size + 1]
-    weight = 1 / (distance + NEARNESS[space])
+    weight = 1 / (distance + DISTANCE_OFFSETS[space])
     found = [
         xp.sum(weight[:, :k] * target[:, :k], axis=1) / xp.sum(weight[:, :k], axis=1)
         for k in NEAREST
@@ -91,7 +94,7 @@ def grid(xp: Any, constants: Constants, x: Any, space: str) -> Any:
     raw = xp.take(x, constants[f"{space}_columns"], axis=1)
     # In this order, with nothing that a compiler could fuse: rounded alike everywhere.
     scaled = (raw - constants[f"{space}_center"]) * constants[f"{space}_factor"]
-    return xp.clip(xp.round(scaled), -LARGEST, LARGEST)
+    return xp.clip(xp.round(scaled), -MAX_COORDINATE, MAX_COORDINATE)
 
 
 @dataclass(frozen=True)

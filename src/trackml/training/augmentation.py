@@ -52,13 +52,13 @@ class Augmentation:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        checked("rotation", self.rotation, most=180)
+        checked("rotation", self.rotation, max_value=180)
         checked("zoom", self.zoom, below=1)
-        checked("shift", self.shift, most=1)
+        checked("shift", self.shift, max_value=1)
         checked("pad", self.pad)
         if self.pad != int(self.pad):
             raise ValueError(f"pad must be a number of whole pixels. Received: {self.pad!r}")
-        checked("erase", self.erase, most=1)
+        checked("erase", self.erase, max_value=1)
         checked("mixup", self.mixup)
 
     @property

@@ -23,12 +23,18 @@ from trackml.models.features import (
 
 PIECES = 24  # bins of a column of `piecewise`
 NORMAL = np.linspace(-3, 3, 101)  # normal quantiles between which `quantile` is linear
-FINEST = 1e-3  # width of a bin at least, in interquartile ranges
-OPEN = 1e9  # share of a bin without an end
+MIN_BIN_WIDTH = 1e-3  # width of a bin at least, in interquartile ranges
+UNBOUNDED = 1e9  # share of a bin without an end
 ANGLES = (15, 30, 45, 60, 75)  # degrees
 PLACE = {"Latitude": 100.0, "Longitude": 100.0}  # steps per degree: the data have two decimals
-ALIKE = {"Latitude": 4.0, "Longitude": 4.0, "MedInc": 1.0, "AveOccup": 1.0, "HouseAge": 1.0}
-STEPS = 64  # per standard deviation of `ALIKE`, whose values are weights of columns
+SIMILARITY_WEIGHTS = {
+    "Latitude": 4.0,
+    "Longitude": 4.0,
+    "MedInc": 1.0,
+    "AveOccup": 1.0,
+    "HouseAge": 1.0,
+}
+STEPS = 64  # per standard deviation of `SIMILARITY_WEIGHTS`, whose values are weights of columns
 
 
 def fit_features(kind: Kind, data: TableData) -> tuple[Features, TableData]:
@@ -82,7 +88,7 @@ def measure(kind: Kind, x: Floats, target: Floats, names: Sequence[str]) -> tupl
     if kind == "standard":
         return Features(constants), x
     if kind == "neighbours":
-        if missing := [name for name in ALIKE if name not in names]:
+        if missing := [name for name in SIMILARITY_WEIGHTS if name not in names]:
             raise ValueError(f"{kind}: there is no column {missing[0]}. Received: {names}")
         constants |= _neighbors(x, target, names)
         x = Features(constants).of_training_rows(x)
@@ -96,7 +102,7 @@ def _neighbors(x: Floats, target: Floats, names: Sequence[str]) -> dict[str, Arr
         "cosine": np.cos(angles).astype(np.float32),
         "sine": np.sin(angles).astype(np.float32),
     }
-    for space, weights in (("place", PLACE), ("alike", ALIKE)):
+    for space, weights in (("place", PLACE), ("alike", SIMILARITY_WEIGHTS)):
         chosen = np.array([names.index(name) for name in weights])
         raw, factor = x[:, chosen].astype(np.float64), np.array([*weights.values()])
         center, scale = raw.mean(axis=0), raw.std(axis=0)
@@ -121,7 +127,7 @@ def _pieces(x: Floats) -> dict[str, Array]:
     for column, values in enumerate(x.T):
         knots = np.unique(_quantiles(values, np.linspace(0, 1, PIECES + 1)))
         bins = _bins(column, knots)
-        bins["least"][:1], bins["most"][-1:] = -OPEN, OPEN
+        bins["min"][:1], bins["max"][-1:] = -UNBOUNDED, UNBOUNDED
         parts.append(bins)
     return _constants(parts)
 
@@ -150,7 +156,7 @@ def _normal(x: Floats) -> dict[str, Array]:
 def _quantiles(values: Floats, levels: Array) -> Floats:
     """Quantiles (L,) on a grid: means that should be equal differ in last digits."""
     found, quarters = np.quantile(values.astype(np.float64), levels), (0.25, 0.75)
-    step = FINEST * (np.ptp(np.quantile(values, quarters)) or np.ptp(values) or 1.0)
+    step = MIN_BIN_WIDTH * (np.ptp(np.quantile(values, quarters)) or np.ptp(values) or 1.0)
     grid: Floats = (np.round(found / step) * step).astype(np.float32)
     return grid
 
@@ -162,8 +168,8 @@ def _bins(column: int, knots: Floats) -> dict[str, Array]:
         "column": np.full(len(widths), column),
         "start": knots[:-1],
         "factor": 1 / widths,
-        "least": np.zeros_like(widths),
-        "most": np.ones_like(widths),
+        "min": np.zeros_like(widths),
+        "max": np.ones_like(widths),
     }
 
 
