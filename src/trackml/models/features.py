@@ -19,13 +19,10 @@ Kind = Literal["standard", "quantile", "piecewise", "neighbours"]
 BATCH = 256  # rows at a time in NumPy: each is compared with all training rows
 NEAREST = (3, 8, 30)  # how many neighbors are averaged
 INCOME_EFFECT = 0.42  # of the target, per unit of MedInc
-# Neighbors are looked for in two spaces, whose coordinates are whole numbers up to MAX_COORDINATE: sums
-# of their products stay below 2**24, which float32 has exactly, in any order.
+# Neighbors are looked for in two spaces, whose coordinates are whole numbers: sums of products stay
+# below 2**24, which float32 has exactly, in any order.
 MAX_COORDINATE = 900
-DISTANCE_OFFSETS = {
-    "place": 1.0,
-    "alike": 3.0,
-}  # steps, added to distances before they are inverted
+DISTANCE_OFFSETS = {"place": 1.0, "alike": 3.0}  # steps, added before distances are inverted
 
 
 class Arithmetic(Protocol):
