@@ -11,7 +11,7 @@ from pipelines.detector import Params, load_canvases
 from trackml.data import ImageData, TableData, load
 from trackml.data.canvases import DetectionData
 from trackml.history import History
-from trackml.metrics import ACCURACY, MAE, MAP, Metric
+from trackml.metrics import ACCURACY, LOSS, MAE, MAP, Metric
 from trackml.params import PipelineParams
 
 Data = ImageData | TableData | DetectionData
@@ -39,6 +39,7 @@ class Expected:
     model_parameters: int
     framework: str = "keras"
     metric: Metric = ACCURACY
+    rank_by: Metric | None = None  # of epochs, if it is another one
     outputs: int = 10
     flags: tuple[str, ...] = ()
     limit: int = 3000
@@ -166,6 +167,7 @@ HOUSING = Expected(
     architecture="dense",
     model_parameters=8 * 64 + 64 + 64 * 32 + 32 + 32 + 1,
     metric=MAE,
+    rank_by=LOSS,
     outputs=1,
     test_metrics={"test_mse", "test_rmse", "test_mae", "test_r2"},
     files="figures/predicted_vs_true.png figures/residuals.png figures/error_map.png "

@@ -89,9 +89,9 @@ def test_the_history_file_tells_what_the_metrics_tell(case: Case) -> None:
     rows = [history["initial"]] if case.expected.scores_untrained else []
     rows += history["epochs"]
     assert [row[f"val_{metric}"] for row in rows] == [row.value for row in logged]
-    best = max if metric.higher_is_better else min
-    trained = logged[1:] if case.expected.scores_untrained else logged
-    assert metrics[f"best_val_{metric}"] == best(row.value for row in trained)
+    ranking = case.expected.rank_by or metric
+    best = max(history["epochs"], key=lambda row: ranking.signed(row[f"val_{ranking}"]))
+    assert metrics[f"best_val_{metric}"] == best[f"val_{metric}"]
     assert history.get("best_epoch") == metrics.get("best_epoch")
 
 
