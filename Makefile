@@ -5,7 +5,7 @@ ARGS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test slow services examples generated screenshots lint format benchmarks ui requirements clean
+.PHONY: run test slow services examples generated results screenshots lint format benchmarks ui requirements clean
 
 run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
 	mlflow run . -e $(ENTRY) --env-manager local $(ARGS)
@@ -24,6 +24,9 @@ examples: .venv/ready  ## README's commands, word for word, in a fresh clone: ha
 
 generated: .venv/ready  ## MLproject and docs/reference.md, from the parameters of pipelines/
 	PYTHONPATH=.:src python -m docs.generate
+
+results: .venv/ready  ## README's table of results and their figure, from docs/results.csv
+	PYTHONPATH=.:src python -m docs.results
 
 screenshots: .venv/ready  ## of README, of the runs in ./mlflow.db: first run fashion and fashion_aug here, directly
 	PYTHONPATH=.:src python -m tests.pipelines.ui docs/images
