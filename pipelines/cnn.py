@@ -39,7 +39,8 @@ class CommonParams(base.AugmentParams, base.TorchParams):
     weight_decay: float = Field(
         0.0,
         ge=0,
-        description="factor of the L2 penalty on all weights; of adamw, decoupled",
+        description="factor of the L2 penalty on all weights; adamw decays by it instead, and is "
+        "adam at 0",
     )
     dropout: base.Dropout = Field(
         0.3, description="rate after the dense layer, of variants with it; half after each pooling"
@@ -47,7 +48,7 @@ class CommonParams(base.AugmentParams, base.TorchParams):
     schedule: base.ScheduleName = "one_cycle"
     ema_decay: base.EmaDecay = 0.0
     label_smoothing: base.LabelSmoothing = 0.0
-    augment: bool = Field(True, description="augment the training images, fresh each epoch")
+    augment: base.Augment = True
 
 
 class Params(CommonParams):

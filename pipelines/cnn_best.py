@@ -37,7 +37,7 @@ class Params(base.AugmentParams, base.TorchParams):
     schedule: base.ScheduleName = "one_cycle"
     ema_decay: base.EmaDecay = 0.999
     label_smoothing: base.LabelSmoothing = 0.0
-    augment: bool = Field(True, description="augment the training images, fresh each epoch")
+    augment: base.Augment = True
 
 
 def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None) -> tk.Result:

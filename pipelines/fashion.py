@@ -26,7 +26,7 @@ COMPARED = ("test_accuracy", "test_f1_macro", "test_f1_class_6")  # class 6 is t
 
 
 class Params(base.KerasParams):
-    """Parameters of both entry points; what is about augmentation matters with `augment` only."""
+    """Parameters of both entry points."""
 
     epochs: base.Epochs = 24
     batch_size: base.BatchSize = 64
@@ -36,18 +36,25 @@ class Params(base.KerasParams):
     )
     schedule: base.ScheduleName = "one_cycle"
     ema_decay: base.EmaDecay = 0.999
-    augment: bool = Field(False, description="augment the training images, fresh each epoch")
+    augment: base.Augment = False
     augment_policy: Literal["mirror", "documented"] = Field(
         "mirror",
         description="mirror: mirrored and erased, and the mean over an image and its mirror is "
         "the answer; documented: rotated, zoomed and shifted",
     )
     erase: float = Field(
-        0.3, ge=0, le=1, description="largest side of what is erased, as a share of the side"
+        0.3,
+        ge=0,
+        le=1,
+        description="mirror: largest side of what is erased, as a share of the side",
     )
-    rotation: float = Field(10.0, ge=0, le=180, description="largest rotation, degrees")
-    zoom: float = Field(0.1, ge=0, lt=1, description="largest change of size, as a share")
-    shift: float = Field(0.1, ge=0, lt=1, description="largest shift, as a share of the side")
+    rotation: float = Field(10.0, ge=0, le=180, description="documented: largest angle, degrees")
+    zoom: float = Field(
+        0.1, ge=0, lt=1, description="documented: largest change of size, as a share"
+    )
+    shift: float = Field(
+        0.1, ge=0, lt=1, description="documented: largest shift, as a share of the side"
+    )
 
     @property
     def augmentation(self) -> tk.Augmentation | None:

@@ -56,6 +56,13 @@ LabelSmoothing = Annotated[
     float,
     Field(ge=0, lt=1, description="share of each target spread evenly over all classes"),
 ]
+Augment = Annotated[
+    bool,
+    Field(
+        description="change the training images at random, anew in each epoch; without it the "
+        "amounts below have no effect"
+    ),
+]
 ScheduleName = Annotated[
     Literal["constant", "plateau", "cosine", "one_cycle"],
     Field(
@@ -270,7 +277,7 @@ class TrainingParams(PipelineParams):
 class AugmentParams(Params):
     """What pipelines of images add: random changes to training images, with `augment` only."""
 
-    augment: bool = Field(False, description="augment the training images, fresh each epoch")
+    augment: Augment = False
     rotation: float = Field(10.0, ge=0, le=180, description="largest rotation, degrees")
     zoom: float = Field(0.1, ge=0, lt=1, description="largest change of size, as a share")
     shift: float = Field(0.08, ge=0, lt=1, description="largest shift, as a share of the side")

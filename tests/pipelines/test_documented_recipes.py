@@ -24,6 +24,7 @@ TURNED = {"rotation": 10.0, "zoom": 0.1, "shift": 0.1, "augment_policy": "docume
 DOCUMENTED: dict[str, dict[str, Any]] = {
     "dense_mnist": ADAM | PLAIN | {"batch_size": 128, "epochs": 5, "optimizer": "adam"},
     "cnn": ADAM | PLAIN | {"epochs": 8, "optimizer": "adam", "variant": "plain"},
+    "cnn_suite": PLAIN | {"schedule": "constant", "epochs": 8, "learning_rate": 0.0},
     "transfer": PLAIN | {"epochs": 2, "batch_size": 64},
     "detector": {"fresh": False, "ema_decay": 0.0, "epochs": 2, "learning_rate": 0.002},
     "scratch_mnist": BY_HAND | {"batch_size": 128},
@@ -52,7 +53,11 @@ def parsed(command: str) -> tuple[str, dict[str, Any]]:
 @pytest.mark.usefixtures("client")
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(c, marks=[pytest.mark.slow] if "vgg16" in c else []) for c in COMMANDS],
+    [
+        pytest.param(command, marks=[pytest.mark.slow] if "vgg16" in command else [])
+        for command in COMMANDS
+        if "cnn_suite" not in command  # whose trials are runs of cnn
+    ],
 )
 def test_a_documented_recipe_runs(command: str) -> None:
     name, values = parsed(command)
