@@ -26,12 +26,12 @@ class Params(base.TorchParams):
         64, ge=MIN_CANVAS_SIZE, le=256, description="side of the square canvases, pixels"
     )
     digits: int = Field(3, ge=1, le=5, description="most digits on a canvas; each has 1 or more")
-    epochs: base.Epochs = 2
+    epochs: base.Epochs = 4
     batch_size: base.BatchSize = 32
     learning_rate: base.LearningRate = Field(0.002, description="largest step size of AdamW")
     schedule: base.ScheduleName = "one_cycle"
-    ema_decay: base.EmaDecay = 0.0
-    fresh: bool = Field(False, description="place the digits on other canvases in each epoch")
+    ema_decay: base.EmaDecay = 0.999
+    fresh: bool = Field(True, description="place the digits on other canvases in each epoch")
     limit: base.Limit = Field(
         0, description="train, and test, on the first N examples only; 0 = all of them"
     )

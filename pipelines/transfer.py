@@ -36,7 +36,11 @@ class Params(base.AugmentParams, base.TorchParams):
         description="imagenet: those that torchvision offers; none: random ones; else the path of "
         "a state dict in torchvision's format",
     )
-    train: Trained = Field("all", description="what is trained, the head always; the rest stays")
+    train: Trained = Field(
+        "all",
+        description="what is trained, the head always; the rest stays, and its "
+        "outputs are cached if images are not augmented",
+    )
     image_size: int = Field(
         0,
         ge=0,
@@ -44,7 +48,7 @@ class Params(base.AugmentParams, base.TorchParams):
         description="side to which images are resized, pixels; 0 = what suits the backbone: "
         + ", ".join(f"{size} for {name}" for name, size in SIZES.items()),
     )
-    epochs: base.Epochs = 2
+    epochs: base.Epochs = 4
     batch_size: base.BatchSize = 64
     learning_rate: float = Field(
         0.0,
@@ -54,7 +58,8 @@ class Params(base.AugmentParams, base.TorchParams):
     )
     dropout: base.Dropout = Field(0.3, description="rate after the head's hidden layer")
     schedule: base.ScheduleName = "one_cycle"
-    ema_decay: base.EmaDecay = 0.0
+    ema_decay: base.EmaDecay = 0.999
+    augment: base.Augment = True
 
     @model_validator(mode="after")
     def _images_are_large_enough(self) -> Self:

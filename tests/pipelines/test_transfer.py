@@ -61,7 +61,7 @@ def unchanged(result: Result, weights: Path) -> set[int]:
 
 
 def test_with_train_head_the_convolutions_stay_what_the_file_says(weights: Path) -> None:
-    result, other = (trained(weights, train="head", seed=seed) for seed in (1, 2))
+    result, other = (trained(weights, train="head", augment=False, seed=seed) for seed in (1, 2))
     assert unchanged(result, weights) == {0, 3, 6, 8, 10}
     first, second = result.history.rows
     assert second["train_loss"] < first["train_loss"]
