@@ -7,7 +7,8 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
-from trackml.params import allowed
+from trackml.comparison.logged_params import with_effect
+from trackml.params import allowed, conditions, meaning
 from trackml.tasks import EntryPoint, find_entry_points
 
 ROOT = Path(__file__).parents[1]
@@ -20,8 +21,9 @@ name: trackml
 
 python_env: python_env.yaml
 
-# MLflow has one type of number, float; the pipelines check their values. A parameter whose default
-# depends on others is not declared, as MLflow would log that default: -P NAME=VALUE sets it too.
+# MLflow has one type of number, float; the pipelines check their values. It logs what is declared
+# here. So a parameter whose default or effect depends on others is not, nor is one that changes no
+# result, such as resume: -P NAME=VALUE sets it too.
 entry_points:
 """
 REFERENCE_HEAD = """\
@@ -50,7 +52,11 @@ def _free(entry: EntryPoint) -> dict[str, FieldInfo]:
 
 def _declare(entry: EntryPoint) -> str:
     given, resolved = entry.params.parse({}).as_text(), entry.params.parse({}).resolved().as_text()
-    fields = {name: f for name, f in _free(entry).items() if given[name] == resolved[name]}
+    fields = {
+        name: field
+        for name, field in _free(entry).items()
+        if given[name] == resolved[name] and name in with_effect(given) and not conditions(field)
+    }
     numbers = {name for name, field in fields.items() if field.annotation in (int, float)}
     lines = [f"  {entry.name}:", "    parameters:"]
     for name in fields:
@@ -83,7 +89,7 @@ def _describe(entry: EntryPoint) -> str:
         values = ", ".join(f"`{name}` {json.dumps(value)}" for name, value in entry.preset.items())
         about[-1] += f" It sets {values}."
     rows = [
-        f"| `{name}` | {params[name]} | {_cell(allowed(field))} | {_cell(str(field.description))} |"
+        f"| `{name}` | {params[name]} | {_cell(allowed(field))} | {_cell(meaning(field))} |"
         for name, field in _free(entry).items()
     ]
     table = ["| parameter | default | accepts | meaning |", "|---|---|---|---|", *rows]

@@ -9,7 +9,7 @@ docs/backpropagation.md derives what it computes.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -28,9 +28,7 @@ class Params(base.AugmentParams, base.TrainingParams):
     model: Literal["softmax", "mlp"] = Field(
         "softmax", description="softmax regression, or an MLP: hidden layers with ReLU before it"
     )
-    hidden_units: base.Widths = Field(
-        "128", description="units of each hidden layer of mlp; softmax has none"
-    )
+    hidden_units: Annotated[base.Widths, base.OnlyIf("model", ("mlp",))] = "128"
     epochs: base.Epochs = 20
     batch_size: base.BatchSize = 128
     learning_rate: base.LearningRate = 0.1

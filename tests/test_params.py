@@ -11,10 +11,12 @@ from trackml.params import (
     Dropout,
     Epochs,
     LearningRate,
+    OnlyIf,
     RayAddress,
     TrainingParams,
     Widths,
     allowed,
+    meaning,
     parse_names,
     parse_widths,
     some_of,
@@ -33,11 +35,25 @@ class Example(TrainingParams):
     at_once: Concurrency = "auto"
     address: RayAddress = "local"
     mode: Literal["slow", "fast"] = Field("slow", description="how")
+    warm: bool = Field(False, description="engine")
+    speed: Annotated[float, OnlyIf("mode", ("fast",)), OnlyIf("warm", (True,))] = Field(
+        1.0, description="km/h"
+    )
 
 
 def test_texts_become_values_of_the_declared_types() -> None:
     params = Example.parse({"epochs": "7", "learning_rate": "1e-3", "register": "false"})
     assert (params.epochs, params.learning_rate, params.register_model) == (7, 0.001, False)
+
+
+@pytest.mark.parametrize("mode", ["slow", "fast"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_parameter_has_an_effect_only_if_others_have_the_values_it_needs(
+    mode: str, warm: bool
+) -> None:
+    unused = Example.parse({"mode": mode, "warm": warm}).without_effect()
+    assert unused == (set() if mode == "fast" and warm else {"speed"})
+    assert meaning(Example.flags()["speed"]) == "km/h; only with mode=fast and warm=true"
 
 
 WIDTHS = "at most 20 integers from 1 to 10000 with commas between, such as 64,32"

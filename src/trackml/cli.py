@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource
 
 from trackml.backends import program_settings
 from trackml.errors import Terminated, TrackmlError, UsageError
-from trackml.params import Params, allowed
+from trackml.params import Params, allowed, meaning
 from trackml.process.signals import ignore_end_signals, stop_requests, stop_with_parent
 from trackml.process.streams import accept_all_output
 from trackml.process.system import ensure_user
@@ -141,7 +141,7 @@ def parse_flags(
         pass
 
     for name, field in Flags.flags().items():
-        field.description = f"{field.description} [{allowed(field)}]"
+        field.description = f"{meaning(field)} [{allowed(field)}]"
         field.default = preset.get(name, field.default)
     parser = Parser(prog=program, description=description)
     # Here for --help and to refuse other values; `exit_code` looks for it itself.

@@ -57,11 +57,7 @@ LabelSmoothing = Annotated[
     Field(ge=0, lt=1, description="share of each target spread evenly over all classes"),
 ]
 Augment = Annotated[
-    bool,
-    Field(
-        description="change the training images at random, anew in each epoch; without it the "
-        "amounts below have no effect"
-    ),
+    bool, Field(description="change the training images at random, anew in each epoch")
 ]
 ScheduleName = Annotated[
     Literal["constant", "plateau", "cosine", "one_cycle"],
@@ -90,6 +86,27 @@ class Accepts(GroupedMetadata):
             return self.normalize(str(value))
         except ValueError:
             raise ValueError(f"expected {self.words}") from None
+
+
+@dataclass(frozen=True)
+class OnlyIf:
+    """Metadata of a field that has no effect unless another field has one of these values.
+
+    Such a field is not logged where it has none, and not declared in MLproject.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+
+    def holds(self, params: "Params") -> bool:
+        """True if the field has an effect. Where there is no such other field, it has one."""
+        return getattr(params, self.name, self.values[0]) in self.values
+
+    def __str__(self) -> str:
+        return f"{self.name}={' or '.join(map(_as_text, self.values))}"
+
+
+AUGMENTED = OnlyIf("augment", (True,))
 
 
 def matching(pattern: str) -> Callable[[str], str]:
@@ -215,8 +232,15 @@ class Params(BaseModel):
 
     def as_text(self) -> dict[str, str]:
         """Every field as MLflow shows it, written as a user would type it: `true`, not `True`."""
-        values = self.model_dump(by_alias=True)
-        return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in values.items()}
+        return {name: _as_text(v) for name, v in self.model_dump(by_alias=True).items()}
+
+    def without_effect(self) -> frozenset[str]:
+        """The flags that change nothing, given the values of others."""
+        return frozenset(
+            name
+            for name, field in self.flags().items()
+            if not all(rule.holds(self) for rule in conditions(field))
+        )
 
     def resolved(self) -> Self:
         """The same parameters, with a value for each default that means "what suits"."""
@@ -278,13 +302,19 @@ class AugmentParams(Params):
     """What pipelines of images add: random changes to training images, with `augment` only."""
 
     augment: Augment = False
-    rotation: float = Field(10.0, ge=0, le=180, description="largest rotation, degrees")
-    zoom: float = Field(0.1, ge=0, lt=1, description="largest change of size, as a share")
-    shift: float = Field(0.08, ge=0, lt=1, description="largest shift, as a share of the side")
-    erase: float = Field(
+    rotation: Annotated[float, AUGMENTED] = Field(
+        10.0, ge=0, le=180, description="largest rotation, degrees"
+    )
+    zoom: Annotated[float, AUGMENTED] = Field(
+        0.1, ge=0, lt=1, description="largest change of size, as a share"
+    )
+    shift: Annotated[float, AUGMENTED] = Field(
+        0.08, ge=0, lt=1, description="largest shift, as a share of the side"
+    )
+    erase: Annotated[float, AUGMENTED] = Field(
         0.0, ge=0, le=1, description="largest side of a rectangle that is erased, as a share"
     )
-    mixup: float = Field(
+    mixup: Annotated[float, AUGMENTED] = Field(
         0.0,
         ge=0,
         description="alpha of the Beta(alpha, alpha) that mixes two images; 0 = none",
@@ -314,6 +344,17 @@ class TorchParams(TrainingParams):
     precision: Precision = Field("auto", description="arithmetic of the training steps")
 
 
+def conditions(field: FieldInfo) -> list[OnlyIf]:
+    """What must hold for a field to have an effect."""
+    return [rule for rule in field.metadata if isinstance(rule, OnlyIf)]
+
+
+def meaning(field: FieldInfo) -> str:
+    """A field's description, and when it has an effect."""
+    rules = " and ".join(map(str, conditions(field)))
+    return f"{field.description}; only with {rules}" if rules else str(field.description)
+
+
 def allowed(field: FieldInfo) -> str:
     """What a field accepts, in words: "an integer >= 1", "a number > 0 and < 1", "auto or cpu"."""
     bounds = []
@@ -330,6 +371,10 @@ def allowed(field: FieldInfo) -> str:
             case Lt(lt=bound):
                 bounds.append(f"< {bound}")
     return " ".join([_kind(field.annotation), " and ".join(bounds)]).strip()
+
+
+def _as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _kind(annotation: Any) -> str:
@@ -362,34 +407,3 @@ def _explain(cls: type[Params], error: Any, name: str) -> str:
         case "value_error":
             return f"--{name} {error['input']}: {error['ctx']['error']}"
     return f"--{name} {error['input']}: expected {allowed(cls.flags()[name])}"
-
-
-# They change neither the result of a run nor what trials find.
-_WITHOUT_EFFECT = {"resume", "register", "tracking", "concurrency", "ray_address"}
-
-
-def with_effect(params: Mapping[str, str]) -> dict[str, str]:
-    """Of parameters as texts, those that affect the result."""
-    return {name: text for name, text in params.items() if name not in _WITHOUT_EFFECT}
-
-
-def are_same(params: Mapping[str, str], logged: Mapping[str, str]) -> bool:
-    """True if all of `params` were logged, and those that affect the result are equal."""
-    return params.keys() <= logged.keys() and not differences(params, logged)
-
-
-def differences(params: Mapping[str, str], logged: Mapping[str, str]) -> tuple[str, ...]:
-    """The parameters that affect the result and were logged with another value."""
-    return tuple(
-        name
-        for name, text in with_effect(params).items()
-        if name in logged and parse_text(logged[name]) != parse_text(text)
-    )
-
-
-def parse_text(text: str) -> float | str:
-    """A logged parameter: `mlflow run` logs what was typed, so 1e-3 is 0.001, True is true."""
-    try:
-        return float(text)
-    except ValueError:
-        return text.lower()

@@ -29,6 +29,10 @@ CLASSIFIER_FILES = (
 )
 
 
+AMOUNTS = "rotation zoom shift erase mixup"  # of augmentation
+BOOKKEEPING = {"register", "resume", "tracking"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Expected:
     """An entry point: how it is started, and what its run has."""
@@ -50,6 +54,7 @@ class Expected:
     parts: tuple[str, ...] = ()  # of the loss, logged too
     more_metrics: tuple[str, ...] = ()
     more_params: tuple[str, ...] = ()
+    without_effect: str = ""  # parameters that are not logged, as others leave them none
     trains_metric: bool = True  # whether the metric is known of training, epoch by epoch
     scores_untrained: bool = False  # as epoch 0
     rows: str = "epoch"  # or iteration; or fit, of which there is one, without a step
@@ -141,7 +146,11 @@ def detector_parameters() -> int:
 
 
 FASHION = Expected(
-    pipeline="fashion", task="fashion_mnist", architecture="cnn", model_parameters=421_642
+    pipeline="fashion",
+    task="fashion_mnist",
+    architecture="cnn",
+    model_parameters=421_642,
+    without_effect="augment_policy erase rotation zoom shift",
 )
 CNN = Expected(
     pipeline="cnn",
@@ -151,6 +160,7 @@ CNN = Expected(
     framework="torch",
     aliases=("cnn-plain",),
     lines="|.*`dot` is not installed.*\n",
+    without_effect="dropout",
 )
 SCRATCH = Expected(
     pipeline="scratch_mnist",
@@ -160,6 +170,7 @@ SCRATCH = Expected(
     framework="numpy",
     files=f"{CLASSIFIER_FILES} figures/weights.png",
     scores_untrained=True,
+    without_effect=f"hidden_units {AMOUNTS}",
 )
 HOUSING = Expected(
     pipeline="housing",
@@ -175,10 +186,16 @@ HOUSING = Expected(
 )
 EXPECTED = {
     "fashion": FASHION,
-    "fashion_aug": replace(FASHION, architecture="cnn-aug", flags=("--augment", "true")),
+    "fashion_aug": replace(
+        FASHION,
+        architecture="cnn-aug",
+        flags=("--augment", "true"),
+        without_effect="rotation zoom shift",
+    ),
     "fashion_best": replace(
         CNN,
         pipeline="fashion_best",
+        without_effect="",
         task="fashion_mnist",
         architecture="residual",
         model_parameters=residual_parameters(),
@@ -189,12 +206,17 @@ EXPECTED = {
     "cnn_best": replace(
         CNN,
         pipeline="cnn_best",
+        without_effect="",
         architecture="cnn-best",
         model_parameters=model_parameters(3, filters=32, norms=2),
         aliases=(),
     ),
     "dense_mnist": Expected(
-        pipeline="dense_mnist", task="mnist", architecture="dense", model_parameters=407_050
+        pipeline="dense_mnist",
+        task="mnist",
+        architecture="dense",
+        model_parameters=407_050,
+        without_effect=AMOUNTS,
     ),
     "cnn": CNN,
     "scratch_mnist": SCRATCH,
@@ -203,10 +225,12 @@ EXPECTED = {
         architecture="scratch-mlp",
         model_parameters=785 * 128 + 129 * 10,
         flags=("--model", "mlp"),
+        without_effect=AMOUNTS,
     ),
     "transfer": replace(
         CNN,
         pipeline="transfer",
+        without_effect="",
         architecture="alexnet",
         model_parameters=2_469_696 + 257 * 256 + 257 * 10,
         aliases=(),

@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from tests.conftest import ABSENT, Finished, execute
-from tests.pipelines.expected import EXPECTED, Expected
+from tests.pipelines.expected import BOOKKEEPING, EXPECTED, Expected
 from trackml.data import ImageData, TableData
 from trackml.data.canvases import DetectionData
 from trackml.frameworks import torch as tk
@@ -63,7 +63,9 @@ def test_runs_keep_the_tracking_contract(case: Case) -> None:
         "validation_samples": len(data.validation),
         "test_samples": len(data.test),
     }
-    assert set(run.data.params) == {*expected.params.flags(), *expected.more_params, *counts}
+    with_effect = {*expected.params.flags()} - BOOKKEEPING - {*expected.without_effect.split()}
+    assert set(run.data.params) == with_effect | {*expected.more_params, *counts}
+    assert {f"trackml.{name}" for name in BOOKKEEPING} <= set(run.data.tags)
     for name, count in counts.items():
         assert run.data.params[name] == str(count)
     tags = {

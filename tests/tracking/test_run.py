@@ -42,9 +42,6 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(store: Store) -> 
         "learning_rate": "0.001",
         "validation_split": "0.1",
         "limit": "0",
-        "register": "true",
-        "resume": "false",
-        "tracking": "direct",
         "train_samples": "150",
         "validation_samples": "50",
         "test_samples": "60",
@@ -60,6 +57,9 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(store: Store) -> 
         "trackml.heartbeat": own["trackml.heartbeat"],
         "trackml.journal": own["trackml.journal"],
         "trackml.version": trackml.__version__,
+        "trackml.register": "true",
+        "trackml.resume": "false",
+        "trackml.tracking": "direct",
     }
     assert run.inputs
     (dataset,) = run.inputs.dataset_inputs

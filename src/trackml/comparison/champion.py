@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from trackml.comparison.logged_params import parse_text
 from trackml.metrics import Metric, ranking_metric
-from trackml.params import parse_text
 
 ALIASES_TAG = "trackml.aliases"
 LIMIT_TAG = "trackml.limit"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from trackml.comparison.logged_params import parse_text, with_effect
 from trackml.metrics import DIRECTION_TAG, METRIC_TAG
-from trackml.params import parse_text, with_effect
 
 _COLUMNS = [
     *("run_id", "framework", "architecture", "rows", "validation_samples", "seed"),

@@ -12,11 +12,11 @@ import mlflow
 from mlflow.tracking import MlflowClient
 
 from trackml.comparison.champion import Candidate
+from trackml.comparison.logged_params import parse_text
 from trackml.data import ImageData, TableData
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import MAP, Metric
 from trackml.models.ensemble import Member
-from trackml.params import parse_text
 from trackml.process.system import environment
 from trackml.tracking import server
 from trackml.tracking.model_files import load_saved

@@ -13,8 +13,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from trackml.comparison.logged_params import differences
 from trackml.comparison.runs import BaselineRun, FinishedRun
-from trackml.params import differences
 from trackml.tracking.outbox import FAILURE_TAG
 
 TRIAL_TAG = "trackml.trial"

@@ -18,8 +18,8 @@ from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
 
+from trackml.comparison.logged_params import are_same
 from trackml.errors import TrackmlError
-from trackml.params import are_same
 from trackml.tracking import queries
 from trackml.tracking.lease import PROCESS_TAG, check_lease, release, run_lock
 from trackml.tracking.outbox import (

@@ -21,13 +21,14 @@ import trackml
 from trackml.backends import standard_settings
 from trackml.checks.model import save_checked
 from trackml.comparison.champion import ALIASES_TAG
+from trackml.comparison.logged_params import with_effect
 from trackml.comparison.runs import BaselineRun
 from trackml.data.canvases import Data
 from trackml.errors import ModelRejected, one_line
 from trackml.evaluation.report import Report, as_json
 from trackml.history import Callbacks, History
 from trackml.metrics import LOSS, metric_tags
-from trackml.params import Params, RunParams, with_effect
+from trackml.params import Params, RunParams
 from trackml.process.system import this_process
 from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
@@ -241,7 +242,9 @@ class Run:
             "trackml.data_sha256": self.data.sha256,
         }
         try:
-            return queries.nearest_baseline(self.client, self.params.as_text(), identity, metrics)
+            return queries.nearest_baseline(
+                self.client, logged_params(self.params), identity, metrics
+            )
         except MlflowException as error:
             if not server.is_unreachable(error):
                 raise
@@ -346,13 +349,15 @@ def _initial_state(
     parent: ParentRun | None,
 ) -> RunState:
     """What is known before training: parameters, tags, the dataset."""
-    texts, name = params.as_text(), parent.trial if parent else architecture
+    logged, name = logged_params(params), parent.trial if parent else architecture
+    every = params.as_text()
     tags = {
+        **{f"trackml.{name}": every[name] for name in every.keys() - with_effect(every).keys()},
         "trackml.task": data.name,
         "trackml.framework": task.framework,
         "trackml.architecture": architecture,
         "trackml.data_sha256": data.sha256,
-        COLOR_TAG: run_color(name, with_effect(texts)),
+        COLOR_TAG: run_color(name, logged),
         CODE_TAG: source_sha256(type(params).__module__),
         VERSION_TAG: trackml.__version__,
     }
@@ -367,7 +372,14 @@ def _initial_state(
         "source_type": "trackml",
         "source": json.dumps({"source": data.source}),
     }
-    return _new_state(data.name, name, texts | samples, tags, dataset, parent)
+    return _new_state(data.name, name, logged | samples, tags, dataset, parent)
+
+
+def logged_params(params: Params) -> dict[str, str]:
+    """The parameters that have an effect, as texts. Of the others, a comparison would be full."""
+    unused = params.without_effect()
+    texts = with_effect(params.as_text())
+    return {name: text for name, text in texts.items() if name not in unused}
 
 
 def _new_state(
