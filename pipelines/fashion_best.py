@@ -21,11 +21,11 @@ TASK = Task(dataset("fashion_mnist"), framework="torch")
 class Params(base.TorchParams):
     """Parameters of `fashion_best`."""
 
-    epochs: base.Epochs = 12
+    epochs: base.Epochs = 50
     batch_size: base.BatchSize = 64
     learning_rate: base.LearningRate = Field(0.01, description="largest step size of AdamW")
     weight_decay: float = Field(0.01, ge=0, description="of AdamW")
-    dropout: base.Dropout = Field(0.2, description="rate before the last layer")
+    dropout: base.Dropout = Field(0.1, description="rate before the last layer")
     schedule: base.ScheduleName = "one_cycle"
     ema_decay: base.EmaDecay = 0.999
     label_smoothing: base.LabelSmoothing = 0.0

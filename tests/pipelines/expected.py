@@ -129,9 +129,10 @@ def model_parameters(conv_layers: int, filters: int = 16, norms: int = 0) -> int
 
 def residual_parameters() -> int:
     """Of the residual network: convolutions without biases, with normalization, and 10 units."""
-    pairs = ((1, 32), (32, 64), *[(64, 64)] * 2, (64, 128), *[(128, 128)] * 4)
-    total: int = sum(9 * i * o + 2 * o for i, o in pairs) + 129 * 10
-    return total
+    total = 25 * 16 + 2 * 16
+    for i, o in pairwise((16, 32, 64, 128, 256)):
+        total += 9 * i * o + 9 * o * o + 2 * 2 * o + i * o
+    return total + 257 * 10
 
 
 def detector_parameters() -> int:
