@@ -1,4 +1,4 @@
-"""Write README's table of results and their figure from docs/results.csv: `make results`."""
+"""Write the tables of results and their figure from docs/results.csv: `make results`."""
 
 import csv
 from collections.abc import Sequence
@@ -32,6 +32,7 @@ class Row(BaseModel):
         today: the mean over n seeds. std: the standard deviation over them.
         also: further scores. seconds: of one whole run.
         best: the best that is known for such a model, from SOURCES[source].
+        in_readme: whether README shows it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +49,30 @@ class Row(BaseModel):
     seconds: Number
     best: Number
     source: str
+    in_readme: bool
+
+    @property
+    def entry_point(self) -> str:
+        """The command, and a link to its parameters."""
+        name, *parameters = self.command.split(" ", 1)
+        link = f"[`{name}`](docs/reference.md#{name})"
+        return " ".join([link, *(f"`{text}`" for text in parameters)])
+
+    @property
+    def documented(self) -> str:
+        """What the documents say; with a star what their recipe reached here."""
+        return f"{self.recipe:.4f} \\*" if self.recipe else f"{self.documents or '':}"
+
+    @property
+    def reached(self) -> str:
+        """Today's score, its spread, and further scores."""
+        spread = f" ± {self.std:.4f}" if self.std else ""
+        return f"**{self.today:.4f}**{spread}" + (f"; {self.also}" if self.also else "")
+
+    @property
+    def best_known(self) -> str:
+        """The best that is known, and where from."""
+        return f"{self.best:.4f}, {SOURCES[self.source]}" if self.best else ""
 
     @property
     def reference(self) -> float | None:
@@ -70,19 +95,39 @@ def results() -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a table of Markdown."""
-    lines = [
-        "| model | command | | documents | today | n | time | best known |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        documents = f"{row.recipe:.4f} \\*" if row.recipe else f"{row.documents or '':}"
-        spread = f" ± {row.std:.4f}" if row.std else ""
-        today = f"**{row.today:.4f}**{spread}" + (f"; {row.also}" if row.also else "")
-        best = f"{row.best:.4f}, {SOURCES[row.source]}" if row.best else ""
-        about = (row.model, f"`{row.command}`", row.metric, documents, today, row.n)
-        lines.append("| " + " | ".join(map(str, (*about, _duration(row.seconds), best))) + " |")
-    return "\n".join(lines) + "\n"
+    """The table of docs/results.md: all rows."""
+    head = ["model", "command", "", "documents", "today", "n", "time", "best known"]
+    return _table(
+        head,
+        [
+            [
+                *(row.model, f"`{row.command}`", row.metric, row.documented, row.reached),
+                *(str(row.n), _duration(row.seconds), row.best_known),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def overview(rows: Sequence[Row]) -> str:
+    """README's table: the rows that are shown there, without further scores."""
+    head = ["entry point", "model", "documents", "today (n)", "best known", "time"]
+    return _table(
+        head,
+        [
+            [
+                *(row.entry_point, row.model, row.documented),
+                *(f"{row.reached} ({row.n})", row.best_known, _duration(row.seconds)),
+            ]
+            for row in rows
+            if row.in_readme
+        ],
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _duration(seconds: float | None) -> str:
@@ -116,14 +161,16 @@ def figure(rows: Sequence[Row]) -> Figure:
     return drawing
 
 
-def with_table(readme: str, rows: Sequence[Row]) -> str:
-    """README with this table in the place of the one that it has."""
-    before, _, rest = readme.partition(BEGIN)
+def with_table(page: str, table: str) -> str:
+    """The text of a page with this table in the place of the one that it has."""
+    before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(rows)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    page = ROOT / "README.md"
-    page.write_text(with_table(page.read_text(encoding="utf-8"), results()), encoding="utf-8")
-    figure(results()).savefig(ROOT / "docs/images/results.png")
+    rows = results()
+    for path, written in {"README.md": overview(rows), "docs/results.md": table(rows)}.items():
+        page = (ROOT / path).read_text(encoding="utf-8")
+        (ROOT / path).write_text(with_table(page, written), encoding="utf-8")
+    figure(rows).savefig(ROOT / "docs/images/results.png")

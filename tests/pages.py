@@ -5,6 +5,11 @@ from collections.abc import Mapping
 
 from tests.conftest import ROOT
 
+WITH_COMMANDS = (
+    *("compare", "interruptions", "many-runs", "pretrained-weights", "settings", "use-a-model"),
+)
+"""The pages of docs/ whose commands are run in a fresh clone, after README's."""
+
 
 def blocks(page: str, language: str) -> list[str]:
     """All examples of a page in a language, from top to bottom."""

@@ -1,4 +1,4 @@
-"""README's commands: all are understood, and `make examples` runs them as a newcomer does."""
+"""Commands of README and the pages: all are understood; `make examples` runs them in a clone."""
 
 import argparse
 import os
@@ -16,15 +16,16 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, entry_points, runs, user_environment
+from tests.pages import WITH_COMMANDS
 from tests.pipelines.servers import free_port, started
 
 COMMAND = re.compile(r"(make|mlflow run|conda|(PYTHONPATH=\.:src )?python -m) .+")
-PAGES = ("README.md", "docs/team-server.md")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in WITH_COMMANDS))
 
 
-def commands(page: str) -> list[str]:
-    """Those of the page's blocks and of its sentences, from top to bottom."""
-    text = (ROOT / page).read_text().replace("\\\n", "")
+def commands(*pages: str) -> list[str]:
+    """Those of the pages' blocks and of their sentences, from top to bottom."""
+    text = "\n".join((ROOT / page).read_text() for page in pages).replace("\\\n", "")
     found: list[str] = []
     for match in re.finditer(r"^```(\w+)\n(.*?)^```|`([^`\n]+)`", text, re.DOTALL | re.MULTILINE):
         language, block, words = match.groups()
@@ -37,7 +38,7 @@ def commands(page: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "command",
-    [command for page in PAGES for command in commands(page) if command.startswith("mlflow run")],
+    [each for each in commands(*PAGES, "docs/team-server.md") if each.startswith("mlflow run")],
 )
 def test_an_entry_point_takes_what_an_example_gives_it(command: str) -> None:
     mlflow, run, folder, *options = shlex.split(command)
@@ -81,7 +82,7 @@ def newcomer(clone: Path) -> dict[str, str]:
 
 @pytest.mark.examples
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("command", commands("README.md"))
+@pytest.mark.parametrize("command", commands(*PAGES))
 def test_readmes_commands_run_in_a_fresh_clone(command: str, clone: Path) -> None:
     """From top to bottom in one folder, so that later ones find the runs of those before."""
     if command == "make test":

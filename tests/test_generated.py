@@ -1,5 +1,9 @@
 """MLproject, the reference page and README's results are what they are made from."""
 
+from collections.abc import Callable
+
+import pytest
+
 from docs import generate, results
 from tests.conftest import ROOT, entry_points, execute
 
@@ -9,10 +13,13 @@ def test_mlproject_and_the_reference_page_are_up_to_date() -> None:
     assert (ROOT / "docs/reference.md").read_text() == generate.reference(), "run `make generated`"
 
 
-def test_readme_has_the_results_of_the_file() -> None:
-    page = (ROOT / "README.md").read_text()
-    assert page == results.with_table(page, results.results()), "run `make results`"
-    assert "| `cnn` |" in page
+@pytest.mark.parametrize(
+    ("path", "table"), [("README.md", results.overview), ("docs/results.md", results.table)]
+)
+def test_a_page_has_the_results_of_the_file(path: str, table: Callable[..., str]) -> None:
+    page = (ROOT / path).read_text()
+    assert page == results.with_table(page, table(results.results())), "run `make results`"
+    assert "| MNIST, CNN |" in page
 
 
 def test_a_command_runs_where_python_does_not_look_in_the_current_folder() -> None:
