@@ -71,8 +71,8 @@ INSTALL = install() { \
 	|| python -m pip install --progress-bar off --disable-pip-version-check --no-deps "$$@"; }
 PACKAGES_yes = requirements.txt
 PACKAGES_no = requirements-cpu.txt
-ABOUT_yes = on Linux 3.9 GB to fetch, 8.7 GB on disk
-ABOUT_no = without a GPU, on Linux 3.1 GB to fetch, 6.4 GB on disk
+ABOUT_yes = on Linux 3.9 GB to fetch, under 9 GB on disk
+ABOUT_no = for no GPU, on Linux 3.1 GB to fetch, 6.6 GB on disk
 PACKAGES = $(or $(PACKAGES_$(GPU)),$(error GPU=$(GPU): say yes or no))
 
 .venv/ready: requirements.txt requirements-cpu.txt pyproject.toml

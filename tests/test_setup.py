@@ -52,7 +52,7 @@ def test_a_gpu_decides_what_is_installed(words: tuple[str, ...], line: str, tmp_
 def test_the_dockerfile_is_linted() -> None:
     if not shutil.which("hadolint"):
         pytest.skip("hadolint is not installed here")
-    lint = ["hadolint", "--failure-threshold", "info", ROOT / "Dockerfile"]
+    lint = ["hadolint", "--failure-threshold", "info", str(ROOT / "Dockerfile")]
     assert subprocess.run(lint, check=False).returncode == 0
 
 
