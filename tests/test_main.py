@@ -207,7 +207,8 @@ def test_ui_shows_the_store_until_ctrl_c(store_folder: Path) -> None:
     port = str(free_port())
     with ui(store_folder, "--port", port) as process:
         line = process.stdout.readline() if process.stdout else ""
-        assert line == f"open http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+        page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+        assert line == f"open {page} (Ctrl-C ends it)\n"
         assert is_up(f"http://127.0.0.1:{port}/health")
         with ui(store_folder, "--port", port) as second:
             _, errors = second.communicate()
@@ -242,4 +243,5 @@ def test_ui_of_a_server_is_its_own(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:5000")
     asked("ui")
-    assert capsys.readouterr().out == "open http://host:5000\n"
+    page = "http://host:5000/#/experiments?workflowType=machine_learning"
+    assert capsys.readouterr().out == f"open {page}\n"

@@ -12,7 +12,7 @@ from mlflow.tracking._tracking_service import utils as mlflow_stores
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from trackml.errors import UsageError
+from trackml.errors import TrackmlError, UsageError
 
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 _HOST = r"(\*\*\*@)?(localhost|[\w-]+(\.[\w-]+)+|[\w-]+(?=:\d)|\[[\da-f:]+\])(:\d+)?(/.*)?"
@@ -117,6 +117,27 @@ def sqlite_uri(path: Path, options: str = "") -> str:
     """The URI of a database, with no more escaped than SQLAlchemy needs, for people to read."""
     uri = "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
     return f"{uri}?{options}" if options else uri
+
+
+def check_exists(database: Path) -> None:
+    """Raise TrackmlError for a database that is to be read, and does not exist."""
+    if not database.exists():
+        raise TrackmlError(
+            f"there is no {database}; run a pipeline first, or go to the folder of your mlflow.db, "
+            "or set MLFLOW_TRACKING_URI"
+        )
+
+
+def page_of_runs(server: str, experiment_id: str = "") -> str:
+    """The address of an experiment's runs in MLflow's UI; without one, of all experiments.
+
+    A browser that is new to it would show a page for traces of language models instead.
+
+    >>> page_of_runs("http://127.0.0.1:5000", "1")
+    'http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning'
+    """
+    page = f"experiments/{experiment_id}/runs" if experiment_id else "experiments"
+    return f"{server.rstrip('/')}/#/{page}?workflowType=machine_learning"
 
 
 def without_password(uri: str) -> str:

@@ -6,7 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -100,7 +100,15 @@ def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[...,
 
 def _pinned(*packages: str) -> list[str]:
     """Requirements of the versions that are installed; all models need MLflow and NumPy."""
-    return [f"{name}=={version(name)}" for name in dict.fromkeys(("mlflow", "numpy", *packages))]
+    return [f"{name}=={_version(name)}" for name in dict.fromkeys(("mlflow", "numpy", *packages))]
+
+
+def _version(package: str) -> str:
+    """The version of an installed package; tensorflow-cpu is TensorFlow of that version."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return version(f"{package}-cpu")
 
 
 def _needed_by(ensemble: Ensemble) -> list[str]:

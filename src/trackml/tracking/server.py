@@ -40,6 +40,7 @@ from trackml.tracking.address import (
     REGISTRY,
     TRACKING,
     check_address,
+    check_exists,
     database_path,
     is_configured,
     is_database_server,
@@ -104,11 +105,8 @@ def prepare(*, create: bool = True) -> MlflowClient:
                 f"{path}, which should have the run of MLFLOW_RUN_ID, does not exist; unset "
                 "MLFLOW_RUN_ID; under `mlflow run`, MLFLOW_TRACKING_URI needs an absolute path"
             )
-        if not create and not path.exists():
-            raise TrackmlError(
-                f"there is no {path}; run a pipeline first, or go to the folder of your mlflow.db, "
-                "or set MLFLOW_TRACKING_URI"
-            )
+        if not create:
+            check_exists(path)
         _prepare_database(path)
         check_location(path)
     registry = os.environ.get(REGISTRY) or uri  # models may be in a store of their own
