@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 Parent = ParentRun | None
 VERSION_TAG = "trackml.version"
 COLOR_TAG = "mlflow.runColor"
+PREPARING = "preparing the model"  # a stage, until another one is named
 LONGEST_SHOWN = 300  # characters of a reason: LaTeX's have pages
 MAX_CALLS_OF_FIT = 20  # of each callback: a fit may have thousands of iterations
 
@@ -129,6 +130,7 @@ class Run:
     def log_report(self, report: Report) -> None:
         """Log a report's texts, figures, and metrics, which are linked to the dataset."""
         _add_report(self.outbox, report, "dataset", self.progress)
+        self.progress.stage(PREPARING)
         self._upload()
 
     def log_architecture(self, parameters: int, summary: str) -> None:
@@ -321,7 +323,7 @@ def tracked_run(
         scores_test = parent is None or parent.scores_test
         if uploader.experiment_id:
             progress.tracked(outbox.run_id, uploader.experiment_id)
-        progress.stage("preparing the model")
+        progress.stage(PREPARING)
         yield Run(outbox, uploader, params, task, data, architecture, callbacks, scores_test)
 
 
