@@ -1,4 +1,5 @@
 import re
+import shlex
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -12,6 +13,7 @@ import pytest
 from tests.terminals import begun_in_terminal
 from trackml.console import LEADERBOARD, SWEEP, TRAINING, run_shown, table_of_texts
 from trackml.display import live
+from trackml.display.lines import wrapped_command
 from trackml.errors import TrackingIncomplete
 from trackml.evaluation.report import Report, Table, number_of, text_of
 from trackml.history import History
@@ -259,8 +261,8 @@ def test_a_trial_says_which_aliases_a_full_run_keeps(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("aliases", "line"),
     [
-        (("dense", "champion"), 'model = trackml.load("homes")  # model.predict(inputs)'),
-        (("dense",), 'model = trackml.load("homes", "dense")  # model.predict(inputs)'),
+        (("dense", "champion"), 'model = trackml.load("homes")'),
+        (("dense",), 'model = trackml.load("homes", "dense")'),
         ((), 'model = mlflow.pyfunc.load_model("models:/homes/7")'),
     ],
 )
@@ -352,10 +354,18 @@ def test_the_result_of_a_sweep_names_the_best_and_what_failed(
     for words in (
         "sweep of homes",
         "best on validation: sgd\n",
-        "to run it again: mlflow run . -e homes",
+        "to run it again:\n  mlflow run . -e homes\n",
         "failed: plain sgd\n",
         "not registered (--register false)",
     ):
         assert words in shown
     SWEEP.show_result(replace(result, report=replace(report, command=None)), asked(1))
     assert "to run it again" not in capsys.readouterr().out
+
+
+def test_a_long_command_is_broken_into_lines_that_a_shell_takes_as_one() -> None:
+    words = ["mlflow", "run", ".", *(f"-P=n{number}=it's {number}" for number in range(9))]
+    lines = wrapped_command(shlex.join(words)).splitlines()
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 80
+    assert shlex.split(" ".join(line.removesuffix("\\") for line in lines)) == words

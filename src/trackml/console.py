@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from trackml.display.lines import Versions, width, wrapped
+from trackml.display.lines import Versions, width, wrapped, wrapped_command
 from trackml.display.live import Display, displayed
 from trackml.display.recipe import about_recipe, full_recipe, name_of
 from trackml.errors import TrackingIncomplete
@@ -27,15 +27,15 @@ CONFUSIONS = "figures/confusion_matrix.png"
 MEANINGS = {
     "best_epoch": "the epoch whose weights are kept",
     "convergence_epoch": "the first within 0.001 of the best",
-    "loss": "minimized by training, {} data",
+    "loss": "to be minimized, {} data",
     "accuracy": "share that is right, {} data",
     "precision_macro": "how often a named class is right",
     "recall_macro": "how much of a class is found",
     "f1_macro": "harmonic mean of both, each class alike",
-    "mae": "mean absolute error, in the target's unit",
+    "mae": "mean absolute error",
     "mse": "mean squared error",
     "rmse": "root of the mean squared error",
-    "r2": "share of the variance that is explained",
+    "r2": "share of the variance explained",
     "map": "mean average precision of boxes",
     "map_50": "the same, half an overlap is enough",
     "mean_iou": "overlap of boxes found and there",
@@ -64,11 +64,12 @@ def run_shown(entry: "EntryPoint", params: Any, *, shows_facts: bool = False) ->
     Args:
         shows_facts: print what runs, on what and where, and what its full recipe costs.
     """
-    with (entry.view or TRAINING).progress(params, shows_facts=shows_facts) as display:
+    view = entry.view or TRAINING
+    with view.progress(params, shows_facts=shows_facts) as display:
         callbacks: list[Callback] = [display]
         about = (entry.main.__doc__ or "").partition("\n")[0]
         display.fact("program", f"{name_of(entry, params)}: {about}")
-        if shows_facts and (recipe := full_recipe(entry, params)):
+        if shows_facts and view is TRAINING and (recipe := full_recipe(entry, params)):
             display.fact("epochs", f"{params.epochs} of the full recipe's {recipe.epochs}")
             callbacks.append(partial(about_recipe, recipe, display))
         return entry.main(params, callbacks)
@@ -188,7 +189,7 @@ def meaning_of(name: str) -> str:
     """What a result says, in a few words; "" for one of the user's own.
 
     >>> meaning_of("test_accuracy"), meaning_of("best_val_loss")
-    ('share that is right, test data', 'minimized by training, validation data')
+    ('share that is right, test data', 'to be minimized, validation data')
     """
     prefixes = {"best_val_": "validation", "test_": "test", "train_": "training"}
     prefix = next(filter(name.startswith, prefixes), "")
@@ -229,7 +230,7 @@ def _show_sweep(result: "SweepResult", params: RunParams) -> None:
     print_table(out, report.table)
     out.print(wrapped(report.summary))
     if report.command:
-        out.print(f"to run it again: {report.command}")
+        out.print(f"to run it again:\n{wrapped_command(report.command)}")
     _close(out, result, result.registrations, params)
 
 
@@ -288,7 +289,7 @@ def loading_lines(registration: "Registration") -> list[str]:
         uri = f"models:/{task}/{registration.version}"
         return ["import mlflow", f'model = mlflow.pyfunc.load_model("{uri}")']
     alias = "" if registration.is_champion else f', "{aliases[0]}"'
-    return ["import trackml", f'model = trackml.load("{task}"{alias})  # model.predict(inputs)']
+    return ["import trackml", f'model = trackml.load("{task}"{alias})']
 
 
 def registration_lines(registration: "Registration") -> list[str]:

@@ -18,6 +18,9 @@ class Progress:
     def fact(self, name: str, text: str) -> None:
         """Something that is known now, such as ("device", "cpu, float32")."""
 
+    def command(self, text: str) -> None:
+        """What to type, of the last fact."""
+
     def tracked(self, run_id: str, experiment_id: str) -> None:
         """The run has begun in the store."""
 

@@ -1,6 +1,7 @@
 """Lines that fit: into a terminal, or into 80 columns."""
 
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -39,6 +40,21 @@ def wrapped(text: str, first: str = "", rest: str = "  ") -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def wrapped_command(command: str, indent: str = "  ") -> str:
+    """A command in lines that fit, and that a shell takes as one.
+
+    >>> print(wrapped_command("mlflow run . -P 'space=a b'"))
+      mlflow run . -P 'space=a b'
+    """
+    lines = [indent]
+    for word in map(shlex.quote, shlex.split(command)):
+        if len(lines[-1]) + len(word) + len(" \\") > width() and lines[-1].strip():
+            lines[-1] += "\\"
+            lines.append(f"{indent}    ")
+        lines[-1] += f"{word} "
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn
 
-from trackml.display.lines import Versions, duration, fitting, width, wrapped
+from trackml.display.lines import Versions, duration, fitting, width, wrapped, wrapped_command
 from trackml.progress import Progress, Scores
 
 LABEL = 9  # of the names of facts
@@ -71,6 +71,10 @@ class Display(Progress):
     def fact(self, name: str, text: str) -> None:
         if self._shows_facts:
             self._print(wrapped(text, f"{name:<{LABEL}}", " " * LABEL))
+
+    def command(self, text: str) -> None:
+        if self._shows_facts:
+            self._print(wrapped_command(text, " " * LABEL))
 
     def tracked(self, run_id: str, experiment_id: str) -> None:
         if not self._shows_facts:

@@ -70,4 +70,4 @@ def about_recipe(
     cost = duration(recipe.epochs * metrics["epoch_seconds"])
     reached = f", and reach {recipe.score}" if recipe.score else ""
     progress.fact("recipe", f"all {recipe.epochs} epochs take about {cost} here{reached}:")
-    progress.fact("", recipe.command)
+    progress.command(recipe.command)
