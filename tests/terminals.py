@@ -20,7 +20,7 @@ from tests.conftest import user_environment
 
 @dataclass
 class Display:
-    """A program, what it has shown, and for how many seconds it showed nothing, at most."""
+    """A program, what it has shown, and the most seconds from one piece of that to the next."""
 
     process: "subprocess.Popen[bytes]"
     screen: int  # our end of the terminal or pipe
@@ -50,14 +50,13 @@ class Display:
 
     def read_some(self) -> bool:
         """Whether there was something, after a short wait."""
-        is_there = select([self.screen], [], [], 0.1)[0]
-        self.silence = max(self.silence, monotonic() - self.shown_at)
-        if not is_there:
+        if not select([self.screen], [], [], 0.1)[0]:
             return False
         with suppress(OSError):  # of a terminal whose program has ended
             if some := os.read(self.screen, 65536):
                 self.output += some
-                self.shown_at = monotonic()
+                now = monotonic()
+                self.silence, self.shown_at = max(self.silence, now - self.shown_at), now
                 return True
         sleep(0.1)
         return False
