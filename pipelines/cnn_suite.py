@@ -17,6 +17,7 @@ from trackml.params import (
     parse_names,
     some_of,
 )
+from trackml.progress import progress_of
 
 from . import cnn
 
@@ -81,7 +82,7 @@ def main(params: Params, callbacks: "Sequence[TrialCallback]" = ()) -> "SweepRes
         allotted(
             params.ray_address, params.concurrency, len(trials), params.device, cnn.main
         ) as allotment,
-        tracked_run(cnn.TASK, params, data, "cnn_suite") as run,
+        tracked_run(cnn.TASK, params, data, "cnn_suite", [progress_of(callbacks)]) as run,
     ):
         sweep = Sweep(run, cnn.main, cnn.Params, allotment, callbacks)
         failed = sweep.run_trials(trials)

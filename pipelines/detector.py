@@ -33,7 +33,7 @@ class Params(base.TorchParams):
     ema_decay: base.EmaDecay = 0.999
     fresh: bool = Field(True, description="place the digits on other canvases in each epoch")
     limit: base.Limit = Field(
-        0, description="train, and test, on the first N examples only; 0 = all of them"
+        0, description="train, validate and test on the first N examples only; 0 = all of them"
     )
     precision: base.Precision = Field(
         "float32",
@@ -42,11 +42,15 @@ class Params(base.TorchParams):
 
 
 def load_canvases(params: Params) -> DetectionData:
-    """The digits of MNIST on canvases. A trial tests few, as that takes most of its time."""
+    """The digits of MNIST on canvases. A trial scores few, as that takes most of its time."""
     digits = load("mnist", params.validation_split, params.limit)
     if params.limit:
-        test, few = digits.test, slice(params.limit)
-        digits = replace(digits, test=ImageSplit(test.images[few], test.labels[few]))
+        few = slice(params.limit)
+        validation, test = (
+            ImageSplit(split.images[few], split.labels[few])
+            for split in (digits.validation, digits.test)
+        )
+        digits = replace(digits, validation=validation, test=test)
     size, seed = params.canvas_size, params.seed
     return on_canvases("mnist_detector", digits, size=size, max_digits=params.digits, seed=seed)
 

@@ -21,6 +21,7 @@ from trackml.params import (
     RunParams,
     Seed,
 )
+from trackml.progress import progress_of
 from trackml.sweeps import DEFAULT_TRIALS, MAX_TRIALS
 from trackml.tasks import EntryPoint, Task, entry_point, find_entry_points
 
@@ -144,7 +145,7 @@ def main(params: Params, callbacks: "Sequence[TrialCallback]" = ()) -> "SweepRes
         allotted(
             params.ray_address, params.concurrency, len(plan), device, pipeline.main
         ) as allotment,
-        tracked_run(task, params, data, "sweep") as run,
+        tracked_run(task, params, data, "sweep", [progress_of(callbacks)]) as run,
     ):
         sweep = Sweep(run, pipeline.main, pipeline.params, allotment, callbacks)
         trials = plan if params.search == "tpe" else [plan.trial(point) for point in plan.points]

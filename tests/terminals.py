@@ -2,16 +2,17 @@
 
 import fcntl
 import os
+import re
 import struct
 import subprocess
 import sys
 import termios
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from select import select
-from time import sleep
+from time import monotonic, sleep
 from types import MappingProxyType
 
 from tests.conftest import user_environment
@@ -19,15 +20,23 @@ from tests.conftest import user_environment
 
 @dataclass
 class Display:
-    """A program, and what it has shown."""
+    """A program, what it has shown, and the most seconds from one piece of that to the next."""
 
     process: "subprocess.Popen[bytes]"
     screen: int  # our end of the terminal or pipe
     output: bytes = b""
+    silence: float = 0.0
+    shown_at: float = field(default_factory=monotonic)
 
     @property
     def shown(self) -> str:
         return self.output.decode(errors="replace")
+
+    @property
+    def lines(self) -> list[str]:
+        """What was shown, without the codes that move the cursor."""
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.shown)
+        return text.replace("\r", "\n").splitlines()
 
     def read(self, *, until: str = "", until_stopped: bool = False) -> None:
         """Read what the program shows, to its end, a text, or until SIGSTOP has stopped it."""
@@ -46,6 +55,8 @@ class Display:
         with suppress(OSError):  # of a terminal whose program has ended
             if some := os.read(self.screen, 65536):
                 self.output += some
+                now = monotonic()
+                self.silence, self.shown_at = max(self.silence, now - self.shown_at), now
                 return True
         sleep(0.1)
         return False

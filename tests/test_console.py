@@ -1,19 +1,29 @@
+import re
+import shlex
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from time import sleep
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from tests.terminals import begun_in_terminal
-from trackml.console import LEADERBOARD, SWEEP, TRAINING, table_of_texts
+from trackml.console import LEADERBOARD, SWEEP, TRAINING, run_shown, table_of_texts
+from trackml.display import live
+from trackml.display.lines import wrapped_command
 from trackml.errors import TrackingIncomplete
 from trackml.evaluation.report import Report, Table, number_of, text_of
 from trackml.history import History
 from trackml.metrics import MAE
 from trackml.params import TrainingParams
+from trackml.progress import progress_of
 from trackml.sweeps.report import SweepReport
 from trackml.sweeps.runner import SweepResult
 from trackml.sweeps.worker import Outcome
+from trackml.tasks import EntryPoint, entry_point
 from trackml.tracking.registry import Registration
 from trackml.tracking.run import Result
 
@@ -27,6 +37,7 @@ ROW = {
     "samples_per_second": 8.0,
 }
 LINE = "train_loss 0.5000  val_loss 0.2500  train_mae 0.1250  val_mae 0.0625  1.2 s"
+LINE_80 = "train_loss 0.5000  val_loss 0.2500  val_mae 0.0625  1.2 s"
 RESULT = Result(
     run_id="1",
     task="homes",
@@ -50,14 +61,15 @@ def _into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with TRAINING.progress(asked(10)) as show:
         show(3, ROW)
-    assert capsys.readouterr().out == f"epoch  3/10  {LINE}\n"
+    assert capsys.readouterr().out == f"epoch  3/10  {LINE_80}\n"
 
 
 @pytest.mark.parametrize(
     ("columns", "scores"),
     [
         ("200", LINE),
-        ("80", "val_loss 0.2500  val_mae 0.0625  1.2 s"),
+        ("80", LINE_80),
+        ("60", "val_loss 0.2500  val_mae 0.0625  1.2 s"),
         ("45", "val_loss 0.2500  val_mae 0.0625"),
         ("30", "val_mae 0.0625"),
     ],
@@ -72,11 +84,14 @@ def test_an_epoch_fits_into_the_columns(
 
 
 BAR = """
-import sys
+from time import sleep
 from tests.test_console import ROW, asked
 from trackml.console import TRAINING
 with TRAINING.progress(asked(2)) as show:
     show(1, ROW)
+    show.stage("epoch 2/2", "batch", 14, number=2, of=2)
+    show.advance(0.5)
+    sleep(1)
     show(2, ROW)
 """
 
@@ -85,7 +100,7 @@ with TRAINING.progress(asked(2)) as show:
     ("columns", "line"),
     [
         pytest.param(40, "epoch 2/2  val_mae 0.0625", marks=pytest.mark.slow),
-        (80, "epoch 2/2  val_loss 0.2500  val_mae 0.0625  1.2 s"),
+        (80, f"epoch 2/2  {LINE_80}"),
         pytest.param(200, f"epoch 2/2  {LINE}", marks=pytest.mark.slow),
     ],
 )
@@ -97,9 +112,86 @@ def test_on_a_terminal_a_bar_stands_below_the_lines_and_goes_away(
     display.read()
     shown = display.shown
     assert f"{line}\r\n" in shown
-    assert "2/2" in shown.split(line)[-1]
+    assert "batch 7/14" in shown or columns < 80
+    assert "7/14" in shown
     assert "…" not in shown
     assert "\x1b[2K" in shown[-20:]  # the bar's line, erased
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person who waits for a tenth of a second."""
+    for name in ("SILENCE_SECONDS", "TICK_SECONDS", "SCORES_SECONDS", "ENOUGH_SECONDS"):
+        monkeypatch.setattr(live, name, 0.05)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_what_lasts_is_said_again_and_again_also_while_others_redirect_the_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with TRAINING.progress(asked(2)) as show, redirect_stdout(StringIO()):
+        show.stage("scoring on the test data")
+        sleep(0.4)
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) > 1
+    assert set(shown) == {"scoring on the test data  0 s"}
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_long_epoch_shows_its_batches_its_scores_and_the_time_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with TRAINING.progress(asked(20)) as show:
+        show.stage("epoch  1/20", "batch", 10, number=1, of=20)
+        sleep(0.1)
+        show.advance(0.5, lambda: {"loss": 0.25, "accuracy": 0.75})
+        sleep(0.2)
+    line = r"epoch  1/20  batch 5/10  loss 0\.2500  accuracy 0\.7500  about \d+ s left"
+    assert re.fullmatch(line, capsys.readouterr().out.splitlines()[-1])
+
+
+def test_what_runs_where_is_said_to_people_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(_params: TrainingParams, callbacks: Any) -> None:
+        """Train."""
+        progress_of(callbacks).fact("data", "homes: " + "many, " * 20)
+
+    run_shown(EntryPoint("homes", main, TrainingParams), asked(1))
+    assert capsys.readouterr().out == ""
+    run_shown(EntryPoint("homes", main, TrainingParams), asked(1), shows_facts=True)
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "program  homes: Train."
+    assert rest[0].startswith("data     homes: many, many,")
+    assert rest[1].startswith("         many,")
+    assert max(map(len, rest)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"epochs": 6}, ("24 epochs take about 10 min here, and reach test", "-e fashion_aug\n")),
+        ({"epochs": 6, "limit": 50}, ("24 epochs take about 10 min here:", "_aug -P limit=50\n")),
+        ({"epochs": 24}, ()),
+    ],
+)
+def test_who_trains_for_fewer_epochs_is_told_what_all_of_them_cost_and_bring(
+    values: dict[str, int], expected: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fashion = entry_point("fashion")
+
+    def main(_params: Any, callbacks: Any) -> None:
+        for epoch in (1, 2):
+            for call in callbacks:
+                call(epoch, ROW | {"epoch_seconds": 25.0})
+
+    entry = replace(fashion, main=main, preset={})
+    given = fashion.params.parse({"augment": True} | values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EntryPoint, "module", fashion.module)
+        run_shown(entry, given, shows_facts=True)
+    shown = capsys.readouterr().out
+    assert shown.count("recipe") == (2 if expected else 0)
+    assert all(words in " ".join(shown.split()) or words in shown for words in expected)
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_color_is_no_reason_for_a_bar(
@@ -110,7 +202,7 @@ def test_color_is_no_reason_for_a_bar(
     with TRAINING.progress(asked(2)) as show:
         show(1, ROW)
     TRAINING.show_result(RESULT, asked(2))
-    assert capsys.readouterr().out.startswith(f"epoch 1/2  {LINE}\n")
+    assert capsys.readouterr().out.startswith(f"epoch 1/2  {LINE_80}\n")
 
 
 @pytest.mark.parametrize(("columns", "is_table"), [("", True), ("120", True), ("78", False)])
@@ -129,7 +221,7 @@ def test_where_a_table_does_not_fit_its_rows_stand_below_each_other(
     assert (f"run  {rows[0][0]}\nwhy  {rows[0][1]}\n\n" in shown) != is_table
 
 
-def test_a_table_in_a_file_gets_all_the_room_that_its_words_need(
+def test_where_even_blocks_are_too_wide_no_word_is_cut(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = [["/".join(["x" * 99] * 3), "y" * 150]]
@@ -164,6 +256,26 @@ def test_a_trial_says_which_aliases_a_full_run_keeps(capsys: pytest.CaptureFixtu
         f"registered homes version 7, aliases: none\nnot the champion: {why}\n"
         f"alias dense stays: {why}\n"
     ) in shown
+
+
+@pytest.mark.parametrize(
+    ("aliases", "line"),
+    [
+        (("dense", "champion"), 'model = trackml.load("homes")'),
+        (("dense",), 'model = trackml.load("homes", "dense")'),
+        ((), 'model = mlflow.pyfunc.load_model("models:/homes/7")'),
+    ],
+)
+def test_the_lines_of_python_that_load_the_model_are_shown(
+    aliases: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registration = Registration("homes", "7", aliases, "why")
+    TRAINING.show_result(replace(RESULT, registration=registration, experiment_id="3"), asked(2))
+    shown = capsys.readouterr().out
+    assert f"  import {line[8:].partition('.')[0]}\n  {line}\n" in shown
+    assert "/#/experiments/3/runs?workflowType=machine_learning\n" in shown
+    assert "│ root of the mean squared error" in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_a_result_that_is_not_registered_says_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,10 +354,18 @@ def test_the_result_of_a_sweep_names_the_best_and_what_failed(
     for words in (
         "sweep of homes",
         "best on validation: sgd\n",
-        "to run it again: mlflow run . -e homes",
+        "to run it again:\n  mlflow run . -e homes\n",
         "failed: plain sgd\n",
         "not registered (--register false)",
     ):
         assert words in shown
     SWEEP.show_result(replace(result, report=replace(report, command=None)), asked(1))
     assert "to run it again" not in capsys.readouterr().out
+
+
+def test_a_long_command_is_broken_into_lines_that_a_shell_takes_as_one() -> None:
+    words = ["mlflow", "run", ".", *(f"-P=n{number}=it's {number}" for number in range(9))]
+    lines = wrapped_command(shlex.join(words)).splitlines()
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 80
+    assert shlex.split(" ".join(line.removesuffix("\\") for line in lines)) == words

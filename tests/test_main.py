@@ -26,9 +26,8 @@ def test_data_fetches_and_shows_what_is_there_and_where_it_came_from(tmp_path: P
         "trackml", "data", "california_housing", folder=tmp_path, TRACKML_DATA_DIR=str(tmp_path)
     )
     assert result.returncode == 0, result.stderr
-    row = next(line for line in result.stdout.splitlines() if "california_housing.f4" in line)
-    assert "743,040" in row
-    assert "verified" in row
+    for words in ("california_housing.f4", "743,040", "verified"):
+        assert words in result.stdout
     assert (tmp_path / "california_housing" / "california_housing.f4").stat().st_size == 743_040
 
 

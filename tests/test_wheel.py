@@ -67,7 +67,7 @@ def test_it_has_the_pipelines_with_the_same_code_and_the_program(
     small = ("limit=600", "--epochs", "1")
     said = answered(installed, store_folder, "run", "scratch_mnist", *small, "seed=3")
     assert "registered mnist version 1" in said
-    assert "to compare runs: trackml ui\n" in said
+    assert "to compare runs:\n  trackml ui\n" in said
     images = load("mnist").test.images[:3]
     np.save(store_folder / "images.npy", images)
     answers = answered(installed, store_folder, "predict", "mnist", "images.npy")

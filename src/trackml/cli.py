@@ -11,6 +11,7 @@ from argparse import Action, ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import pairwise
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic_settings import BaseSettings, CliSettingsSource
@@ -43,8 +44,18 @@ def command_line(
         main: takes the parameters, and the callbacks of the view.
         view: of `trackml.console`; TRAINING unless given.
     """
-    flags, entry = sys.argv[1:], EntryPoint(main.__module__, main, params, view=view)
+    flags, module = sys.argv[1:], sys.modules[main.__module__]
+    task = getattr(module, "TASK", None)
+    entry = EntryPoint(_name_of(module), main, params, task=task, view=view)
     run_program(lambda: run_entry_point(entry, flags), flags)
+
+
+def _name_of(module: ModuleType) -> str:
+    """The name of a pipeline's module, or its file, as `trackml run` takes it."""
+    spec = module.__spec__
+    if spec and spec.parent and spec.parent.split(".")[-1] == "pipelines":
+        return spec.name.rpartition(".")[2]
+    return str(module.__file__ or module.__name__)
 
 
 def run_entry_point(entry: EntryPoint, flags: Sequence[str], program: str | None = None) -> None:
@@ -65,7 +76,7 @@ def run_entry_point(entry: EntryPoint, flags: Sequence[str], program: str | None
     gc.set_threshold(GARBAGE_THRESHOLD)
     from trackml.console import run_shown, show_result
 
-    show_result(entry, run_shown(entry, given), given)
+    show_result(entry, run_shown(entry, given, shows_facts=True), given)
 
 
 def run_program(program: Callable[[], object], flags: Sequence[str]) -> NoReturn:

@@ -1,33 +1,47 @@
 """What a person sees while a program runs, and at its end: a view per kind of program."""
 
-import os
-import shlex
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from trackml.display.lines import Versions, width, wrapped, wrapped_command
+from trackml.display.live import Display, displayed
+from trackml.display.recipe import about_recipe, full_recipe, name_of
 from trackml.errors import TrackingIncomplete
-from trackml.history import Callback
 from trackml.params import Params, RunParams, TrainingParams
-from trackml.tasks import IS_INSTALLED
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Table
+    from trackml.history import Callback
     from trackml.sweeps.runner import SweepResult
-    from trackml.sweeps.tuner import TrialCallback
     from trackml.sweeps.worker import Outcome
     from trackml.tasks import EntryPoint
     from trackml.tracking.registry import Registration
     from trackml.tracking.run import EndedRun, Result
 
-WIDTH = 130  # characters of a table, into a file or a pipe
-LEADERBOARD_WIDTH = 200  # it has many columns
+CONFUSIONS = "figures/confusion_matrix.png"
+MEANINGS = {
+    "best_epoch": "the epoch whose weights are kept",
+    "convergence_epoch": "the first within 0.001 of the best",
+    "loss": "to be minimized, {} data",
+    "accuracy": "share that is right, {} data",
+    "precision_macro": "how often a named class is right",
+    "recall_macro": "how much of a class is found",
+    "f1_macro": "harmonic mean of both, each class alike",
+    "mae": "mean absolute error",
+    "mse": "mean squared error",
+    "rmse": "root of the mean squared error",
+    "r2": "share of the variance explained",
+    "map": "mean average precision of boxes",
+    "map_50": "the same, half an overlap is enough",
+    "mean_iou": "overlap of boxes found and there",
+    "prediction_seconds_per_1000": "time to predict 1,000 examples",
+}
+"""What a score says, by the end of its name."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +49,30 @@ class View:
     """What a person sees of a program.
 
     Attributes:
-        progress: parameters → a callback for `main`, or None, for as long as it runs.
+        progress: parameters → a callback for `main`, for as long as it runs. With `shows_facts` it
+            also says what runs, on what, and where.
         show_result: prints what `main` gave back.
     """
 
-    progress: Callable[[Any], AbstractContextManager[Any]]
+    progress: Callable[..., AbstractContextManager[Display]]
     show_result: Callable[[Any, Any], None]
 
 
-def run_shown(entry: "EntryPoint", params: Any) -> Any:
-    """Run an entry point, print its progress, and return its result."""
-    with (entry.view or TRAINING).progress(params) as callback:
-        return entry.main(params, [callback] if callback else [])
+def run_shown(entry: "EntryPoint", params: Any, *, shows_facts: bool = False) -> Any:
+    """Run an entry point, print its progress, and return its result.
+
+    Args:
+        shows_facts: print what runs, on what and where, and what its full recipe costs.
+    """
+    view = entry.view or TRAINING
+    with view.progress(params, shows_facts=shows_facts) as display:
+        callbacks: list[Callback] = [display]
+        about = (entry.main.__doc__ or "").partition("\n")[0]
+        display.fact("program", f"{name_of(entry, params)}: {about}")
+        if shows_facts and view is TRAINING and (recipe := full_recipe(entry, params)):
+            display.fact("epochs", f"{params.epochs} of the full recipe's {recipe.epochs}")
+            callbacks.append(partial(about_recipe, recipe, display))
+        return entry.main(params, callbacks)
 
 
 def show_result(entry: "EntryPoint", result: Any, params: Any) -> None:
@@ -66,37 +92,23 @@ def show_entry_points(entries: "Mapping[str, EntryPoint]") -> None:
     print_table(console(), table_of_texts("entry points", ["name", "what it does"], rows))
 
 
-def line_width() -> int | None:
-    """The characters of a line, of the terminal or as COLUMNS says; None into a file or a pipe."""
-    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
-        return Console().width
-    return None
-
-
-def console(width: int = WIDTH) -> Console:
-    """A console that prints texts as they are, and leaves it to the terminal to break lines.
-
-    Args:
-        width: what tables have room for, in characters, into a file or a pipe.
-    """
+def console() -> Console:
+    """A console that prints texts as they are, and leaves it to the terminal to break lines."""
     return Console(
         highlight=False,
         markup=False,
         emoji=False,
         soft_wrap=True,
-        width=line_width() or width,
+        width=width(),
         force_jupyter=False,  # there, text among the other output, and not a picture for each line
     )
 
 
 def print_table(out: Console, table: "Table") -> None:
-    """Print a table and its notes; its rows below each other on a terminal that is too narrow."""
-    if table.min_width > (line_width() or table.min_width):
-        out.print(table.as_blocks())
-    else:
-        out.print(table.as_rich(out.width))
+    """Print a table and its notes; its rows below each other where lines are too short for it."""
+    out.print(table.as_blocks() if table.min_width > width() else table.as_rich(out.width))
     for note in table.notes:
-        out.print(note)
+        out.print(wrapped(note))
 
 
 def table_of_texts(title: str, headings: list[str], rows: Iterable[Sequence[str]]) -> "Table":
@@ -109,78 +121,44 @@ def table_of_texts(title: str, headings: list[str], rows: Iterable[Sequence[str]
     return Table(title, data, {name: text_of(name) for name in headings})
 
 
-@contextmanager
-def _lines_above_bar(
-    unit: str, total: int | None
-) -> Iterator[Callable[[Sequence[Sequence[str]], int, int], None]]:
-    """A function that prints a line and moves the bar: (line, so many done, of so many).
+def _epoch_progress(
+    params: RunParams, *, shows_facts: bool = False
+) -> AbstractContextManager[Display]:
+    """A callback that prints a line per epoch.
 
-    A line comes in versions, each a list of its parts: the first that fits is printed, or the last.
-
-    Args:
-        total: None where it is not known yet.
-    """
-    # Not `is_terminal` alone: FORCE_COLOR makes it true for a log.
-    out = Console(highlight=False, markup=False, emoji=False)
-    if not (sys.stdout.isatty() and out.is_terminal):
-        yield lambda versions, _done, _total: print(_fitting(versions), flush=True)
-        return
-    # The bar alone gets narrower with the terminal.
-    columns = (TextColumn(unit), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=out, transient=True) as bar:
-        task = bar.add_task(unit, total=total)
-
-        def show(versions: Sequence[Sequence[str]], done: int, total: int) -> None:
-            out.print(_fitting(versions), soft_wrap=True)
-            bar.update(task, completed=done, total=total)
-
-        yield show
-
-
-def _fitting(versions: Sequence[Sequence[str]]) -> str:
-    lines = ["  ".join(parts) for parts in versions]
-    width = line_width() or len(lines[0])
-    return next((line for line in lines if len(line) <= width), lines[-1])
-
-
-@contextmanager
-def _epoch_progress(params: RunParams) -> Iterator[Callback]:
-    """A callback that prints a line per epoch, on a terminal above a bar that shows the time.
-
-    Where the parameters have no epochs, it prints the iterations of a fit that is done, without a
-    bar, or the fit as a whole.
+    Where the parameters have no epochs, it prints the iterations of a fit that is done, or the fit
+    as a whole.
     """
     if not isinstance(params, TrainingParams):
-        yield lambda epoch, metrics: print(_fitting(_fit_line(epoch, metrics)), flush=True)
-        return
+        return displayed(_fit_line, shows_facts=shows_facts)
     epochs = params.epochs
-    with _lines_above_bar("epoch", epochs) as show:
 
-        def callback(epoch: int, metrics: Mapping[str, float]) -> None:
-            number = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
-            show(_epoch_line(number, metrics), epoch, epochs)
+    def line(epoch: int, metrics: Mapping[str, float]) -> Versions:
+        return _epoch_line(f"epoch {epoch:>{len(str(epochs))}}/{epochs}", metrics)
 
-        yield callback
+    return displayed(line, shows_facts=shows_facts)
 
 
-def _fit_line(epoch: int, metrics: Mapping[str, float]) -> list[list[str]]:
+def _fit_line(epoch: int, metrics: Mapping[str, float]) -> Versions:
     if "learning_rate" not in metrics:  # which all iterations have
         return _epoch_line("fit", metrics)
     untimed = {name: value for name, value in metrics.items() if name != "epoch_seconds"}
     return _epoch_line(f"iteration {epoch:>4}", untimed)
 
 
-def _epoch_line(number: str, metrics: Mapping[str, float]) -> list[list[str]]:
-    """A line in versions: all; without training scores; without the time; the last score."""
+def _epoch_line(number: str, metrics: Mapping[str, float]) -> Versions:
+    """A line in versions: all; of training the loss; nothing; without time; the last score."""
     scores = [
         f"{name} {value:.4f}"
         for name, value in metrics.items()
         if name.startswith(("train_", "val_")) and name.count("_") == 1  # not parts of a loss
     ]
     val = [score for score in scores if score.startswith("val_")]
+    loss = [score for score in scores if score.startswith("train_loss")]
     seconds = metrics.get("epoch_seconds")  # not of an untrained model
     time = [] if seconds is None else [f"{seconds:.1f} s"]
-    return [[number, *scores, *time], [number, *val, *time], [number, *val], [number, *val[-1:]]]
+    parts = [[*scores, *time], [*loss, *val, *time], [*val, *time], val, val[-1:]]
+    return [[number, *each] for each in parts]
 
 
 def _show_training(result: "Result", params: RunParams) -> None:
@@ -193,24 +171,39 @@ def _show_training(result: "Result", params: RunParams) -> None:
     history = result.history
     if history.stopped:
         done = f"epoch {len(history.rows)} of {getattr(params, 'epochs', len(history.rows))}"
-        out.print(f"stopped after {done}: {history.stopped}")
+        out.print(wrapped(f"stopped after {done}: {history.stopped}"))
     scores = history.summary | dict(result.report.metrics)
     names = [name for name in scores if "_class_" not in name]
-    values = [format(scores[name], "g" if name.endswith("_epoch") else ".4f") for name in names]
-    rows = zip(names, values, strict=True)
+    rows = [
+        [name, format(scores[name], "g" if name.endswith("_epoch") else ".4f"), meaning_of(name)]
+        for name in names
+    ]
     title = f"{result.task}: {result.architecture}"
-    print_table(out, table_of_texts(title, ["result", "value"], rows))
+    print_table(out, table_of_texts(title, ["result", "value", "what it says"], rows))
+    if CONFUSIONS in result.report.figures:
+        out.print(f"which classes are confused: {CONFUSIONS}, an artifact of the run")
     _close(out, result, [result.registration] if result.registration else [], params)
 
 
-@contextmanager
-def _trial_progress(_params: Params) -> "Iterator[TrialCallback]":
-    """A callback that prints a line per trial that has ended, on a terminal above a bar."""
-    with _lines_above_bar("trial", None) as show:
-        yield lambda outcome, done, total: show(_trial_line(outcome, done, total), done, total)
+def meaning_of(name: str) -> str:
+    """What a result says, in a few words; "" for one of the user's own.
+
+    >>> meaning_of("test_accuracy"), meaning_of("best_val_loss")
+    ('share that is right, test data', 'to be minimized, validation data')
+    """
+    prefixes = {"best_val_": "validation", "test_": "test", "train_": "training"}
+    prefix = next(filter(name.startswith, prefixes), "")
+    return MEANINGS.get(name.removeprefix(prefix), "").format(prefixes.get(prefix, ""))
 
 
-def _trial_line(outcome: "Outcome", done: int, total: int) -> list[list[str]]:
+def _trial_progress(
+    _params: Params, *, shows_facts: bool = False
+) -> AbstractContextManager[Display]:
+    """A callback that prints a line per trial that has ended."""
+    return displayed(_trial_line, shows_facts=shows_facts)
+
+
+def _trial_line(outcome: "Outcome", done: int, total: int) -> Versions:
     """A line in versions: all; the score alone; without the time."""
     number, time = f"trial {done:>{len(str(total))}}/{total}", f"{outcome.seconds:.1f} s"
     start = [number, outcome.name]
@@ -235,30 +228,28 @@ def _show_sweep(result: "SweepResult", params: RunParams) -> None:
     """
     out, report = console(), result.report
     print_table(out, report.table)
-    out.print(report.summary)
+    out.print(wrapped(report.summary))
     if report.command:
-        out.print(f"to run it again: {report.command}")
+        out.print(f"to run it again:\n{wrapped_command(report.command)}")
     _close(out, result, result.registrations, params)
-
-
-@contextmanager
-def _no_progress(_params: Params) -> Iterator[None]:
-    """Nothing: it takes seconds."""
-    yield None
 
 
 def _show_leaderboard(tables: "Sequence[Table]", _params: Params) -> None:
     """Print the leaderboard, what is left out of it, and how to look at it all."""
-    out = console(LEADERBOARD_WIDTH)
+    from trackml.tracking.address import ui_command
+
+    out = console()
     for table in tables:
         print_table(out, table)
-    out.print("mean ± standard deviation over n runs of different seeds; ranked by validation")
+    out.print(
+        wrapped("mean ± standard deviation over n runs of different seeds; ranked by validation")
+    )
     out.print(f"to compare runs: {ui_command()}")
 
 
 TRAINING = View(_epoch_progress, _show_training)
 SWEEP = View(_trial_progress, _show_sweep)
-LEADERBOARD = View(_no_progress, _show_leaderboard)
+LEADERBOARD = View(_trial_progress, _show_leaderboard)  # of no trials: it shows what lasts
 
 
 def _close(
@@ -269,14 +260,21 @@ def _close(
     Raises:
         TrackingIncomplete: after them, if the store does not have all of the run.
     """
+    from trackml.tracking.address import ui_lines
     from trackml.tracking.server import shown_address
 
     for registration in registrations:
         for line in registration_lines(registration):
-            out.print(line)
+            out.print(wrapped(line))
+    for registration in registrations[-1:]:
+        out.print("to use it in Python:")
+        for line in loading_lines(registration):
+            out.print(f"  {line}")
     if not params.register_model:
         out.print("not registered (--register false)")
-    out.print(f"to compare runs: {ui_command()}")
+    out.print("to compare runs:")
+    for line in ui_lines(result.experiment_id):
+        out.print(f"  {line}")
     if result.is_pending:
         raise TrackingIncomplete(
             f"done, but {shown_address()} does not have all of run {result.run_id} yet: it is "
@@ -284,22 +282,14 @@ def _close(
         )
 
 
-def ui_command() -> str:
-    """The command, or the address, that shows the store."""
-    import mlflow
-
-    from trackml.tracking.address import database_path, is_server, without_password
-
-    uri = mlflow.get_tracking_uri()
-    if is_server(uri):
-        return f"open {without_password(uri)}"
-    if path := database_path(uri):
-        is_default = path == Path("mlflow.db").absolute()
-        if is_default and IS_INSTALLED:
-            return "trackml ui"
-        uri = "sqlite:///mlflow.db" if is_default else shlex.quote(uri)
-        return f"mlflow ui --backend-store-uri {uri}"
-    return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
+def loading_lines(registration: "Registration") -> list[str]:
+    """The two lines of Python that load a registered model."""
+    task, aliases = registration.task, registration.aliases
+    if not aliases:
+        uri = f"models:/{task}/{registration.version}"
+        return ["import mlflow", f'model = mlflow.pyfunc.load_model("{uri}")']
+    alias = "" if registration.is_champion else f', "{aliases[0]}"'
+    return ["import trackml", f'model = trackml.load("{task}"{alias})']
 
 
 def registration_lines(registration: "Registration") -> list[str]:

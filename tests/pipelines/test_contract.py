@@ -293,14 +293,13 @@ def test_models_of_keras_and_pytorch_share_a_program(
 
 def test_a_person_reads_one_line_per_epoch_and_the_result(case: Case) -> None:
     said, expected = case.finished.said[case.name], case.expected
-    epochs = [line for line in said.stdout.splitlines() if line.startswith(f"{expected.rows} ")]
+    lines = said.stdout.splitlines()
+    epochs = [line for line in lines if line.startswith(f"{expected.rows} ") and "val_" in line]
     assert len(epochs) == len(expected.steps)
     if expected.scores_untrained:
         assert epochs.pop(0).startswith("epoch 0/2  train_loss 2.")
-    for split in ("train", "val"):
-        assert f"{split}_loss " in epochs[0]
-        trained = split == "val" or expected.trains_metric
-        assert (f"{split}_{expected.metric} 0." in epochs[0]) is trained
+    for score in ("train_loss ", "val_loss ", f"val_{expected.metric} 0."):
+        assert score in epochs[0]
     for words in (
         f"{expected.task}: {expected.architecture}",
         f"test_{expected.metric}",
@@ -308,6 +307,10 @@ def test_a_person_reads_one_line_per_epoch_and_the_result(case: Case) -> None:
         f"aliases: {expected.architecture}",
         "champion: ",
         "mlflow ui",
+        "/runs?workflowType=machine_learning",
+        f'= trackml.load("{expected.task}"',
+        *("program  ", "data     ", "run      ", "model    ", "device   cpu"),
     ):
         assert words in said.stdout
+    assert max(map(len, lines)) <= 80
     assert re.fullmatch(expected.lines, said.stderr)

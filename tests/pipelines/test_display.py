@@ -4,20 +4,24 @@ import random
 import re
 import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, read, runs
+from tests.pipelines.expected import EXPECTED
 from tests.pipelines.families import MARK, in_states, wait_for_the_end
-from tests.terminals import begun_in_pipe, begun_in_terminal
+from tests.terminals import Display, begun_in_pipe, begun_in_terminal
 
 EPOCHS = 5
 PROGRAM = (
     *("pipelines.scratch_mnist", "--limit", "500", "--validation_split", "0.02"),
     *("--epochs", str(EPOCHS), "--patience", "0", "--register", "false"),
 )
+TREES = ("pipelines.housing_trees", "--iterations", "2", "--register", "false")
+Begin = Callable[..., Display]
 NOHUP = 'trap "" HUP; exec "$@"'
 NO_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -131,14 +135,36 @@ def test_a_suite_whose_terminal_is_closed_ends_with_all_its_processes(
     wait_for_the_end(tmp_path)
 
 
-def test_in_a_terminal_of_80_columns_no_line_wraps(tmp_path: Path, blank_database: Path) -> None:
-    shutil.copy(blank_database, tmp_path / "mlflow.db")
-    display = begun_in_terminal(*PROGRAM, folder=tmp_path)
+def shown_by(begin: Begin, folder: Path, *program: str) -> Display:
+    """What a program showed to its end: in lines of 80 columns, and never silent for long."""
+    display = begin(*program, folder=folder)
     display.read()
-    assert display.process.returncode == 0
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", display.shown).replace("\r", "\n").splitlines()
-    assert max(map(len, lines)) <= 80
+    display.close()
+    assert display.process.returncode == 0, display.shown
+    assert max(map(len, display.lines)) <= 80, max(display.lines, key=len)
+    assert display.silence < 10, (program, display.shown)
     assert "…" not in display.shown
-    assert any(
-        re.match(r"epoch 5/5  val_loss \S+  val_accuracy \S+  \S+ s$", line) for line in lines
-    )
+    return display
+
+
+@pytest.mark.parametrize("begin", [begun_in_terminal, begun_in_pipe])
+@pytest.mark.parametrize("program", [PROGRAM, TREES])
+def test_no_line_wraps_and_nothing_is_silent_for_long(
+    program: tuple[str, ...], begin: Begin, store_folder: Path
+) -> None:
+    display = shown_by(begin, store_folder, *program)
+    last = r"epoch 5/5  train_loss \S+  val_loss \S+  val_accuracy \S+  \S+ s|iteration +2  .*"
+    assert any(re.fullmatch(last, line) for line in display.lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", [begun_in_terminal, begun_in_pipe])
+def test_no_entry_point_is_silent_for_long(begin: Begin, store_folder: Path) -> None:
+    for expected in EXPECTED.values():
+        shown_by(begin, store_folder, *expected.command)
+    few = ("--limit", "500", "--epochs", "2")
+    shown_by(begin, store_folder, "pipelines.cnn_suite", "--variants", "plain", *few)
+    shown_by(begin, store_folder, "pipelines.sweep", "--space", "dropout=0.1|0.2", *few)
+    members = ("--task", "california_housing", "--members", "@dense,@boosted-trees")
+    shown_by(begin, store_folder, "pipelines.ensemble", *members)
+    shown_by(begin, store_folder, "pipelines.compare")

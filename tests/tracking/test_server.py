@@ -24,9 +24,8 @@ from tests.conftest import ROOT, start, user_environment
 from tests.pipelines.servers import postgres_cluster
 from tests.tracking.toy import Store, train, unavailable
 from tests.waits import noting
-from trackml import console
 from trackml.errors import TrackmlError, UsageError
-from trackml.tracking import server
+from trackml.tracking import address, server
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -81,7 +80,7 @@ def test_a_relative_address_is_made_absolute_and_its_options_are_kept(
     server.connect()
     assert mlflow.get_tracking_uri() == f"sqlite:///{empty_folder}/own.db{options}"
     command = f"mlflow ui --backend-store-uri sqlite:///{empty_folder}/own.db"
-    assert console.ui_command().replace("'", "") == command + options
+    assert address.ui_command().replace("'", "") == command + options
 
 
 @pytest.mark.parametrize("name", ["so ein Ärger 100%", "a%2Fb%41", "what?", "a#b;c'd"])
@@ -101,7 +100,7 @@ def test_a_folder_with_any_name_works(
 
 def test_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "postgresql://me:s3cret@db/x")
-    assert "s3cret" not in console.ui_command()
+    assert "s3cret" not in address.ui_command()
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "/Users/me/exp", "../../up", "a b"])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trackml.history import Callback
+from trackml.progress import Progress
 from trackml.training.checkpoint import Checkpoint, read, write
 
 
@@ -20,6 +21,7 @@ class Recorder:
     epochs: list[int] = field(default_factory=list)
     metrics: list[Mapping[str, float]] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
 
     def resume_point(self) -> Checkpoint | None:
         return read(self.file)[0] if self.file and self.file.exists() else None

@@ -6,6 +6,7 @@ from trackml.console import console, print_table, table_of_texts
 from trackml.data import cache
 from trackml.data.datasets import CATALOG, find
 from trackml.data.sources import at_once
+from trackml.display.live import displayed
 from trackml.errors import TrackmlError
 
 
@@ -45,5 +46,7 @@ def _fetch_all(datasets: Sequence[cache.Dataset]) -> list[str]:
         except Exception as error:  # noqa: BLE001  # a thread's error would not reach the exit code
             problems.append(f"{dataset.name}: {type(error).__name__}: {error}")
 
-    at_once(fetch, datasets)
+    with displayed(lambda: [[""]]) as progress:
+        progress.stage(f"fetching {', '.join(dataset.name for dataset in datasets)}")
+        at_once(fetch, datasets)
     return problems

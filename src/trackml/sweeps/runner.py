@@ -73,8 +73,14 @@ class Sweep:
         """
         client, parent = self.run.client, self.run.as_parent(scores_test=scores_test)
         waiting = self._waiting(trials, is_candidate=not scores_test)
-        watch = Watch(len(waiting), self.callbacks)
+        progress = self.run.progress
+
+        def advance(_outcome: Outcome, done: int, total: int) -> None:
+            progress.advance(done / total)
+
+        watch = Watch(len(waiting), [*self.callbacks, advance])
         if len(waiting):
+            progress.stage("running trials", "ended", len(waiting))
             work = tune.with_parameters(
                 run_trial,
                 main=self.main,
@@ -137,7 +143,13 @@ class Sweep:
         run.log_report(report)
         chosen = report.best_runs if run.params.register_model else []
         registrations = [register_run(run.client, run_id) for run_id in chosen]
-        return SweepResult(run.run_id, report, registrations, folder=run.outbox.folder)
+        return SweepResult(
+            run.run_id,
+            report,
+            registrations,
+            experiment_id=run.uploader.experiment_id,
+            folder=run.outbox.folder,
+        )
 
 
 def _describe(failed: Sequence[Outcome], total: int) -> str:

@@ -1,6 +1,8 @@
-"""The address of the tracking store: what people type, what is shown of it, the file behind it."""
+"""The address of the store: what people type, what is shown of it, its file, and its pages."""
 
 import re
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -8,12 +10,15 @@ import mlflow
 from mlflow.environment_variables import MLFLOW_ALLOW_FILE_STORE
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.tracking import MlflowClient
 from mlflow.tracking._tracking_service import utils as mlflow_stores
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from trackml.errors import TrackmlError, UsageError
+from trackml.tasks import IS_INSTALLED
 
+LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 _HOST = r"(\*\*\*@)?(localhost|[\w-]+(\.[\w-]+)+|[\w-]+(?=:\d)|\[[\da-f:]+\])(:\d+)?(/.*)?"
 _SECRET = re.compile(r"([?&]\w*(password|passwd|token|secret)\w*=)[^&]*")
@@ -149,3 +154,39 @@ def without_password(uri: str) -> str:
     else:
         return uri
     return _SECRET.sub(r"\1***", uri)
+
+
+def ui_command() -> str:
+    """The command, or the address, that shows the store."""
+    uri = mlflow.get_tracking_uri()
+    if is_server(uri):
+        return f"open {without_password(uri)}"
+    if path := database_path(uri):
+        is_default = path == Path("mlflow.db").absolute()
+        if is_default and IS_INSTALLED:
+            return "trackml ui"
+        uri = "sqlite:///mlflow.db" if is_default else shlex.quote(uri)
+        return f"mlflow ui --backend-store-uri {uri}"
+    return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
+
+
+def runs_page(experiment_id: str) -> str:
+    """The page with the runs of an experiment; without the ending MLflow shows traces of LLMs."""
+    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
+
+def ui_lines(experiment_id: str) -> list[str]:
+    """What to type, and what to open then, to see the runs of an experiment; "" is unknown yet."""
+    command, page = ui_command(), runs_page(experiment_id)
+    if not experiment_id:
+        return [command]
+    if is_server(mlflow.get_tracking_uri()):
+        return [f"{command.rstrip('/')}/{page}"]
+    return [command, f"{LOCAL}/{page}"]
+
+
+def experiment_name(experiment_id: str) -> str:
+    """The name of an experiment; its id if the store does not say it now."""
+    with suppress(MlflowException):
+        return str(MlflowClient().get_experiment(experiment_id).name)
+    return experiment_id

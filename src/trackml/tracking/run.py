@@ -30,6 +30,7 @@ from trackml.history import Callbacks, History
 from trackml.metrics import LOSS, metric_tags
 from trackml.params import Params, RunParams
 from trackml.process.system import this_process
+from trackml.progress import Progress, progress_of
 from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
 from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 Parent = ParentRun | None
 VERSION_TAG = "trackml.version"
 COLOR_TAG = "mlflow.runColor"
+PREPARING = "preparing the model"  # a stage, until another one is named
 LONGEST_SHOWN = 300  # characters of a reason: LaTeX's have pages
 MAX_CALLS_OF_FIT = 20  # of each callback: a fit may have thousands of iterations
 
@@ -57,6 +59,7 @@ class EndedRun:
     """A run that has ended. `folder` is its outbox, until the store has all of it."""
 
     run_id: str
+    experiment_id: str = field(default="", kw_only=True)
     folder: Path | None = field(default=None, kw_only=True)
 
     @property
@@ -97,6 +100,11 @@ class Run:
     scores_test: bool = True
 
     @property
+    def progress(self) -> Progress:
+        """Shows what is done; found among the callbacks."""
+        return progress_of(self.callbacks)
+
+    @property
     def client(self) -> MlflowClient:
         return self.uploader.client
 
@@ -122,11 +130,13 @@ class Run:
 
     def log_report(self, report: Report) -> None:
         """Log a report's texts, figures, and metrics, which are linked to the dataset."""
-        _add_report(self.outbox, report, "dataset")
+        _add_report(self.outbox, report, "dataset", self.progress)
+        self.progress.stage(PREPARING)
         self._upload()
 
     def log_architecture(self, parameters: int, summary: str) -> None:
         """Log the number of trainable parameters, and the model's layers as text."""
+        self.progress.fact("model", f"{self.architecture}, {parameters:,} trainable parameters")
         self.outbox.update(params={"model_parameters": str(parameters)})
         self.log_report(Report(texts={"model_summary.txt": lambda: summary}))
 
@@ -186,12 +196,14 @@ class Run:
             ModelRejected: the model, loaded from its files, does not answer as `predict` does, or
                 breaks another rule. Everything else is logged by then.
         """
-        outbox, rejection = self.outbox, None
+        outbox, progress, rejection = self.outbox, self.progress, None
+        progress.stage("scoring on the test data")
         report = evaluate(predict, self.data, history) if self.scores_test else Report()
         if self.scores_test:
+            progress.stage("writing the model's files, and asking them for answers")
             rejection = self._add_model(model, predict)
         epochs = {"history.json": lambda: as_json(history.as_dict())}
-        _add_report(outbox, Report(history.summary, epochs) | report, "model")
+        _add_report(outbox, Report(history.summary, epochs) | report, "model", progress)
         outbox.update(
             tags={
                 "trackml.precision": history.precision,
@@ -200,6 +212,7 @@ class Run:
             },
             wants_version=self.scores_test and self.params.register_model and not rejection,
         )
+        progress.stage("uploading, and registering the model")
         self.uploader.push(seconds=None)
         if rejection:
             raise rejection
@@ -210,6 +223,7 @@ class Run:
             history,
             report,
             self.uploader.registration,
+            experiment_id=self.uploader.experiment_id,
             folder=outbox.folder,
         )
 
@@ -289,6 +303,9 @@ def tracked_run(
         TrackmlError: the store cannot be used, or the disk.
     """
     registry.check_names(data.name, architecture, *aliases)
+    progress = progress_of(callbacks)
+    progress.fact("data", _rows_of(data, params))
+    progress.stage("opening the run in the store")
     if parent:
         mlflow.set_tracking_uri(parent.tracking_uri)
     client = server.prepare()
@@ -307,6 +324,9 @@ def tracked_run(
         outbox = stack.enter_context(opened)
         uploader = stack.enter_context(uploading(client, outbox, must_respond=must_respond))
         scores_test = parent is None or parent.scores_test
+        if uploader.experiment_id:
+            progress.tracked(outbox.run_id, uploader.experiment_id)
+        progress.stage(PREPARING)
         yield Run(outbox, uploader, params, task, data, architecture, callbacks, scores_test)
 
 
@@ -320,7 +340,16 @@ def log_reports(params: Params, reports: Iterable[Report], *, experiment: str, n
             _add_report(outbox, report, "dataset")
 
 
-def _add_report(outbox: Outbox, report: Report, linked: Link) -> None:
+def _rows_of(data: Data, params: RunParams) -> str:
+    limit = getattr(params, "limit", 0)
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    rows = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
+    return f"{data.name}: {rows}" + (f" (limit {limit:,})" if limit else "")
+
+
+def _add_report(
+    outbox: Outbox, report: Report, linked: Link, progress: Progress | None = None
+) -> None:
     """Keep the numbers of a report, and its texts and figures as far as they can be made.
 
     Those are optional: one warning and a tag name what is missing.
@@ -328,6 +357,8 @@ def _add_report(outbox: Outbox, report: Report, linked: Link) -> None:
     outbox.add_metrics(report.metrics, linked)
     reasons: dict[str, str] = {}
     for path in report.paths:
+        if progress:
+            progress.stage(f"making {path}")
         try:
             content = report.content_of(path)
             if content is not None:

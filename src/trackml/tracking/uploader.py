@@ -88,11 +88,12 @@ class Uploader:
         unreachable: why the store did not accept something; "" if it did.
         is_complete: whether the store has all of the outbox.
         registration: of the model, once it is in the registry.
+        experiment_id: of the run, once the store has it; before "".
     """
 
     def __init__(self, client: MlflowClient, outbox: Outbox) -> None:
         self.client, self._outbox = client, outbox
-        self.unreachable, self.is_complete = "", False
+        self.unreachable, self.is_complete, self.experiment_id = "", False, ""
         self.registration: registry.Registration | None = None
         self._may_exist = not outbox.is_new  # the run, though its id is unknown here
         # What the store has, as far as this process knows.
@@ -220,6 +221,7 @@ class Uploader:
         forget_death(self.client, run, self._outbox)
         if _is_invented(run.info.run_name):
             self.client.update_run(run.info.run_id, name=state.name)
+        self.experiment_id = run.info.experiment_id
         self._tags = dict(run.data.tags)
         # What `mlflow run` logged stays the text that was typed.
         self._params = set(run.data.params)

@@ -20,6 +20,7 @@ from trackml.data.tables import raw_rows
 from trackml.history import History
 from trackml.metrics import EPSILON, Metric
 from trackml.models.ensemble import Ensemble, Member, mean
+from trackml.progress import Progress
 from trackml.training.objectives import REGRESSION, Objective, objective_of
 
 Array = NDArray[Any]
@@ -33,6 +34,10 @@ MIN_WEIGHT = 0.001  # a model with less is left out: it would only make all answ
 
 class FittingRun(Protocol):
     """Receives the row of a fit: `trackml.tracking.run.Run`."""
+
+    @property
+    def progress(self) -> Progress:
+        """Shows what is done."""
 
     def log_fit(self, history: History) -> None:
         """Log it."""
@@ -59,6 +64,8 @@ def fit(
     """
     inputs, targets = data.validation.arrays
     objective = objective_of(targets, len(data.classes))
+    progress = run.progress if run else Progress()
+    progress.stage("predicting the validation data with each member")
     started = perf_counter()
     answers = np.stack([member.predict(_request(data, inputs)) for member in members])
     weights = np.full(len(members), 1 / len(members))

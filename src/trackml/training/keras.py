@@ -130,6 +130,9 @@ class _KerasLearner(Learner):
             rows = slice(first, first + self._rows_per_call)
             self._train_steps(tf.constant(order[rows]), *as_tensors(changes[rows]))
         self._keep_weights()
+        return self.scores_so_far()
+
+    def scores_so_far(self) -> Mapping[str, float]:
         return {name: float(value) for name, value in self._copy.get_metrics_result().items()}
 
     def validate(self) -> Mapping[str, float]:

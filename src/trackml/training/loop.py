@@ -1,5 +1,6 @@
 """The epoch loop of all frameworks: schedule, validation, best weights, early stopping, resume."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -11,6 +12,7 @@ from trackml.history import History, NonFiniteLoss
 from trackml.metrics import Metric
 from trackml.params import TrainingParams
 from trackml.process.signals import stop_at_next_call
+from trackml.progress import Progress
 from trackml.training.checkpoint import Array, Checkpoint, TakeCheckpoint
 from trackml.training.schedules import Schedule, constant
 
@@ -53,6 +55,10 @@ class Learner(Protocol):
         `rate` is called before each step, or as often as is cheap. All randomness is from `random`.
         """
 
+    def scores_so_far(self) -> Mapping[str, float]:
+        """Metrics of the epoch that lasts, or of its last step; asked for every few seconds."""
+        return {}
+
     def validate(self) -> Mapping[str, float]:
         """Metrics of the model that will be kept on the validation data: "loss", `metric`, ..."""
 
@@ -69,6 +75,10 @@ class Learner(Protocol):
 
 class TrainingRun(Protocol):
     """Provides the resume point and receives each epoch: `trackml.tracking.run.Run`."""
+
+    @property
+    def progress(self) -> Progress:
+        """Shows how far training is."""
 
     def resume_point(self) -> Checkpoint | None:
         """The checkpoint to continue from; None to start training."""
@@ -129,6 +139,8 @@ def run_epochs(
     )
     best_weights: Sequence[Array] = []
     reason: str | None = None
+    progress = run.progress if run else Progress()
+    progress.fact("device", f"{learner.device}, {learner.precision}")
 
     def checkpoint() -> Checkpoint:
         return Checkpoint(learner.get_state(), best_weights, history.rows, history.initial)
@@ -144,7 +156,7 @@ def run_epochs(
         if reason := reason or _reason_to_stop(history, options):
             history = replace(history, stopped=reason)
             break
-        row = _run_epoch(learner, params, schedule, history)
+        row = _run_epoch(learner, params, schedule, history, progress)
         history = history.extended(row)
         weights = learner.get_weights()
         if not all((np.abs(weight) < MAX_WEIGHT).all() for weight in weights):
@@ -179,23 +191,33 @@ def by_split(train: Mapping[str, float], val: Mapping[str, float]) -> dict[str, 
 
 
 def _run_epoch(
-    learner: Learner, params: TrainingParams, schedule: Schedule, history: History
+    learner: Learner,
+    params: TrainingParams,
+    schedule: Schedule,
+    history: History,
+    progress: Progress,
 ) -> dict[str, float]:
     """Train the epoch that follows on `history`, and validate: the epoch's row."""
     # All randomness of an epoch follows from (seed, epoch), independent of earlier epochs.
-    random = np.random.default_rng((params.seed, len(history.rows) + 1))
+    epoch, epochs = len(history.rows) + 1, params.epochs
+    random = np.random.default_rng((params.seed, epoch))
+    batches = math.ceil(learner.samples / params.batch_size)
+    name = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
+    progress.stage(name, "batch", batches, number=epoch, of=epochs)
     started = perf_counter()
     with stop_at_next_call() as stop_if_requested:
 
         def rate(epoch_done: float) -> float:
             stop_if_requested()
+            progress.advance(epoch_done, learner.scores_so_far)
             return _rate(params, schedule, history, epoch_done)
 
         train = learner.train_epoch(rate, random)
     trained = perf_counter()
+    progress.stage(f"{name}: validating")
     val = learner.validate()
     return by_split(train, val) | {
-        "learning_rate": rate(0.0),
+        "learning_rate": _rate(params, schedule, history, 0.0),
         "epoch_seconds": perf_counter() - started,
         "samples_per_second": learner.samples / (trained - started),
     }

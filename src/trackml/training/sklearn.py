@@ -20,6 +20,7 @@ from trackml.metrics import Metric
 from trackml.models import estimator as estimators
 from trackml.params import PipelineParams
 from trackml.process.signals import stop_even_if_lost
+from trackml.progress import Progress
 from trackml.training import boosting
 from trackml.training.boosting import Examples
 from trackml.training.loop import ModelCallback, by_split
@@ -34,6 +35,10 @@ AS_REPORTED = 1e-3  # relative: what a score may differ where a library computes
 
 class FittingRun(Protocol):
     """Receives the rows of a fit: `trackml.tracking.run.Run`."""
+
+    @property
+    def progress(self) -> Progress:
+        """Shows what is done."""
 
     def log_fit(self, history: History) -> None:
         """Log all of them at once."""
@@ -86,6 +91,9 @@ def fit(
     )
     _check(estimator, data, settings)
     _seed(estimator, params.seed)
+    progress = run.progress if run else Progress()
+    progress.fact("device", "cpu")
+    progress.stage(f"fitting {estimators.package_of(estimator)}'s {type(estimator).__name__}")
     with stop_even_if_lost():
         history = _fit(estimator, data, settings)
     own = {f"{split}_{metric}" for split in ("train", "val") for metric in metrics}

@@ -110,13 +110,14 @@ class TorchLearner(Learner):
         self.autocast = torch.autocast(
             self.device, torch.bfloat16, enabled=enabled, cache_enabled=False
         )
-        self._optimizer = optimizer
+        self._optimizer, self._last_loss = optimizer, torch.tensor(float("nan"))
         self._clip_norm = settings.clip_norm
         weights = self.network.state_dict().values()
         self.average = Average(list(weights), settings.ema_decay, torch.clone)
 
     def step(self, loss: Tensor, rate: float) -> None:
         """One optimizer step with that learning rate."""
+        self._last_loss = loss.detach()
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         loss.backward()  # type: ignore[no-untyped-call]
@@ -125,6 +126,9 @@ class TorchLearner(Learner):
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.average.update()
+
+    def scores_so_far(self) -> Mapping[str, float]:
+        return {"loss": self._last_loss.item()}
 
     def get_weights(self) -> list[Array]:
         return [_array(weight) for weight in self.network.state_dict().values()]
