@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings, strategies as st
 
-from tests.evaluation.drawing import drawn, figure_of, text_of
+from tests.evaluation.drawing import drawn, figure_of, text_of, words
 from trackml.comparison.leaderboard import (
     MAX_ROWS,
     as_table,
@@ -101,6 +102,46 @@ def test_configurations_are_told_apart_by_their_differences_within_an_architectu
     assert differences(pd.DataFrame(rows)) == expected
     rows = [row(n, configuration=configured(device)) for n, device in ((1, "cpu"), (2, "cuda"))]
     assert differences(pd.DataFrame(rows)) == ["device=cpu", "device=cuda"]
+
+
+VALUES = st.sampled_from([0.1, 0.1000000001, 1e-4, "adam", "sgd", 64.0])
+CONFIGURATIONS = st.dictionaries(
+    st.sampled_from(["learning_rate", "optimizer", "batch_size", "model_parameters"]), VALUES
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(CONFIGURATIONS, st.sampled_from(["keras", "torch"])), min_size=1))
+def test_no_two_configurations_have_the_same_differences(
+    every: list[tuple[dict[str, Any], str]],
+) -> None:
+    unique = {(configured(**params), framework) for params, framework in every}
+    rows = [
+        row(number, configuration=text, framework=framework)
+        for number, (text, framework) in enumerate(sorted(unique), start=1)
+    ]
+    texts = differences(pd.DataFrame(rows))
+    assert len({*texts}) == len(rows)
+    if len(rows) == 1:
+        assert texts == [""]
+
+
+def test_figures_show_all_differences_in_several_lines() -> None:
+    names = [f"a_parameter_with_a_long_name_{n}" for n in range(5)]
+    params: dict[str, Any] = dict.fromkeys(names, 0.5)
+    rows = [
+        row(rank, configuration=configured(**params, dropout=rank / 100)) for rank in range(1, 41)
+    ]
+    rows[0]["configuration"] = configured(**{**params, names[0]: 0.25})
+    report = report_leaderboard(as_table("mnist", pd.DataFrame(rows)), ACCURACY, {})
+    figure = figure_of(report, "figures/ranking.png")
+    labels = words(figure.axes[0].get_yticklabels())
+    assert len(labels) == len({*labels}) == MAX_ROWS
+    assert f"{names[0]}=0.25" in labels[0]
+    assert f"{names[0]}=0.5" in labels[1]
+    assert names[1] not in labels[1]
+    assert "dropout=0.02" in labels[1]
+    assert figure.get_suptitle().endswith("the first 20 of 40")
 
 
 def test_the_report_has_all_configurations_and_shows_the_first() -> None:

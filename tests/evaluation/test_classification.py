@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from tests.evaluation.drawing import drawn, text_of, words
 from trackml.data import ImageData, TableData
 from trackml.evaluation.classification import (
-    MAX_ROWS,
     evaluate_classifier,
     plot_confusion_matrix,
-    plot_mistakes,
     plot_samples,
 )
 from trackml.evaluation.figures.runs import learning_curves
+from trackml.evaluation.mistakes import MAX_ROWS, plot_confusions, plot_mistakes
 from trackml.history import History
 from trackml.metrics import ACCURACY, LOSS, Metric
 
@@ -43,11 +42,12 @@ def test_a_report_has_all_names_of_the_contract(
     assert set(report.metrics) == {
         *(f"test_{name}" for name in ("loss", "accuracy", "precision_macro", "recall_macro")),
         *("test_f1_macro", "test_f1_class_0", "test_f1_class_1", "test_f1_class_2"),
-        "prediction_seconds_per_1000",
+        *("test_expected_calibration_error", "prediction_seconds_per_1000"),
     }
     assert report.metrics["test_accuracy"] == 57 / 60
     assert drawn(report) == {
-        *("learning_curves", "confusion_matrix", "per_class_f1", "mistakes", "samples")
+        *("learning_curves", "confusion_matrix", "per_class_f1", "mistakes", "samples"),
+        *("roc_precision_recall", "calibration", "confusions"),
     }
     details = "reports/classification_report"
     assert set(report.texts) == {
@@ -85,7 +85,10 @@ def test_a_table_has_its_mistakes_as_rows_and_metrics_of_ones_own() -> None:
     report = evaluate_classifier(lambda rows: answers[: len(rows)], data, history)
     assert report.metrics["test_accuracy"] == pytest.approx(1 - 2 / len(data.test))
     assert report.metrics["test_mean_probability"] == pytest.approx(1 / 3)
-    assert drawn(report) == {"confusion_matrix", "per_class_f1"}
+    assert drawn(report) == {
+        *("confusion_matrix", "per_class_f1"),
+        *("roc_precision_recall", "calibration", "permutation_importance"),
+    }
     figure = report.figures["figures/confusion_matrix.png"]()
     assert figure
     assert figure.axes[0].get_title().startswith("10 of 12 test rows right")
@@ -198,7 +201,7 @@ def test_the_most_confident_mistakes_are_shown_first(
 def test_the_best_epoch_is_marked(metric: Metric) -> None:
     figure = learning_curves(replace(HISTORY, metric=metric))
     assert figure
-    assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
     legend = figure.axes[1].get_legend()
     assert legend is not None
     assert "best epoch 2: val 0.8000" in words(legend.get_texts())
@@ -211,3 +214,22 @@ def test_training_images_are_above_their_augmented_versions(blobs: ImageData) ->
     tiles = np.lib.stride_tricks.sliding_window_view(shown, (9, 9))
     tiles = tiles[(tiles < 255).all(axis=(2, 3))]  # without a white pixel, row by row
     np.testing.assert_array_equal(tiles, [*blobs.train.images[:3], *augmented])
+
+
+def test_the_most_frequent_confusions_are_between_typical_images() -> None:
+    """Of two classes; three A are taken for B, one B for A, and no A is right."""
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    of_a = np.array([0.2, 0.1, 0.4, 0.3, 0.05, 0.7], np.float32)
+    images = np.arange(6, dtype=np.uint8).repeat(25).reshape(6, 5, 5)
+    probabilities = np.stack([of_a, 1 - of_a], axis=1)
+    figure = plot_confusions(images, labels, probabilities, "AB")
+    assert figure
+    titles = ["true, none right\nA", "90.0%", "80.0%", "60.0%", "3 x predicted\nB"]
+    titles += ["true\nB", "70.0%", "", "", "1 x predicted\nA"]
+    assert words(figure.axes[0].texts) == titles
+    tiles = np.asarray(figure.axes[0].images[0].get_array())
+    shown = [value for value in np.unique(tiles) if value != 255]
+    assert shown == [0, 1, 2, 4, 5]  # 4 is the typical B; there is no typical A
+    assert figure.get_suptitle().startswith("Most frequent confusions: 4 of 4 mistakes on 6 ")
+    right = np.eye(2, dtype=np.float32)[labels]
+    assert plot_confusions(images, labels, right, "AB") is None

@@ -1,13 +1,18 @@
 import io
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from tests.evaluation.drawing import drawn, figure_of, text_of, words
 from trackml.data import TableData
+from trackml.data.tables import TableSplit
 from trackml.evaluation.exploration import explore
+from trackml.evaluation.importance import permutation_importance, plot_importance
 from trackml.evaluation.regression import evaluate_regressor, plot_errors
 from trackml.evaluation.report import Report
 from trackml.history import History
@@ -46,7 +51,10 @@ def test_a_report_has_all_names_of_the_contract_and_a_map_if_there_are_coordinat
     }
     assert homes.metrics["test_rmse"] == pytest.approx(0.5)
     assert homes.metrics["test_mae"] == pytest.approx(0.5)
-    assert drawn(homes) == {"learning_curves", "predicted_vs_true", "residuals", "error_map"}
+    assert drawn(homes) == {
+        *("learning_curves", "predicted_vs_true", "residuals", "error_map"),
+        "permutation_importance",
+    }
     assert "figures/error_map.png" not in report("Rooms", "Age", "Floor").figures
 
 
@@ -73,7 +81,9 @@ def test_a_table_with_texts_and_missing_values_has_a_report_without_epochs() -> 
     homes = evaluate_regressor(lambda rows: answers[: len(rows)], data, history)
     assert homes.metrics["test_worst"] == pytest.approx(0.5)
     assert homes.metrics["test_mae"] == pytest.approx(0.5)
-    assert drawn(homes) == {"predicted_vs_true", "residuals", "error_map"}
+    assert drawn(homes) == {
+        *("predicted_vs_true", "residuals", "error_map", "permutation_importance")
+    }
     shown = cells(figure_of(homes, "figures/error_map.png").axes[0])
     assert list(shown) == pytest.approx([0.5] * len(shown))
     with pytest.raises(ValueError, match="mixed has classes: evaluate_classifier is for those"):
@@ -90,7 +100,7 @@ def test_axes_name_their_quantity_and_its_unit() -> None:
     assert (predicted > true).all()
     over, spread = figure_of(homes, "figures/residuals.png").axes[:2]
     assert over.get_xlabel() == "predicted Price (dollars)"
-    assert "mean +0.500, median +0.500" in spread.get_title()
+    assert "mean -0.500, median -0.500" in spread.get_title()
 
 
 def cells(axes: Axes) -> dict[float, list[float]]:
@@ -168,3 +178,28 @@ def test_a_single_row_has_statistics_and_no_correlation() -> None:
     homes = explore(table(limit=1))
     assert drawn(homes) == {"correlations", "target"}
     assert "Rooms,1,0," in text_of(homes, "reports/feature_statistics.csv")
+
+
+@pytest.mark.parametrize("target", ["price", "kind"])
+def test_shuffling_a_column_that_matters_makes_validation_rows_worse(target: str) -> None:
+    data = mixed(target)
+    data = replace(data, test=TableSplit(data.test.features * np.nan, data.test.target))
+
+    def predict(features: NDArray[Any]) -> NDArray[Any]:
+        """The town alone decides."""
+        towns = np.nan_to_num(features[:, data.columns.index("town")]).astype(np.int64)
+        of_towns = [[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]] if data.classes else [[1.0], [5.0]]
+        answers: NDArray[Any] = np.array(of_towns)[towns]
+        return answers
+
+    rises, rows = permutation_importance(predict, data)
+    assert (rises.shape, rows) == ((len(data.columns), 3), len(data.validation))
+    matters = np.abs(rises).max(axis=1) > 0
+    assert [name for name, does in zip(data.columns, matters, strict=True) if does] == ["town"]
+    again, _ = permutation_importance(predict, data)
+    np.testing.assert_array_equal(rises, again)
+    figure = plot_importance(predict, data)
+    assert figure
+    axes = figure.axes[0]
+    assert len(words(axes.get_yticklabels())) == len(data.columns)
+    assert axes.get_xlabel().startswith(f"rise of the {'loss (nats)' if data.classes else 'RMSE'}")

@@ -22,10 +22,13 @@ CLASS_SCORES = {
     *("test_accuracy", "test_precision_macro", "test_recall_macro", "test_f1_macro"),
     *(f"test_f1_class_{c}" for c in range(10)),
 }
-CLASSIFIER_FILES = (
+LABEL_FILES = (
     "figures/confusion_matrix.png figures/per_class_f1.png figures/mistakes.png "
     "figures/samples.png reports/classification_report.txt reports/classification_report.json "
     "reports/confusion_matrix.json"
+)
+CLASSIFIER_FILES = (
+    f"{LABEL_FILES} figures/roc_precision_recall.png figures/calibration.png figures/confusions.png"
 )
 
 
@@ -49,7 +52,9 @@ class Expected:
     limit: int = 3000
     aliases: tuple[str, ...] = ()
     lines: str = ""  # what it may say on stderr: a pattern
-    test_metrics: Set[str] = frozenset({"test_loss", *CLASS_SCORES})
+    test_metrics: Set[str] = frozenset(
+        {"test_loss", "test_expected_calibration_error", *CLASS_SCORES}
+    )
     files: str = CLASSIFIER_FILES
     parts: tuple[str, ...] = ()  # of the loss, logged too
     more_metrics: tuple[str, ...] = ()
@@ -183,7 +188,8 @@ HOUSING = Expected(
     outputs=1,
     test_metrics={"test_mse", "test_rmse", "test_mae", "test_r2"},
     files="figures/predicted_vs_true.png figures/residuals.png figures/error_map.png "
-    "figures/correlations.png figures/target.png reports/feature_statistics.csv",
+    "figures/correlations.png figures/target.png figures/permutation_importance.png "
+    "reports/feature_statistics.csv",
 )
 EXPECTED = {
     "fashion": FASHION,
@@ -249,7 +255,7 @@ EXPECTED = {
         metric=MAP,
         outputs=7,
         test_metrics=CLASS_SCORES | {"test_map", "test_map_50", "test_mean_iou", "train_accuracy"},
-        files=f"{CLASSIFIER_FILES} figures/losses.png figures/detections.png",
+        files=f"{LABEL_FILES} figures/losses.png figures/detections.png",
         flags=("--validation_split", str(FEW_TO_VALIDATE)),
         limit=1000,
         parts=("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"),

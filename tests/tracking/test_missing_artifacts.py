@@ -171,6 +171,7 @@ DRAWING = (
     "trackml.evaluation.classification.confusion_matrix",
     "trackml.evaluation.classification.as_json",
     "trackml.evaluation.graph.torchviz.make_dot",
+    "trackml.evaluation.figures.progress.draw_progress",
     "trackml.evaluation.report.Table.as_markdown",
     "trackml.tracking.run.as_json",
     "pandas.DataFrame.to_csv",

@@ -26,6 +26,9 @@ class Recorder:
     def resume_point(self) -> Checkpoint | None:
         return read(self.file)[0] if self.file and self.file.exists() else None
 
+    def show_progress(self, epoch: int, epochs: int, answers: object) -> None:
+        """Nothing is shown."""
+
     def log_epoch(
         self, epoch: int, metrics: Mapping[str, float], checkpoint: Callable[[], Checkpoint]
     ) -> str | None:

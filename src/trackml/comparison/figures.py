@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -19,30 +20,45 @@ from trackml.evaluation.figures.axes import (
 from trackml.metrics import LATENCY, Metric
 
 
-def ranking(table: pd.DataFrame, names: Sequence[str], metric: Metric) -> Figure:
-    """Validation and test means by rank, with the interval of the test mean."""
-    figure, axes = canvas(9, 1.4 + 0.32 * len(table))
+def ranking(table: pd.DataFrame, names: Sequence[str], metric: Metric, total: int) -> Figure:
+    """Validation and test means by rank, with the interval of the test mean.
+
+    Args:
+        total: how many configurations there are, with those that are not shown.
+    """
+    lines = max(name.count("\n") for name in names) + 1
+    figure, axes = canvas(11, 1.7 + (0.18 + 0.14 * lines) * len(table))
     rows = range(len(table))
     half = (table["test_high"] - table["test_mean"]).fillna(0)
     label = "test, with the 95 % interval of the mean where n > 1"
     axes.errorbar(table["test_mean"], rows, None, half, "o", color=FIRST, capsize=3, label=label)
     label = "validation: it ranks"
     axes.plot(table["val_mean"], rows, "D", color=SECOND, markersize=4, label=label)
-    axes.set_yticks(rows, [f"{name}, n = {n}" for name, n in zip(names, table["n"], strict=True)])
-    finish(axes, LEGEND_ABOVE, lines=True, xlabel=str(metric), ylim=(len(table) - 0.5, -0.5))
+    texts = [f"{name}, n = {n}" for name, n in zip(names, table["n"], strict=True)]
+    axes.set_yticks(rows, texts, fontsize=8.5, ma="left")
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    means = pd.concat([table["test_mean"], table["val_mean"]]).dropna()
+    low, high = means.min(), means.max()
+    if low < high:  # all points, but not all of an interval of two runs, which would pale the rest
+        edges, room = axes.get_xlim(), 0.5 * (high - low)
+        axes.set_xlim(max(edges[0], low - room), min(edges[1], high + room))
+    finish(axes, LEGEND_ABOVE, lines=True, xlabel=str(metric))
+    some = f"the first {len(table)} of {total:,}" if total > len(table) else f"{total:,}"
+    figure.suptitle(f"Configurations, ranked by {metric} on validation: {some}")
     return figure
 
 
 def curves(by_name: Mapping[str, Mapping[int, float]], metric: Metric) -> Figure:
     """Validation scores per epoch, a curve for each name."""
-    figure, axes = canvas(9, 4.8)
+    figure, axes = canvas(12, 4.8)
     colors = sns.color_palette("colorblind", len(by_name))
     for (name, curve), color in zip(by_name.items(), colors, strict=True):
         epochs = [epoch for epoch in curve if epoch]  # 0 is the untrained model
         values = [curve[epoch] for epoch in epochs]
         axes.plot(epochs, values, color=color, marker="o", markersize=3, label=name)
     axes.set(xlabel="epoch", ylabel=f"validation {metric}", title="The best run of each, by rank")
-    finish(axes, LEGEND_RIGHT if by_name else None, lines=True, epochs=True)
+    legend = LEGEND_RIGHT | {"fontsize": 8.5} if by_name else None
+    finish(axes, legend, lines=True, epochs=True)
     return figure
 
 
@@ -60,10 +76,7 @@ def cost(table: pd.DataFrame, metric: Metric) -> Figure:
         axes.plot(costs, scores, "o", color=FIRST)
         for number, *point in zip(known["rank"], costs, scores, strict=True):
             axes.annotate(number, point, (4, 4), textcoords="offset points", fontsize=8)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        _scale_by_powers(axes, costs)
         axes.margins(x=0.15)
         finish(axes, lines=True, xlabel=label)
     cells[0, 0].set_ylabel(f"test {metric}")
@@ -89,13 +102,21 @@ def models(table: pd.DataFrame) -> Figure:
             axes.annotate(format(value, spec), (value, row), (0, 6), **texts)
         axes.set_yticks(rows, [""] * len(table))
         if spec != ".4f":
-            axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            _scale_by_powers(axes, table[name])
         axes.margins(x=0.2)
         finish(axes, lines=True, title=title, ylim=(len(table) - 0.5, -0.6))
     names = zip(table["model"], table["n"], strict=True)
     cells[0, 0].set_yticklabels([f"{name}, n = {n}" for name, n in names])
     return figure
+
+
+def _scale_by_powers(axes: Axes, values: "pd.Series[float]") -> None:
+    """A logarithmic x axis whose ticks are plain numbers, also within a power of ten."""
+    is_wide = len(values) > 0 and values.max() > 100 * values.min()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,.12g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def bars(values: pd.DataFrame) -> Figure:

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from textwrap import shorten
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -25,7 +25,7 @@ from trackml.metrics import LATENCY, Metric
 
 MAX_ROWS = 20
 MAX_CURVES = 8
-MAX_LABEL = 40  # characters of the differences, in figures
+MAX_LABEL = 60  # characters of a line of a label in figures
 _DERIVED = ("model_parameters", "train_samples", "test_samples", "validation_samples")
 NOTES = (
     "Runs that differ only in their seed are one configuration: they have the same data, device,",
@@ -128,25 +128,44 @@ def verdict(row: "pd.Series[Any]") -> str:
 
 
 def differences(ranking: pd.DataFrame) -> list[str]:
-    """Of each configuration, the parameters in which those of its architecture differ."""
-    settings, architectures = ranking["configuration"].map(_settings), ranking["architecture"]
-    texts = []
-    for own, architecture in zip(settings, architectures, strict=True):
-        others = settings[architectures == architecture]
-        differing = [name for name in own if len({str(each.get(name)) for each in others}) > 1]
-        texts.append(", ".join(f"{name}={_short(own[name])}" for name in differing))
-    return texts
+    """Of each configuration, the parameters in which those of its architecture differ.
+
+    No two of an architecture have the same text.
+    """
+    texts = pd.Series("", ranking.index)
+    for _, rows in ranking.groupby("architecture"):
+        settings = [*map(_settings, rows["configuration"], rows["framework"])]
+        # All digits if few tell no more apart. The number of trained weights follows from
+        # parameters, but in code that has changed.
+        for digits, without in ((4, _DERIVED), (17, _DERIVED), (17, ())):
+            own = _texts(settings, digits, without)
+            if len({*own}) == len(own):
+                break
+        texts[rows.index] = pd.Series(own, rows.index)
+    return list(texts)
 
 
-def _settings(configuration: str) -> dict[str, object]:
-    """The parameters that a person set, and the device and precision that `auto` became."""
+def _texts(
+    settings: Sequence[Mapping[str, object]], digits: int, without: Sequence[str]
+) -> list[str]:
+    names = dict.fromkeys(name for each in settings for name in each if name not in without)
+    differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
+    return [
+        ", ".join(f"{name}={_short(each[name], digits)}" for name in differing if name in each)
+        for each in settings
+    ]
+
+
+def _settings(configuration: str, framework: str) -> dict[str, object]:
+    """The parameters, and the device and precision that `auto` became."""
     params, (_data, device, precision) = json.loads(configuration)
-    every = params | {"device": device, "precision": precision}
-    return {name: value for name, value in every.items() if name not in _DERIVED}
+    return {**params, "device": device, "precision": precision, "framework": framework}
 
 
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _short(value: object, digits: int) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if value.is_integer() else f"{value:.{digits}g}"
 
 
 def report_leaderboard(
@@ -167,7 +186,7 @@ def report_leaderboard(
     return Report(
         texts={"leaderboard.csv": table.as_csv, "leaderboard.md": page},
         figures={
-            "figures/ranking.png": partial(figures.ranking, shown, names, metric),
+            "figures/ranking.png": partial(figures.ranking, shown, names, metric, len(table.data)),
             "figures/learning_curves.png": partial(figures.curves, by_name, metric),
             "figures/cost.png": partial(figures.cost, shown, metric),
         },
@@ -175,5 +194,6 @@ def report_leaderboard(
 
 
 def _label(rank: str, architecture: str, differences: str) -> str:
-    differing = shorten(differences, MAX_LABEL, placeholder=" …")
-    return f"{rank}. {architecture}" + f", {differing}" * bool(differing)
+    """All differences, in lines that leave room for the figure."""
+    label = f"{rank}. {architecture}" + f", {differences}" * bool(differences)
+    return "\n".join(wrap(label, MAX_LABEL, break_long_words=False))

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trackml.display.lines import duration
 from trackml.comparison.logged_params import with_effect
+from trackml.display.lines import duration
 from trackml.params import Params, TrainingParams
 from trackml.progress import Progress
 from trackml.tasks import EntryPoint, run_command

@@ -25,6 +25,9 @@ from trackml.evaluation.figures.axes import (
 )
 from trackml.evaluation.figures.galleries import gallery
 from trackml.evaluation.figures.runs import learning_curves
+from trackml.evaluation.importance import plot_importance
+from trackml.evaluation.mistakes import list_mistakes, plot_confusions, plot_mistakes
+from trackml.evaluation.probabilities import plot_calibration, plot_curves, reliability
 from trackml.evaluation.report import Report, as_json
 from trackml.history import History
 from trackml.metrics import LATENCY, label_metrics, own_scores, score_classes, seconds_per_1000
@@ -33,9 +36,8 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
+LOSS_LABEL = {"loss": "loss: cross-entropy (nats)"}
 NO_CLASS = -1  # a prediction that names none
-MAX_MISTAKES = 24  # images
-MAX_ROWS = 100  # of a table, that were mistaken
 
 
 @standard_settings()
@@ -47,7 +49,8 @@ def evaluate_classifier(
 ) -> Report:
     """Score a classifier on the test data, once, and report the scores with figures.
 
-    Mistakes are shown as images; those of a table are listed with their columns.
+    Mistakes are shown as images; those of a table are listed with their columns, and the figures
+    say how much each of its columns matters.
 
     Args:
         predict: inputs (N, ...), as `data` has them → class probabilities float32 (N, C).
@@ -62,8 +65,14 @@ def evaluate_classifier(
     probabilities = predict(inputs)
     scores = own_scores(history.metrics, labels, probabilities, "test_")
     scores["test_loss"] = score_classes(probabilities, labels)["loss"]
+    bins = reliability(probabilities, labels)
+    kind = "images" if isinstance(data, ImageData) else "rows"
     figures: dict[str, Callable[[], Figure | None]] = {
-        "figures/learning_curves.png": partial(learning_curves, history)
+        "figures/learning_curves.png": partial(learning_curves, history, LOSS_LABEL),
+        "figures/roc_precision_recall.png": partial(
+            plot_curves, probabilities, labels, classes, kind
+        ),
+        "figures/calibration.png": partial(plot_calibration, bins, kind),
     }
     texts: dict[str, Callable[[], str | None]] = {}
     match data:
@@ -71,14 +80,19 @@ def evaluate_classifier(
             figures["figures/mistakes.png"] = partial(
                 plot_mistakes, test.images, labels, probabilities, classes
             )
+            figures["figures/confusions.png"] = partial(
+                plot_confusions, test.images, labels, probabilities, classes
+            )
             figures["figures/samples.png"] = partial(plot_samples, train, classes, augmented)
-            kind = "images"
         case TableData():
             texts["reports/mistakes.csv"] = partial(list_mistakes, data, probabilities)
-            kind = "rows"
+            figures["figures/permutation_importance.png"] = partial(plot_importance, predict, data)
     of_labels = evaluate_labels(probabilities.argmax(axis=1), labels, classes, kind=kind)
-    latency = {LATENCY: seconds_per_1000(predict, inputs)}
-    return Report(scores) | of_labels | Report(latency, texts, figures)
+    more_scores = {
+        "test_expected_calibration_error": bins.expected_error,
+        LATENCY: seconds_per_1000(predict, inputs),
+    }
+    return Report(scores) | of_labels | Report(more_scores, texts, figures)
 
 
 def evaluate_labels(
@@ -178,63 +192,8 @@ def plot_f1(scores: Sequence[float], classes: Sequence[str], kind: str = "images
         axes.text(1.02, position, f"{score:.3f}", va="center", fontsize=9)
     mean = float(np.mean(scores))
     axes.axvline(mean, color=THIRD, linestyle="--", label=f"macro F1 {mean:.3f}")
-    finish(axes, LEGEND_ABOVE, xlim=(0, 1.12), xlabel=f"F1 on the test {kind}", ylabel="")
+    finish(axes, LEGEND_ABOVE, xlim=(0, 1.12), xlabel=f"F1 on the test {kind}", ylabel="class")
     return figure
-
-
-def worst_mistakes(labels: Labels, probabilities: Scores) -> NDArray[np.intp]:
-    """The rows that are wrong, those with the highest confidence first.
-
-    Args:
-        labels: (N,). probabilities: (N, C).
-    """
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    return wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")]
-
-
-def list_mistakes(data: TableData, probabilities: Scores) -> str | None:
-    """The wrong predictions with the highest confidence, as CSV; None if there are none.
-
-    Each with its test row, counted from 1, its columns as a person writes them, the true and the
-    predicted class and the probability of that.
-    """
-    features, labels = data.test.arrays
-    worst = worst_mistakes(labels, probabilities)[:MAX_ROWS]
-    if not len(worst):
-        return None
-    predicted = probabilities[worst].argmax(axis=1)
-    answers = pd.DataFrame(
-        {
-            "true": [data.classes[label] for label in labels[worst]],
-            "predicted": [data.classes[label] for label in predicted],
-            "probability": probabilities[worst].max(axis=1),
-        }
-    )
-    rows = data.as_frame(features[worst])
-    if not answers.columns.intersection(rows.columns).empty:
-        answers = answers.add_prefix("class_")
-    listed = pd.concat([rows, answers], axis=1)
-    listed.index = pd.Index(worst + 1, name="test_row")
-    return listed.to_csv(float_format="%.6g")
-
-
-def plot_mistakes(
-    images: Images, labels: Labels, probabilities: Scores, classes: Sequence[str]
-) -> Figure:
-    """The wrong predictions with the highest confidence, the highest first.
-
-    Args:
-        images: (N, height, width, ...). labels: (N,). probabilities: (N, C).
-    """
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong, names = worst_mistakes(labels, probabilities), [shortened(name, 12) for name in classes]
-    worst = wrong[:MAX_MISTAKES]
-    titles = [
-        f"says {names[predicted[index]]}, {confidence[index]:.1%}\nis {names[labels[index]]}"
-        for index in worst
-    ]
-    title = f"Most confident of {len(wrong):,} mistakes on {len(labels):,} test images"
-    return gallery(images[worst], titles, columns=8, cell_inches=1.5, title=title)
 
 
 def plot_samples(

@@ -21,6 +21,7 @@ from trackml.evaluation.report import Report
 from trackml.history import History
 from trackml.metrics import LATENCY
 
+LABELS = {"loss": "loss: sum of its parts", "map": "mAP: mean average precision"}
 COLUMNS, ROWS = 8, 3
 MAX_IMAGES = COLUMNS * ROWS
 CELL = 1.75  # inches
@@ -52,7 +53,7 @@ def evaluate_detector(
         LATENCY: seconds * 1000 / len(data.test),
     }
     figures: dict[str, Callable[[], Figure | None]] = {
-        "figures/learning_curves.png": partial(learning_curves, history),
+        "figures/learning_curves.png": partial(learning_curves, history, LABELS),
         "figures/losses.png": partial(losses, history),
         "figures/detections.png": partial(plot_detections, data.test.images, matches, classes),
         "figures/mistakes.png": partial(plot_mistakes, data.test.images, matches, classes),

@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 
 from trackml.backends import standard_settings
 from trackml.data import TableData
-from trackml.evaluation.figures.axes import FIRST, SECOND, canvas, finish, grid
+from trackml.evaluation.figures.axes import (
+    FIRST,
+    LEGEND_ABOVE,
+    SECOND,
+    canvas,
+    finish,
+    grid,
+)
 from trackml.evaluation.figures.runs import learning_curves
+from trackml.evaluation.importance import plot_importance
 from trackml.evaluation.report import Report
 from trackml.history import History
 from trackml.metrics import LATENCY, own_scores, regression_metrics, seconds_per_1000
@@ -54,17 +62,22 @@ def evaluate_regressor(
     predicted = answers[:, 0]
     metrics = regression_metrics(predicted, true)
     quantity = f"{data.target_name} ({data.unit})" if data.unit else data.target_name
+    labels = {
+        "loss": "loss: mean squared error" + f"\nin ({data.unit})²" * bool(data.unit),
+        "mae": "mean absolute error" + f"\n({data.unit})" * bool(data.unit),
+    }
     title = f"R² {metrics['r2']:.3f}, RMSE {metrics['rmse']:.3f}, on {len(true):,} test rows"
     figures: dict[str, Callable[[], Figure | None]] = {
-        "learning_curves": partial(learning_curves, history),
+        "learning_curves": partial(learning_curves, history, labels),
         "predicted_vs_true": partial(plot_predictions, predicted, true, quantity, title),
-        "residuals": partial(plot_residuals, predicted, true, quantity),
+        "residuals": partial(plot_residuals, predicted, true, quantity, data.unit),
+        "permutation_importance": partial(plot_importance, predict, data),
     }
     if set(COORDINATES) <= {*data.columns} - {*data.categories}:
         places = features[:, [data.columns.index(name) for name in COORDINATES]]
         placed = np.isfinite(places).all(axis=1)
         latitude, longitude = places[placed].T
-        errors = (predicted - true)[placed]
+        errors = (true - predicted)[placed]
         figures["error_map"] = partial(plot_errors, latitude, longitude, errors, quantity)
     scores = own_scores(history.metrics, true, answers, "test_")
     scores |= {f"test_{name}": value for name, value in metrics.items()}
@@ -77,15 +90,16 @@ def plot_predictions(predicted: Floats, true: Floats, quantity: str, title: str)
     figure, axes = canvas(6.6, 5.8)
     _density(axes, true, predicted)
     limits = (min(true.min(), predicted.min()), max(true.max(), predicted.max()))
-    axes.plot(limits, limits, color=SECOND, linewidth=1.2, label="predicted = true")
+    axes.plot(limits, limits, color=SECOND, linewidth=1.2)
     axes.set(aspect="equal", xlabel=f"true {quantity}", ylabel=f"predicted {quantity}")
-    finish(axes, {"loc": "upper left"}, title=title)
+    # No legend: there is no place that points never reach.
+    finish(axes, title=f"{title}\nline: predicted = true")
     return figure
 
 
-def plot_residuals(predicted: Floats, true: Floats, quantity: str) -> Figure:
-    """Predicted minus true: over the prediction, with three quantiles, and as a distribution."""
-    errors = predicted - true
+def plot_residuals(predicted: Floats, true: Floats, quantity: str, unit: str = "") -> Figure:
+    """True minus predicted: over the prediction, with three quantiles, and as a distribution."""
+    errors = true - predicted
     figure, ((over, spread),) = grid(1, 2, width=12, height=4.8)
     _density(over, predicted, errors)
     over.axhline(0, color="0.3", linewidth=1)
@@ -96,13 +110,15 @@ def plot_residuals(predicted: Floats, true: Floats, quantity: str) -> Figure:
     over.plot(centers, middle, color=SECOND, label="median")
     over.plot(centers, low, color=SECOND, linestyle=":", label="10 % and 90 % quantiles")
     over.plot(centers, high, color=SECOND, linestyle=":")
-    over.set(xlabel=f"predicted {quantity}", ylabel="residual")
-    finish(over, {"loc": "upper left"}, title="Residuals over the prediction")
+    label = f"residual ({unit})" if unit else "residual"
+    over.set(xlabel=f"predicted {quantity}", ylabel=label)
+    finish(over, LEGEND_ABOVE | {"ncols": 2})
     sns.histplot(x=errors, bins=60, color=FIRST, edgecolor="white", linewidth=0.3, ax=spread)
     spread.axvline(0, color="0.3", linewidth=1)
     title = f"mean {errors.mean():+.3f}, median {np.median(errors):+.3f}, "
     title += f"standard deviation {errors.std():.3f}"
-    finish(spread, title=title, xlabel="residual: predicted minus true", ylabel="test rows")
+    finish(spread, title=title, xlabel=label, ylabel="test rows")
+    figure.suptitle(f"Residuals, true minus predicted, of {len(true):,} test rows")
     return figure
 
 
@@ -112,7 +128,7 @@ def plot_errors(latitude: Floats, longitude: Floats, errors: Floats, quantity: s
     limit = float(np.quantile(np.abs(errors), 0.95)) or 1.0  # a few outliers would pale the rest
     for axes, values, title, colors, low, extend in (
         (size, np.abs(errors), "mean absolute error", "rocket_r", 0.0, "max"),
-        (sign, errors, "mean of predicted minus true", "vlag", -limit, "both"),
+        (sign, errors, "mean residual: true minus predicted", "vlag", -limit, "both"),
     ):
         cells = axes.hexbin(longitude, latitude, values, gridsize=(44, 30), mincnt=1)
         cells.set(cmap=colors, clim=(low, limit), linewidths=0.2, edgecolors="0.6")

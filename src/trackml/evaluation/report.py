@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import rich.table
     from matplotlib.figure import Figure
     from PIL.Image import Image
+
+_CAPTION_PER_INCH = 15  # characters
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,21 @@ class Report:
         """The paths of all texts and figures."""
         return [*self.texts, *self.figures]
 
-    def content_of(self, path: str) -> bytes | None:
-        """Make the text or figure of a path, as the content of its file."""
+    def content_of(self, path: str, caption: str = "") -> bytes | None:
+        """Make the text or figure of a path, as the content of its file.
+
+        Args:
+            caption: below a figure: what it is of.
+        """
         if make := self.texts.get(path):
             text = make()
             return None if text is None else text.encode()
         figure, file = self.figures[path](), io.BytesIO()
         if figure is None:
             return None
+        if caption:
+            lines = fill(caption, int(_CAPTION_PER_INCH * figure.get_figwidth()))
+            figure.supxlabel(lines, fontsize=7, color="0.4")
         figure.savefig(file, format=PurePath(path).suffix[1:])
         return file.getvalue()
 

@@ -18,6 +18,7 @@ from trackml.evaluation.report import with_spread
 from trackml.metrics import Metric
 from trackml.sweeps.space import Distribution, Space, shown, value_at
 
+MAX_SHOWN_WHOLE = 5  # epochs
 _WORST = 0.2  # share of the trials that have the color of the worst: they would hide the others
 
 
@@ -148,7 +149,8 @@ def validation_curves(trials: pd.DataFrame, panels: str, lines: str) -> Figure:
     epochs["epoch"] = epochs.groupby(level=0).cumcount() + 1
     epochs = epochs.astype({"val_accuracy": float}).reset_index(drop=True)
     # From where the worst 15 % of all epochs are: first epochs would flatten the others.
-    bottom = epochs["val_accuracy"].quantile(0.15) - 0.002
+    is_short = epochs["epoch"].max() <= MAX_SHOWN_WHOLE
+    bottom = None if is_short else epochs["val_accuracy"].quantile(0.15) - 0.002
     names, order = list(dict.fromkeys(epochs[panels])), sorted(set(epochs[lines]))
     figure, cells = style.grid(1, len(names), width=1.5 + 3.2 * len(names), height=3.8)
     for axes, name in zip(cells[0], names, strict=True):
@@ -162,13 +164,15 @@ def validation_curves(trials: pd.DataFrame, panels: str, lines: str) -> Figure:
             style_order=order,
             errorbar="sd",
             palette="colorblind",
+            markers=True,
+            markersize=5,
             legend="auto" if name == names[-1] else False,
             ax=axes,
         )
         finish(axes, lines=True, epochs=True, title=name, ylabel="", ylim=(bottom, None))
-    top = max(axes.get_ylim()[1] for axes in cells[0])
+    low, high = np.transpose([axes.get_ylim() for axes in cells[0]])
     for axes in cells[0]:
-        axes.set_ylim(top=top)
+        axes.set_ylim(low.min(), high.max())
     cells[0, 0].set_ylabel("validation accuracy")
     cells[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     counts = _count_of(trials.groupby([panels, lines]).size())

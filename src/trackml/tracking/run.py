@@ -23,8 +23,9 @@ from trackml.checks.model import save_checked
 from trackml.comparison.champion import ALIASES_TAG
 from trackml.comparison.logged_params import with_effect
 from trackml.comparison.runs import BaselineRun
+from trackml.data import TableData
 from trackml.data.canvases import Data
-from trackml.errors import ModelRejected, one_line
+from trackml.errors import ModelRejected
 from trackml.evaluation.report import Report, as_json
 from trackml.history import Callbacks, History
 from trackml.metrics import LOSS, metric_tags
@@ -33,8 +34,9 @@ from trackml.process.system import this_process
 from trackml.progress import Progress, progress_of
 from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
+from trackml.tracking.artifacts import add_picture, add_report
 from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
-from trackml.tracking.outbox import Link, Outbox, RunState, now_ms
+from trackml.tracking.outbox import Outbox, RunState, now_ms
 from trackml.tracking.queries import CODE_TAG, ParentRun
 from trackml.tracking.registry import Registration
 from trackml.tracking.resume import open_outbox
@@ -48,7 +50,6 @@ Parent = ParentRun | None
 VERSION_TAG = "trackml.version"
 COLOR_TAG = "mlflow.runColor"
 PREPARING = "preparing the model"  # a stage, until another one is named
-LONGEST_SHOWN = 300  # characters of a reason: LaTeX's have pages
 MAX_CALLS_OF_FIT = 20  # of each callback: a fit may have thousands of iterations
 
 _log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Run:
 
     def log_report(self, report: Report) -> None:
         """Log a report's texts, figures, and metrics, which are linked to the dataset."""
-        _add_report(self.outbox, report, "dataset", self.progress)
+        add_report(self.outbox, report, "dataset", self.progress)
         self.progress.stage(PREPARING)
         self._upload()
 
@@ -147,6 +148,18 @@ class Run:
     def resume_point(self) -> Checkpoint | None:
         """Where training continues; None if it begins. One training can have it."""
         return self.outbox.take_resume_point()
+
+    def show_progress(self, epoch: int, epochs: int, answers: Any) -> None:
+        """Keep a picture of a few validation images with the answers to them, every few epochs.
+
+        A trial keeps none.
+
+        Args:
+            epochs: how many there are to be.
+            answers: to all validation images: class probabilities (N, C), or objects.
+        """
+        if self.outbox.is_kept and not isinstance(self.data, TableData):
+            add_picture(self.outbox, self.data, epoch, epochs, answers)
 
     def log_epoch(
         self, epoch: int, metrics: Mapping[str, float], checkpoint: TakeCheckpoint | None = None
@@ -203,7 +216,7 @@ class Run:
             progress.stage("writing the model's files, and asking them for answers")
             rejection = self._add_model(model, predict)
         epochs = {"history.json": lambda: as_json(history.as_dict())}
-        _add_report(outbox, Report(history.summary, epochs) | report, "model", progress)
+        add_report(outbox, Report(history.summary, epochs) | report, "model", progress)
         outbox.update(
             tags={
                 "trackml.precision": history.precision,
@@ -337,7 +350,7 @@ def log_reports(params: Params, reports: Iterable[Report], *, experiment: str, n
     state = _new_state(experiment, name, params.as_text(), {VERSION_TAG: trackml.__version__})
     with standard_settings(), Outbox.temporary(state) as outbox, uploading(client, outbox):
         for report in reports:
-            _add_report(outbox, report, "dataset")
+            add_report(outbox, report, "dataset")
 
 
 def _rows_of(data: Data, params: RunParams) -> str:
@@ -345,30 +358,6 @@ def _rows_of(data: Data, params: RunParams) -> str:
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     rows = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
     return f"{data.name}: {rows}" + (f" (limit {limit:,})" if limit else "")
-
-
-def _add_report(
-    outbox: Outbox, report: Report, linked: Link, progress: Progress | None = None
-) -> None:
-    """Keep the numbers of a report, and its texts and figures as far as they can be made.
-
-    Those are optional: one warning and a tag name what is missing.
-    """
-    outbox.add_metrics(report.metrics, linked)
-    reasons: dict[str, str] = {}
-    for path in report.paths:
-        if progress:
-            progress.stage(f"making {path}")
-        try:
-            content = report.content_of(path)
-            if content is not None:
-                outbox.add_artifact(path, partial(Path.write_bytes, data=content))
-        except Exception as error:  # noqa: BLE001  # of any kind
-            reasons[path] = f"{type(error).__name__}: {one_line(error)}"[:LONGEST_SHOWN]
-    outbox.set_missing(reasons, among=report.paths)
-    if reasons:
-        why = "; ".join(dict.fromkeys(reasons.values()))
-        _log.warning("warning: the run goes on without %s (%s)", ", ".join(reasons), why)
 
 
 def _initial_state(

@@ -105,7 +105,7 @@ class _DetectionLearner(TorchLearner):
 
     def validate(self) -> Mapping[str, float]:
         canvases = self._validation
-        detected = find_objects(self.network, canvases)
+        self.answers = find_objects(self.network, canvases)
         torch.manual_seed(VALIDATION_SEED)
         self.network.train()  # torchvision's networks return losses in this mode only
         self.network.get_submodule("backbone").eval()  # keeps the statistics of batch norm
@@ -116,7 +116,7 @@ class _DetectionLearner(TorchLearner):
                 batch = torch.tensor(canvases.images[rows], device=self.device)
                 losses = self.network(batch, self._validation_targets[rows])
                 sums.update(_times(len(batch), losses))
-        precision = mean_average_precision(detected, canvases)["map"]
+        precision = mean_average_precision(self.answers, canvases)["map"]
         return _means(sums, len(canvases)) | {"map": precision}
 
 

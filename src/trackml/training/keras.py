@@ -137,7 +137,8 @@ class _KerasLearner(Learner):
 
     def validate(self) -> Mapping[str, float]:
         inputs, targets = self.data.validation.arrays
-        return self.settings.scores(self._predict(inputs), targets)
+        self.answers = self._predict(inputs)
+        return self.settings.scores(self.answers, targets)
 
     def get_weights(self) -> list[Array]:
         return list(self.model.get_weights())

@@ -48,6 +48,7 @@ class Learner(Protocol):
     samples: int  # rows that an epoch trains on
     precision: str  # of the training steps: "float32" or "bfloat16"
     device: str  # of the training steps: "cpu" or "cuda"
+    answers: Any = None  # to all validation inputs, when they were last asked for
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         """Train on all rows once; return "loss" and other metrics, means over samples.
@@ -87,6 +88,9 @@ class TrainingRun(Protocol):
         self, epoch: int, metrics: Mapping[str, float], checkpoint: TakeCheckpoint
     ) -> str | None:
         """Save a checkpoint if the run is kept, and log the metrics; return a reason to stop."""
+
+    def show_progress(self, epoch: int, epochs: int, answers: Any) -> None:
+        """Show what the model answers to validation inputs after an epoch, of so many."""
 
 
 ModelCallback = Callable[[int, Mapping[str, float], Any], str | None]
@@ -167,6 +171,8 @@ def run_epochs(
             )
         if history.best_epoch == epoch:
             best_weights = weights
+        if run:  # before its checkpoint: a killed run repeats the epoch, and so the picture
+            run.show_progress(epoch, params.epochs, learner.answers)
         reasons = [run.log_epoch(epoch, row, checkpoint) if run else None]
         reasons += [call(epoch, row, learner.model) for call in options.get("callbacks", ())]
         reason = next(filter(None, reasons), None)

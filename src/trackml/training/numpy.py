@@ -148,7 +148,8 @@ class _NumpyLearner(Learner):
         return self.score(self._validation)
 
     def score(self, split: ImageSplit) -> Mapping[str, float]:
-        return self._settings.scores(mlp.predict(self._network, split.images), split.labels)
+        self.answers = mlp.predict(self._network, split.images)
+        return self._settings.scores(self.answers, split.labels)
 
     def get_weights(self) -> list[Array]:
         return [w.copy() for w in mlp.arrays(self._network).values()]

@@ -31,7 +31,7 @@ CLASSIFICATION = Objective(
     "classification",
     ACCURACY,
     score_classes,
-    r"loss|accuracy|(precision|recall|f1)_macro|f1_class_\d+",
+    r"loss|accuracy|(precision|recall|f1)_macro|f1_class_\d+|expected_calibration_error",
 )
 REGRESSION = Objective("regression", MAE, score_values, "loss|mae|mse|rmse|r2")
 

@@ -228,7 +228,8 @@ class _NetworkLearner(TorchLearner):
 
     def validate(self) -> Mapping[str, float]:
         inputs, targets = self._validation.arrays
-        return self._settings.scores(self._predict(inputs), targets)
+        self.answers = self._predict(inputs)
+        return self._settings.scores(self.answers, targets)
 
 
 def predictor(

@@ -41,7 +41,7 @@ def gallery(
             of which the first is shown as gray, RGB, or RGB with transparency.
         marks: of each image; empty for no marks at all.
     """
-    images = _as_drawn(images, round(2 * cell_inches * DPI) if not marks else None)
+    images = as_drawn(images, round(2 * cell_inches * DPI) if not marks else None)
     height, width = images.shape[1:3]
     room = max(width, height // 2)  # in which tall images are not too large
     gap = max(2, room // 8) + room - width
@@ -83,7 +83,7 @@ def mosaic(
     return tiles, corners
 
 
-def _as_drawn(images: NDArray[Any], max_side: int | None) -> NDArray[Any]:
+def as_drawn(images: NDArray[Any], max_side: int | None = None) -> NDArray[Any]:
     """Gray images (N, height, width) or RGB ones (N, height, width, 3), without needless pixels."""
     if max_side:
         step = -(-max(images.shape[1:3]) // max_side)

@@ -1,17 +1,30 @@
 """Figures on the epochs of a run."""
 
+from collections.abc import Mapping
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trackml.evaluation.figures.axes import FIRST, SECOND, THIRD, finish, grid
+from trackml.evaluation.figures.axes import (
+    FIRST,
+    LEGEND_ABOVE,
+    LEGEND_RIGHT,
+    SECOND,
+    THIRD,
+    finish,
+    grid,
+)
 from trackml.history import History
 from trackml.metrics import LOSS, METRICS
 
 
-def learning_curves(history: History) -> Figure | None:
+def learning_curves(history: History, labels: Mapping[str, str] = {}) -> Figure | None:
     """Loss and metric per epoch, for training and validation, with the best epoch marked.
 
     None if there were no epochs.
+
+    Args:
+        labels: quantity → what the axis says of it, with its unit.
     """
     if not history.is_iterative:
         return None
@@ -27,19 +40,22 @@ def learning_curves(history: History) -> Figure | None:
         if history.initial:  # as a point of the curve it would flatten the rest
             untrained = history.initial[f"val_{quantity}"]
             axes.plot([], [], linestyle="none", label=f"before training: val {untrained:.4f}")
-        finish(axes, {}, lines=True, epochs=True, title=quantity, xlabel="epoch")
+        axes.margins(0.08)  # else a star in a corner is cut
+        look = {"xlabel": "epoch", "ylabel": labels.get(quantity, quantity)}
+        finish(axes, LEGEND_ABOVE | {"ncols": 2}, lines=True, epochs=True, **look)
     return figure
 
 
 def losses(history: History) -> Figure:
     """The parts of a loss per epoch, for training and validation."""
     parts = [name.removeprefix("train_") for name in history.rows[0] if "train_loss_" in name]
-    figure, cells = grid(1, len(parts), width=3.4 * len(parts), height=3.4)
+    figure, cells = grid(1, len(parts), width=0.9 + 3.3 * len(parts), height=3.4)
     for axes, part in zip(cells[0], parts, strict=True):
         _curves(axes, history, part)
-        axes.margins(y=0.1)
-        finish(axes, lines=True, epochs=True, title=part, xlabel="epoch", ylim=(0, None))
-    cells[0, 0].legend(frameon=False)
+        axes.set_ylim(*(axes.get_ylim()[1] * edge for edge in (-0.02, 1.05)))  # from 0
+        legend = LEGEND_RIGHT if part == parts[-1] else None
+        finish(axes, legend, lines=True, epochs=True, title=part, xlabel="epoch")
+    cells[0, 0].set_ylabel("mean over images")
     return figure
 
 
@@ -49,4 +65,5 @@ def _curves(axes: Axes, history: History, quantity: str) -> None:
         values = [row[name] for row in history.rows if name in row]
         if values:  # a detector's precision is computed on validation data only
             epochs = range(1, len(values) + 1)
-            axes.plot(epochs, values, color=color, marker="o", markersize=3, label=split)
+            size = 3 if len(values) > 3 else 6  # alone, a small one is overlooked
+            axes.plot(epochs, values, color=color, marker="o", markersize=size, label=split)
