@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 SOURCES = ROOT / "src"
 FILES = sorted((SOURCES / "trackml").rglob("*.py"))
-WITHOUT_MLFLOW = ("data", "models", "training", "evaluation", "comparison")
+WITHOUT_MLFLOW = ("data", "models", "training", "evaluation", "comparison", "ui")
 HEAVY = {
     *("tensorflow", "keras", "torch", "mlflow", "ray", "optuna"),
     *("sklearn", "seaborn", "matplotlib", "pandas"),
@@ -73,7 +73,7 @@ def test_imports_go_in_no_circle() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize(("room", "files"), [("*.py", 12), ("tracking/**/*.py", 15)])
+@pytest.mark.parametrize(("room", "files"), [("*.py", 12), ("tracking/**/*.py", 16)])
 def test_a_room_stays_small(room: str, files: int) -> None:
     assert 0 < len(list((SOURCES / "trackml").glob(room))) <= files
 
