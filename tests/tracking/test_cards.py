@@ -104,7 +104,7 @@ def test_a_run_is_named_by_what_a_person_has_changed(store: Store) -> None:
         assert changed(params) == typed
     with store.tracked(seed=3, limit=20):
         pass
-    assert store.run().info.run_name == "cnn seed=3 limit=20"
+    assert store.run().info.run_name == "cnn limit=20 seed=3"
 
 
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=40), st.text(max_size=90)))

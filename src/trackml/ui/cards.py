@@ -86,9 +86,9 @@ def run_card(
     lines = [
         headline or f"**{task}: {architecture}** ({tags.get('trackml.framework')})",
         "",
+        f"- Scores: {scores_line(metrics, splits['test']) or 'none yet'}",
         f"- Rows: {', '.join(f'{rows} to {verb}' for verb, rows in splits.items())}",
         f"- Source: {_source(source)}",
-        f"- Scores: {scores_line(metrics, splits['test']) or 'none yet'}",
     ]
     if INPUT_TAG in tags:
         lines += [f"- Input: {tags[INPUT_TAG]}", f"- Output: {tags[OUTPUT_TAG]}"]

@@ -84,7 +84,6 @@ def view_of(metric: Metric, params: Sequence[str] = ("epochs", "limit", "seed"))
             "selectedColumns": [
                 *(f"metrics.`{name}`" for name in [*tests, best]),
                 *(f"params.`{name}`" for name in params),
-                "attributes.`Models`",
             ],
             "compareRunCharts": charts,
             "compareRunSections": sections,

@@ -10,6 +10,7 @@ from trackml.params import Params, with_effect
 from trackml.tasks import run_command
 
 MAX_NAME, MAX_VALUE = 60, 24  # characters
+ORDER = {"limit": 1, "seed": 2}  # behind the others
 _PIPELINES = ("pipelines", "trackml.pipelines")
 
 
@@ -21,11 +22,13 @@ def changed(params: Params) -> dict[str, str]:
     fields = {
         field.alias or name: (name, field) for name, field in type(params).model_fields.items()
     }
-    return {
+    changes = {
         flag: text
         for flag, text in with_effect(params.as_text()).items()
         if flag in fields and not _is_default(params, *fields[flag])
     }
+    # What tells runs apart comes first: MLflow's tables cut names off.
+    return dict(sorted(changes.items(), key=lambda change: ORDER.get(change[0], 0)))
 
 
 def _is_default(params: Params, name: str, field: FieldInfo) -> bool:
