@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 SOURCES = ROOT / "src"
 FILES = sorted((SOURCES / "trackml").rglob("*.py"))
-WITHOUT_MLFLOW = ("data", "models", "training", "evaluation", "comparison")
+WITHOUT_MLFLOW = ("data", "models", "training", "evaluation", "comparison", "ui")
 HEAVY = {
     *("tensorflow", "keras", "torch", "mlflow", "ray", "optuna"),
     *("sklearn", "seaborn", "matplotlib", "pandas"),

@@ -153,7 +153,7 @@ def test_deferred_begins_without_it_is_resumed_without_it_and_is_delivered(tmp_p
         assert "registered mnist version 1" in said.stdout
         (run,) = runs(server.uri)
         assert run.info.status == "FINISHED"
-        assert run.info.run_name == "scratch-mlp"
+        assert str(run.info.run_name).startswith("scratch-mlp ")
         history = read(server.uri).get_metric_history(run.info.run_id, "val_loss")
         assert sorted(row.step for row in history) == [0, 1, 2, 3]
         assert max(row.timestamp for row in history) <= run.info.end_time

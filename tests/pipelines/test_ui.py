@@ -9,10 +9,11 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from tests.conftest import Finished, start
+from tests.conftest import Finished
 from tests.pipelines import ui
 from tests.pipelines.ui import View
 from trackml.tracking.run import COLOR_TAG
+from trackml.ui.links import ui_link
 
 pytestmark = pytest.mark.services
 
@@ -114,23 +115,24 @@ def test_the_registry_shows_aliases_and_what_each_version_is(view: View) -> None
     check_words(view, "champion", "cnn-aug", "best_val_accuracy: cnn")
 
 
+def test_the_link_of_an_experiment_opens_on_scores_the_best_first(
+    view: View, finished: Finished
+) -> None:
+    link = ui_link(view.address, experiment=finished.run("fashion").info.experiment_id)
+    view.page.goto(link)
+    view.page.get_by_text("Sort: best_val_accuracy").wait_for()
+    shown = view.page.locator("[col-id='metrics.`test_accuracy`']")
+    assert shown.count() >= 2
+    view.page.goto(f"{link}&compareRunsMode=CHART")
+    view.page.get_by_text("Scores (").wait_for()
+    view.page.locator(ui.CHART).first.wait_for()
+
+
 @pytest.mark.usefixtures("browser")  # skipped where there is none
-def test_the_pictures_for_readme_are_taken(tmp_path: Path) -> None:
-    short = ("--epochs", "2", "--limit", "1000")
-    for more in ((), ("--augment", "true")):
-        assert start("pipelines.fashion", *short, *more, folder=tmp_path).returncode == 0
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    said = start("tests.pipelines.ui", str(pictures), folder=tmp_path)
-    assert said.returncode == 0, said.stderr
-    for name in ("ui_curves.png", "ui_registry.png"):
-        with Image.open(pictures / name) as picture:
-            assert picture.width >= 1000
+def test_each_page_is_photographed(finished: Finished, tmp_path: Path) -> None:
+    ui.photograph(finished.folder, tmp_path, "fashion_mnist")
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert len(pictures) == 8
+    for file in pictures:
+        with Image.open(file) as picture:
             assert len(picture.convert("RGB").getcolors(maxcolors=2**24) or []) > 100  # not blank
-
-
-def test_pictures_of_other_runs_are_refused_in_one_line(finished: Finished, tmp_path: Path) -> None:
-    said = start("tests.pipelines.ui", str(tmp_path), folder=finished.folder)
-    assert said.returncode == 1
-    assert said.stderr.count("\n") == 1
-    assert "start both directly" in said.stderr

@@ -1,37 +1,40 @@
 """MLflow's UI as a person sees it, in a browser without a screen.
 
-    python -m tests.pipelines.ui docs/images
+    python -m tests.pipelines.ui docs/images [TASK]
 
-photographs two pages of the store in the current folder, for README.
+photographs each page, of the store in the current folder, or of 30 small runs where there is none.
 """
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from mlflow.tracking import MlflowClient
 
-from tests.conftest import runs
+import trackml
+from tests.conftest import read
 from tests.pipelines.servers import as_program, free_port, started
+from trackml.ui.links import ui_link
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-# What a person has who has chosen "Model training" once, and closed the assistant.
+# What a person has who has closed the assistant once, and nothing else: our links do the rest.
 SETTLED = """
-localStorage.setItem('mlflow.workflowType_v1', JSON.stringify('machine_learning'));
 localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
 localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
 """
 CHART = ".js-plotly-plot"  # of Plotly's
 LINE = f"{CHART} .scatterlayer .trace:has(.point)"
-CURVES = "^(train|val)_(loss|accuracy)$|^test_(accuracy|f1_class_6)$"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class View:
     address: str
 
     def open(self, path: str) -> None:
+        """Open a page as our links do: `ui_link` adds the same."""
+        if "workflowType" not in path:
+            path += f"{'&' if '?' in path else '?'}workflowType=machine_learning"
         self.page.goto(f"{self.address}/#/{path}")
 
     def open_charts(self, path: str, metrics: str, charts: int, lines: int) -> None:
@@ -86,24 +92,64 @@ def view(folder: Path) -> Iterator[View]:
         chromium.close()
 
 
-def photograph(folder: Path, target: Path) -> None:
-    """Two pages of the runs of `fashion` and `fashion_aug`."""
-    found = runs(folder) if (folder / "mlflow.db").exists() else []
-    names = sorted(run.info.run_name or "" for run in found)
-    if names != ["cnn", "cnn-aug"]:
-        raise SystemExit(
-            f"{folder}/mlflow.db has the runs {names}, not one of fashion and one of fashion_aug; "
-            "start both directly, in an empty folder: python -m pipelines.fashion, and the same "
-            "with --augment true"
-        )
-    charts = f"experiments/{found[0].info.experiment_id}/runs?compareRunsMode=CHART"
-    with view(folder) as shown:
-        shown.open_charts(charts, CURVES, charts=6, lines=8)
-        shown.page.screenshot(path=target / "ui_curves.png")
-        shown.open_model("fashion_mnist")
-        shown.page.set_viewport_size({"width": 1280, "height": 720})
-        shown.page.screenshot(path=target / "ui_registry.png")
+def make_runs() -> None:
+    """30 small runs of three datasets and several frameworks, and a sweep, in ./mlflow.db."""
+    small: dict[str, Any] = {"quiet": True, "limit": 500}
+    for seed, epochs in product((0, 1), (2, 4, 6)):
+        trackml.run("scratch_mnist", epochs=epochs, seed=seed, **small)
+        trackml.run("scratch_mnist", epochs=epochs, hidden_units="32", seed=seed, **small)
+    for seed, entry in product((0, 1, 2), ("mnist_sklearn", "housing_trees")):
+        trackml.run(entry, seed=seed, **small)
+    for seed, epochs in product((0, 1), (2, 4)):
+        trackml.run("dense_mnist", epochs=epochs, seed=seed, **small)
+        trackml.run("housing", epochs=10 * epochs, seed=seed, **small)
+    space: dict[str, Any] = {"space": "hidden_units=16|32", "epochs": 2, "concurrency": "1"}
+    trackml.run("sweep", **space, **small)
+    for entry in ("fashion", "fashion_aug"):
+        trackml.run(entry, epochs=3, **small)
+
+
+def pages(client: MlflowClient, task: str) -> dict[str, str]:
+    """The pages that a person opens, by the names of their pictures: paths behind the #."""
+    experiment = client.get_experiment_by_name(task)
+    if not experiment:
+        raise SystemExit(f"the store has no experiment {task!r}")
+    of: dict[str, Any] = {"experiment": experiment.experiment_id}
+    best = f"metrics.test_{'rmse' if task == 'california_housing' else 'accuracy'} DESC"
+    found = client.search_runs([experiment.experiment_id], order_by=[best], max_results=1)
+    run = found[0].info.run_id
+    outputs = found[0].outputs.model_outputs if found[0].outputs else []
+    links = {
+        "experiments": ui_link(""),
+        "runs": ui_link("", **of),
+        "curves": ui_link("", **of, charts=True),
+        "run": ui_link("", **of, run=run),
+        "run_curves": ui_link("", **of, run=run, charts=True),
+        "registry": ui_link("", model=task),
+        "versions": ui_link("", model=task).replace("?", "/versions/1?"),
+    }
+    for output in outputs[:1]:
+        models = ui_link("", **of).partition("/runs")[0]
+        links["model"] = f"{models}/models/{output.model_id}?workflowType=machine_learning"
+    return {name: link.partition("#/")[2] for name, link in links.items()}
+
+
+def photograph(folder: Path, target: Path, task: str = "mnist") -> None:
+    """Each page of the UI, of the store in a folder, or of 30 small runs where there is none."""
+    with TemporaryDirectory() as temporary:
+        if not (folder / "mlflow.db").exists():
+            folder = Path(temporary)
+            with contextlib.chdir(folder):
+                make_runs()
+        target.mkdir(parents=True, exist_ok=True)
+        wanted = pages(read(folder), task)
+        with view(folder) as shown:
+            shown.page.set_viewport_size({"width": 1440, "height": 960})
+            for name, path in wanted.items():
+                shown.open(path)
+                shown.page.wait_for_timeout(5_000)  # it asks the server for ever, and is never idle
+                shown.page.screenshot(path=target / f"ui_{name}.png")
 
 
 if __name__ == "__main__":
-    as_program(partial(photograph, Path.cwd(), Path(sys.argv[1]).absolute()))
+    as_program(partial(photograph, Path.cwd(), Path(sys.argv[1]).absolute(), *sys.argv[2:3]))

@@ -49,7 +49,7 @@ def registered(client: MlflowClient, blobs: ImageData) -> Callable[..., Registra
         client.log_param(run_id, "validation_samples", candidate.validation_samples)
         client.log_param(run_id, "limit", candidate.limit)
         client.log_metric(run_id, f"best_val_{candidate.metric}", candidate.value)
-        log_model(client, client.get_run(run_id), Path("model"))
+        log_model(client, client.get_run(run_id), Path("model"), str)
         return register_run(client, run_id)
 
     return register

@@ -33,7 +33,7 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(store: Store) -> 
     with store.tracked(seed=7):
         pass
     run = store.run()
-    assert (run.info.status, run.info.run_name) == ("FINISHED", "cnn")
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "cnn seed=7")
     assert store.client.get_experiment(run.info.experiment_id).name == "blobs"
     assert run.data.params == {
         "seed": "7",
@@ -56,6 +56,10 @@ def test_a_run_has_the_params_tags_and_dataset_of_the_contract(store: Store) -> 
         "trackml.process": f"{socket.gethostname()}:{os.getpid()}",
         "trackml.heartbeat": own["trackml.heartbeat"],
         "trackml.journal": own["trackml.journal"],
+        "trackml.metric": "accuracy",
+        "trackml.higher_is_better": "true",
+        "trackml.input": "uint8 (N, 9, 9), raw pixels",
+        "trackml.output": "float32 (N, 3), class probabilities",
         "trackml.version": trackml.__version__,
         "trackml.register": "true",
         "trackml.resume": "false",

@@ -20,10 +20,10 @@ from trackml.tracking.address import (
     check_exists,
     database_path,
     is_server,
-    page_of_runs,
     store_uri,
     without_password,
 )
+from trackml.ui.links import ui_link
 
 HOST, PORT = "127.0.0.1", 5000
 _SETTINGS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # ten processes that nobody needs
@@ -54,7 +54,7 @@ def show_ui(port: int | None = None) -> None:
     """
     uri = store_uri()
     if is_server(uri):
-        print(f"open {page_of_runs(without_password(uri))}")
+        print(f"open {ui_link(without_password(uri))}")
         return
     if path := database_path(uri):
         check_exists(path)
@@ -66,7 +66,7 @@ def show_ui(port: int | None = None) -> None:
         while process.poll() is None and not _responds(address):
             sleep(0.2)
         if process.poll() is None:
-            page = page_of_runs(address, _newest_experiment(address))
+            page = ui_link(address, experiment=_newest_experiment(address))
             print(f"open {page} (Ctrl-C ends it)", flush=True)
         process.wait()
 

@@ -1,8 +1,8 @@
 """What the trials of a sweep or suite show: which is best, how it was found, what mattered."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +56,14 @@ class SweepReport(Report):
         table: of trials or their combinations, the best first; its notes say what failed.
         summary: the best in a sentence. command: what to type to run it again.
         best_runs: ids of the runs whose models are worth keeping, the best last.
+        best: the parameters of the best, among those that were searched.
     """
 
     table: Table
     summary: str
     command: str | None = None
     best_runs: Sequence[str]
+    best: Mapping[str, str] = field(default_factory=dict)
     failed: "Sequence[Outcome]"
 
 
@@ -169,6 +171,7 @@ def report_sweep(
         for split, column in (("validation", val), ("test", f"test_{metric}"))
     )
     summary = f"best on validation: {name_of(best)}; run again: {scores} (n = {len(repeats)})"
+    means = {column: float(repeats[column].mean()) for column in (val, f"test_{metric}")}
     counts = {state: int((tried["state"] == state).sum()) for state in _STATES}
 
     def plot_importances() -> "Figure | None":
@@ -178,7 +181,8 @@ def report_sweep(
     return SweepReport(
         metrics={
             f"trials_{state}": float(counts[state]) for state in ("finished", "pruned", "failed")
-        },
+        }
+        | means,
         texts={
             "trials.csv": table.as_csv,
             "sweep.md": partial(_page, table, summary, _SWEEP_NOTES.format(command)),
@@ -195,6 +199,7 @@ def report_sweep(
         summary=summary,
         command=command,
         best_runs=[order["run_id"].iloc[0]],
+        best={name: str(value) for name, value in best.items()},
         failed=failed,
     )
 
@@ -253,7 +258,9 @@ def report_suite(
     table = Table(title, data, columns, notes=_notes(failed))
     *names, n, accuracy = table.rows[0][: len(factors) + 2]
     summary = f"best on validation: {' with '.join(names)}, accuracy {accuracy} (n = {n})"
+    scores = {score: float(data[f"{score}_mean"].iloc[0]) for score in _SCORES}
     return SweepReport(
+        metrics=scores,
         texts={
             "suite.csv": table.as_csv,
             "suite.md": partial(_page, table, summary, _SUITE_NOTES),
@@ -265,6 +272,7 @@ def report_suite(
         table=table,
         summary=summary,
         best_runs=best_runs(trials, factors),
+        best={name: str(data[name].iloc[0]) for name in factors},
         failed=failed,
     )
 

@@ -140,6 +140,11 @@ class Sweep:
         run = self.run
         if report.failed:
             run.log_tags({FAILURE_TAG: _describe(report.failed, len(run.child_table()))})
+        run.log_tags({queries.TRIALS_TAG: str(len(run.child_table()))})
+        if not report.failed:  # else the sweep may go on, find a better one, and params stay
+            own = run.outbox.state.params
+            best = {f"best_{k}" if k in own else k: text for k, text in report.best.items()}
+            run.log_params(best)
         run.log_report(report)
         chosen = report.best_runs if run.params.register_model else []
         registrations = [register_run(run.client, run_id) for run_id in chosen]

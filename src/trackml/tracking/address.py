@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 
 from trackml.errors import TrackmlError, UsageError
 from trackml.tasks import IS_INSTALLED
+from trackml.ui.links import ui_link
 
 LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
@@ -133,18 +134,6 @@ def check_exists(database: Path) -> None:
         )
 
 
-def page_of_runs(server: str, experiment_id: str = "") -> str:
-    """The address of an experiment's runs in MLflow's UI; without one, of all experiments.
-
-    A browser that is new to it would show a page for traces of language models instead.
-
-    >>> page_of_runs("http://127.0.0.1:5000", "1")
-    'http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning'
-    """
-    page = f"experiments/{experiment_id}/runs" if experiment_id else "experiments"
-    return f"{server.rstrip('/')}/#/{page}?workflowType=machine_learning"
-
-
 def without_password(uri: str) -> str:
     """An address that may be shown."""
     if is_server(uri):
@@ -170,19 +159,14 @@ def ui_command() -> str:
     return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
 
 
-def runs_page(experiment_id: str) -> str:
-    """The page with the runs of an experiment; without the ending MLflow shows traces of LLMs."""
-    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
-
-
 def ui_lines(experiment_id: str) -> list[str]:
     """What to type, and what to open then, to see the runs of an experiment; "" is unknown yet."""
-    command, page = ui_command(), runs_page(experiment_id)
+    command, uri = ui_command(), mlflow.get_tracking_uri()
     if not experiment_id:
         return [command]
-    if is_server(mlflow.get_tracking_uri()):
-        return [f"{command.rstrip('/')}/{page}"]
-    return [command, f"{LOCAL}/{page}"]
+    server = without_password(uri) if is_server(uri) else LOCAL
+    page = ui_link(server, experiment=experiment_id, short=True)
+    return [f"open {page}"] if is_server(uri) else [command, page]
 
 
 def experiment_name(experiment_id: str) -> str:

@@ -30,9 +30,11 @@ from trackml.models.ensemble import Ensemble
 from trackml.models.features import Features, WithFeatures
 from trackml.process.system import environment
 from trackml.tasks import Framework
+from trackml.ui.cards import NOTE_TAG, is_own
 
 Array = NDArray[Any]
 UINT8, FLOAT32, OBJECT = np.dtype("uint8"), np.dtype("float32"), np.dtype("object")
+MAX_SCHEMA = 65_535  # characters of a dataset's schema that MLflow keeps
 _SOURCES = Path(__file__).parents[1]
 
 
@@ -159,10 +161,15 @@ def load_saved(uri: str) -> PyFuncModel:
     return loaded
 
 
-def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:
+def log_model(
+    client: MlflowClient, run: MlflowRun, folder: Path, card: Callable[[str], str]
+) -> str:
     """Log the model that `save_model` has written as an outcome of a run; return its id.
 
     A run has one. If it is there already nothing is done; a half of it is completed.
+
+    Args:
+        card: the model's address → its description.
     """
     of_run = f"source_run_id = '{run.info.run_id}'"
     logged = next(iter(client.search_logged_models([run.info.experiment_id], of_run)), None)
@@ -170,7 +177,8 @@ def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:
         return str(logged.model_id)
     if not logged:
         origin = {"source_run_id": run.info.run_id, "params": run.data.params}
-        logged = client.create_logged_model(run.info.experiment_id, name="model", **origin)
+        name = run.data.tags.get("trackml.architecture", "model")
+        logged = client.create_logged_model(run.info.experiment_id, name=name, **origin)
     outputs = run.outputs.model_outputs if run.outputs else []
     if logged.model_id not in {output.model_id for output in outputs}:
         client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -182,6 +190,9 @@ def log_model(client: MlflowClient, run: MlflowRun, folder: Path) -> str:
     written.save(str(draft))
     draft.replace(folder / MLMODEL_FILE_NAME)
     client.log_model_artifacts(logged.model_id, str(folder))
+    if is_own(logged.tags.get(NOTE_TAG)):
+        note = card(f"models:/{logged.model_id}")
+        client.set_logged_model_tags(logged.model_id, {NOTE_TAG: note})
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return str(logged.model_id)
 
@@ -304,6 +315,31 @@ def _with_named_columns(model: Any, data: TableData) -> Any:
 
     is_named = isinstance(model.input, Mapping)
     return model if is_named else with_named_columns(model, data.columns)
+
+
+def dataset_facts(data: Data) -> dict[str, str]:
+    """The schema and profile of a dataset as JSON, as MLflow's pages show them.
+
+    The same for all runs on the data: they say nothing of the split and the limit.
+    """
+    if isinstance(data, TableData):
+        kinds = ["string" if name in data.categories else "float" for name in data.columns]
+        columns = zip(kinds, data.columns, strict=True)
+        target = ("string" if data.classes else "float", data.target_name)
+        of_columns = [{"type": kind, "name": name} for kind, name in [*columns, target]]
+        schema: dict[str, Any] = {"mlflow_colspec": of_columns}
+    else:
+        labels = Schema([TensorSpec(np.dtype("int64"), (-1,))]).to_json()
+        features = signature(data).inputs.to_json()
+        schema = {"mlflow_tensorspec": {"features": features, "targets": labels}}
+    profile = {
+        "test_rows": len(data.test),
+        "inputs": len(data.columns) if isinstance(data, TableData) else data.test.images.shape[1:],
+        "classes": len(data.classes),
+    }
+    text = json.dumps(schema)
+    of_schema = {"schema": text} if len(text) <= MAX_SCHEMA else {}
+    return of_schema | {"profile": json.dumps(profile)}
 
 
 def signature(data: Data) -> ModelSignature:

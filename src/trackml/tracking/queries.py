@@ -23,6 +23,7 @@ SUCCESSOR_TAG = "trackml.successor"
 PRUNED_TAG = "trackml.pruned"
 CANDIDATE_TAG = "trackml.candidate"  # of a run that is chosen among, and has no test scores
 CODE_TAG = "trackml.code_sha256"
+TRIALS_TAG = "trackml.trials"  # of a sweep or suite, whose scores are those of its best trials
 _ORIGIN = ("mlflow.user", "mlflow.source.")  # tags that name who started a run, from which code
 _FINISHED = "attributes.status = 'FINISHED'"
 _PAGE = 1_000  # runs in a response
@@ -231,11 +232,12 @@ def recent_runs(client: MlflowClient, tags: Mapping[str, str], *conditions: str)
 
 
 def finished_runs(client: MlflowClient, task: str) -> list[FinishedRun]:
-    """The finished runs of a task, the newest first."""
+    """The finished runs of a task, the newest first; no sweeps, whose scores are their trials'."""
     of_task = f"tags.`trackml.task` = '{task}'"
     return [
         FinishedRun(run.info.run_id, run.data.tags, run.data.params, run.data.metrics)
         for run in search_runs(client, _FINISHED, of_task)
+        if TRIALS_TAG not in run.data.tags
     ]
 
 

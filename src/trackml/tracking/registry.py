@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from trackml.process.signals import deferred_signals
 from trackml.tracking import server
 from trackml.tracking.model_files import load_saved
 from trackml.tracking.queries import find_run
+from trackml.ui.cards import is_own, registered_card, run_card
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -66,7 +67,7 @@ def register_run(client: MlflowClient, run_id: str) -> Registration:
         own = (candidate.architecture, *candidate.aliases)
         withheld = _withheld(client, task, own, candidate)
         registered = version_of_run(client, task, run_id)
-        version = registered or _create_version(client, task, model_id, candidate)
+        version = registered or _create_version(client, run, model_id, candidate)
         if registered and champion and champion.version == registered.version:
             wins, reason = True, STILL_CHAMPION
         granted = tuple(alias for alias in own if alias not in withheld)
@@ -196,12 +197,12 @@ def promote(task: str, run_id: str, aliases: Sequence[str] = ()) -> Promotion:
     except ValueError as error:
         raise UsageError(f"--alias: {error}") from None
     client = server.connect(create=False)
-    _, model_id, candidate = trained_model(client, task, run_id, f"--run {run_id}")
+    run, model_id, candidate = trained_model(client, task, run_id, f"--run {run_id}")
     with server.registry_lock(), deferred_signals():
         registered = version_of_run(client, task, run_id)
         if reference := _reference_version(client, task, registered):
             _check_interchangeable(run_id, model_id, candidate, reference)
-        version = registered or _create_version(client, task, model_id, candidate)
+        version = registered or _create_version(client, run, model_id, candidate)
         before = _set_aliases(client, version, wanted, is_new=not registered)
     held = {alias: str(holder.version) if holder else None for alias, holder in before.items()}
     return Promotion(task, str(version.version), held)
@@ -283,14 +284,25 @@ def model_of(client: MlflowClient, run: MlflowRun) -> str | None:
 
 
 def _create_version(
-    client: MlflowClient, task: str, model_id: str, candidate: Candidate
+    client: MlflowClient, run: MlflowRun, model_id: str, candidate: Candidate
 ) -> ModelVersion:
+    tags, params = run.data.tags, run.data.params
+    task = tags["trackml.task"]
     with redirect_stderr(io.StringIO()):  # MLflow announces each registration there
         version = mlflow.register_model(f"models:/{model_id}", task, tags=candidate.tags)
     score = f"{candidate.value:.4f} best_val_{candidate.metric}"
     # The registry's list shows it at a glance, and cuts tags off.
-    description = f"{score}: {candidate.architecture}, {candidate.framework}"
-    return client.update_model_version(task, version.version, description)
+    headline = f"{score}: {candidate.architecture}, {candidate.framework}"
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    source = inputs[0].dataset.source if inputs else ""
+    load = f"models:/{task}/{version.version}"
+    card = run_card(tags, params, run.data.metrics, source, headline=headline, load=load)
+    registered = client.get_registered_model(task)
+    of_all = registered_card(tags, params)
+    with suppress(MlflowException):  # a server may let others than its owner add versions only
+        if is_own(registered.description) and registered.description != of_all:
+            client.update_registered_model(task, of_all)
+    return client.update_model_version(task, version.version, card)
 
 
 def _set_aliases(

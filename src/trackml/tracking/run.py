@@ -36,12 +36,15 @@ from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
 from trackml.tracking.artifacts import add_picture, add_report
 from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
+from trackml.tracking.model_files import dataset_facts
 from trackml.tracking.outbox import Outbox, RunState, now_ms
 from trackml.tracking.queries import CODE_TAG, ParentRun
 from trackml.tracking.registry import Registration
 from trackml.tracking.resume import open_outbox
 from trackml.tracking.uploader import Uploader, uploading
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
+from trackml.ui.cards import COMMAND_TAG, interface_tags
+from trackml.ui.names import changed, command_of, run_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -306,7 +309,7 @@ def tracked_run(
     in the experiment of the dataset's name.
 
     Args:
-        architecture: the run's name, and the alias of its registered model.
+        architecture: with which the run's name begins, and the alias of its registered model.
         callbacks: called after each epoch.
         parent: below which run it goes, as a trial: it begins anew, and its outbox is not kept.
         aliases: further ones of its registered model.
@@ -369,18 +372,23 @@ def _initial_state(
     parent: ParentRun | None,
 ) -> RunState:
     """What is known before training: parameters, tags, the dataset."""
-    logged, name = logged_params(params), parent.trial if parent else architecture
-    every = params.as_text()
+    logged, changes, every = logged_params(params), changed(params), params.as_text()
+    name = parent.trial if parent else run_name(architecture, changes)
+    colored = parent.trial if parent else architecture
     tags = {
-        **{f"trackml.{name}": every[name] for name in every.keys() - with_effect(every).keys()},
+        **{f"trackml.{flag}": every[flag] for flag in every.keys() - with_effect(every).keys()},
         "trackml.task": data.name,
         "trackml.framework": task.framework,
         "trackml.architecture": architecture,
         "trackml.data_sha256": data.sha256,
-        COLOR_TAG: run_color(name, logged),
+        COLOR_TAG: run_color(colored, logged),
         CODE_TAG: source_sha256(type(params).__module__),
         VERSION_TAG: trackml.__version__,
+        **metric_tags(task.metric),
+        **interface_tags(data),
     }
+    if command := command_of(params, changes):
+        tags[COMMAND_TAG] = command
     if aliases:
         tags[ALIASES_TAG] = " ".join(aliases)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
@@ -391,6 +399,7 @@ def _initial_state(
         "digest": data.sha256[:36],
         "source_type": "trackml",
         "source": json.dumps({"source": data.source}),
+        **dataset_facts(data),
     }
     return _new_state(data.name, name, logged | samples, tags, dataset, parent)
 

@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils import name_utils
 
 from trackml.errors import Pruned, Terminated, TrackmlError, one_line
+from trackml.metrics import METRIC_TAG, ranking_metric
 from trackml.process.signals import deferred_signals, stop_at_next_call
 from trackml.tracking import queries, registry, server
 from trackml.tracking.address import is_configured
@@ -31,7 +32,10 @@ from trackml.tracking.outbox import (
     now_ms,
     outbox_folders,
 )
-from trackml.tracking.queries import PRUNED_TAG, find_run
+from trackml.tracking.queries import PRUNED_TAG, TRIAL_TAG, find_run
+from trackml.tracking.system_metrics import Sample, sampling
+from trackml.ui.cards import NOTE_TAG, experiment_card, is_own, run_card
+from trackml.ui.links import VIEW_TAG, view_of
 
 _ROWS_PER_REQUEST = 900  # of metrics: MLflow accepts 1,000
 
@@ -54,7 +58,7 @@ def uploading(
     try:
         with deferred_signals():
             uploader.begin(must_respond=must_respond)
-        with heartbeat(client, outbox):
+        with heartbeat(client, outbox), sampling(uploader.samples):
             yield uploader
             uploader.push(seconds=None)
         with deferred_signals():
@@ -89,12 +93,14 @@ class Uploader:
         is_complete: whether the store has all of the outbox.
         registration: of the model, once it is in the registry.
         experiment_id: of the run, once the store has it; before "".
+        samples: of system metrics; those that were not uploaded die with the process.
     """
 
     def __init__(self, client: MlflowClient, outbox: Outbox) -> None:
         self.client, self._outbox = client, outbox
         self.unreachable, self.is_complete, self.experiment_id = "", False, ""
         self.registration: registry.Registration | None = None
+        self.samples: list[Sample] = []
         self._may_exist = not outbox.is_new  # the run, though its id is unknown here
         # What the store has, as far as this process knows.
         self._has_run = self._has_dataset = self._has_predecessors = False
@@ -104,6 +110,7 @@ class Uploader:
         self._metrics: set[str] = set()
         self._epochs: set[int] = set()
         self._model_id: str | None = None
+        self._samples, self._is_described, self._card = 0, False, ""
         self._status: Status = "RUNNING"
 
     def begin(self, *, must_respond: bool) -> None:
@@ -184,11 +191,15 @@ class Uploader:
         self._replace_predecessors()
         self._log_dataset()
         yield
+        self._describe_experiment()
+        self._describe_run()
+        yield
         self._log_epochs()
+        self._log_samples()
         yield
         if state.has_model and not self._model_id:
             run = self.client.get_run(self._run_id)
-            self._model_id = log_model(self.client, run, self._outbox.model_folder)
+            self._model_id = log_model(self.client, run, self._outbox.model_folder, self._card_of)
             yield
         self._log_metrics()
         yield
@@ -221,8 +232,7 @@ class Uploader:
         forget_death(self.client, run, self._outbox)
         if _is_invented(run.info.run_name):
             self.client.update_run(run.info.run_id, name=state.name)
-        self.experiment_id = run.info.experiment_id
-        self._tags = dict(run.data.tags)
+        self.experiment_id, self._tags = run.info.experiment_id, dict(run.data.tags)
         # What `mlflow run` logged stays the text that was typed.
         self._params = set(run.data.params)
         self._has_dataset = bool(run.inputs and run.inputs.dataset_inputs)
@@ -242,6 +252,7 @@ class Uploader:
         state = self._outbox.state
         params = {key: text for key, text in state.params.items() if key not in self._params}
         tags = {key: text for key, text in state.tags.items() if self._tags.get(key) != text}
+        tags.pop(NOTE_TAG, None)  # it may be a person's by now
         if params or tags:
             new_params = [Param(key, text) for key, text in params.items()]
             new_tags = [RunTag(key, text) for key, text in tags.items()]
@@ -280,6 +291,62 @@ class Uploader:
         ]
         self._log_rows(rows)
         self._epochs |= new.keys()
+
+    def _log_samples(self) -> None:
+        first, self._samples = self._samples, len(self.samples)
+        rows = [  # a step each second, so that charts and time agree
+            Metric(name, value, at, (at - self._outbox.state.started) // 1_000, run_id=self._run_id)
+            for name, value, at in self.samples[first : self._samples]
+        ]
+        try:
+            self._log_rows(rows)
+        except Exception:
+            self._samples = first
+            raise
+
+    def _card_of(self, load: str = "") -> str:
+        """The card of the run, or of its model at that address."""
+        state = self._outbox.state
+        values = {name: metric.value for name, metric in state.metrics.items()}
+        figures, source = sorted(self._outbox.artifacts), state.dataset.get("source", "")
+        return run_card(state.tags, state.params, values, source, figures=figures, load=load)
+
+    def _describe_run(self) -> None:
+        """Describe the run at its start and at its end, unless a person has."""
+        state = self._outbox.state
+        if "trackml.task" not in state.tags or (self._card and state.status != "FINISHED"):
+            return
+        load = f"models:/{self._model_id}" if self._model_id else ""
+        if (card := self._card_of(load)) != self._card:
+            before = self.client.get_run(self._run_id).data.tags if self._card else self._tags
+            if is_own(before.get(NOTE_TAG)):
+                self.client.set_tag(self._run_id, NOTE_TAG, card)
+            self._card = card
+
+    def _describe_experiment(self) -> None:
+        """Describe an experiment, and say what its runs are sorted by, unless it is said.
+
+        Both are optional: a server may not let this user change an experiment.
+        """
+        state = self._outbox.state
+        if self._is_described or METRIC_TAG not in state.tags or TRIAL_TAG in state.tags:
+            return
+        try:
+            experiment = self.client.get_experiment(self.experiment_id)
+            card = experiment_card(state.tags, state.params, state.dataset.get("source", ""))
+            tags = {VIEW_TAG: view_of(ranking_metric((), state.tags))}
+            # Default, and others that runs of many tasks share, are described by none of them.
+            if experiment.name == state.tags["trackml.task"]:
+                tags[NOTE_TAG] = card
+            for key, text in tags.items():
+                before = experiment.tags.get(key)
+                if before != text and (is_own(before) if key == NOTE_TAG else not before):
+                    self.client.set_experiment_tag(experiment.experiment_id, key, text)
+        except MlflowException as error:
+            if server.is_unreachable(error):
+                raise
+            _log.debug("the experiment stays without a description: %s", server.reason_of(error))
+        self._is_described = True
 
     def _log_metrics(self) -> None:
         new = {

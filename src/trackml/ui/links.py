@@ -1,0 +1,100 @@
+"""Links that open MLflow's UI on what a person wants to see, and what is shown first there."""
+
+import json
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from trackml.metrics import LOSS, Metric
+
+VIEW = "trackml"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # of an experiment: what the UI's button Share writes
+MAIN_SCORES = {"mae": ("rmse", "mae")}  # of the test data, beside the metric that ranks
+_TRAINING = "workflowType=machine_learning"  # without it, a new browser opens a page about LLMs
+_SECTIONS = {"trackml-scores": "Scores", "trackml-more": "Model metrics", "trackml-system": ""}
+
+
+def ui_link(
+    server: str,
+    *,
+    experiment: str = "",
+    run: str = "",
+    model: str = "",
+    charts: bool = False,
+    short: bool = False,
+) -> str:
+    """The link to a page of MLflow's UI: of a run, of an experiment, of a registered model.
+
+    >>> ui_link("http://127.0.0.1:5000", experiment="1")
+    'http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=trackml'
+
+    Args:
+        server: where the UI is, such as http://127.0.0.1:5000; without a password.
+        experiment: the id of an experiment; without a run, its runs open, or their charts.
+        run: the id of a run in it.
+        model: the name of a registered model.
+        charts: of the runs of the experiment, or of the run.
+        short: of an experiment, without our view, so that a line of 80 characters holds it.
+    """
+    start = f"{server.rstrip('/')}/#"
+    if model:
+        return f"{start}/models/{quote(model, safe='')}?{_TRAINING}"
+    if not experiment:
+        return f"{start}/experiments?{_TRAINING}"
+    runs = f"{start}/experiments/{experiment}/runs"
+    if run:
+        return f"{runs}/{run}{'/model-metrics' if charts else ''}?{_TRAINING}"
+    mode = "&compareRunsMode=CHART" if charts else ""
+    view = "" if short else f"&viewStateShareKey={VIEW}"
+    return f"{runs}?{_TRAINING}{mode}{view}"
+
+
+def view_of(metric: Metric, params: Sequence[str] = ("epochs", "limit", "seed")) -> str:
+    """The value of VIEW_TAG: runs by their validation score, the charts of scores before others.
+
+    MLflow shows neither scores nor parameters unless a view names them, and sorts charts by name.
+    The UI fills in what is missing here, and adds charts of all other metrics.
+
+    Args:
+        metric: by which the runs are ranked.
+        params: shown beside the scores.
+    """
+    tests = [f"test_{name}" for name in MAIN_SCORES.get(str(metric), (str(metric),))]
+    best = f"best_val_{metric}"
+    curves = dict.fromkeys([f"val_{metric}", f"train_{metric}", "val_loss", "train_loss"])
+    # Faster R-CNN has no train_map; the UI hides charts without values.
+    kinds = {**dict.fromkeys([*tests, best], "BAR"), **dict.fromkeys(curves, "LINE")}
+    scores, *_ = _SECTIONS
+    charts = [
+        {
+            "type": kind,
+            "uuid": f"{VIEW}-{name}",
+            "metricSectionId": scores,
+            "metricKey": name,
+            "displayName": name,
+            "isGenerated": True,
+            "deleted": False,
+            **({"selectedMetricKeys": [name]} if kind == "LINE" else {}),
+            "lineSmoothness": 0,
+            "runsCountToCompare": 10,
+        }
+        for name, kind in kinds.items()
+    ]
+    sections = [
+        {"uuid": uuid, "name": name or "System metrics", "display": True, "deleted": False}
+        | {"isReordered": uuid == scores, "isGenerated": True}
+        for uuid, name in _SECTIONS.items()
+    ]
+    higher = metric.higher_is_better and metric != LOSS
+    return json.dumps(
+        {
+            "orderByKey": f"metrics.`{best}`",
+            "orderByAsc": not higher,
+            "selectedColumns": [
+                *(f"metrics.`{name}`" for name in [*tests, best]),
+                *(f"params.`{name}`" for name in params),
+            ],
+            "compareRunCharts": charts,
+            "compareRunSections": sections,
+            "isAccordionReordered": True,
+        }
+    )
