@@ -31,7 +31,7 @@ MEANINGS = {
     "accuracy": "share that is right, {} data",
     "precision_macro": "how often a named class is right",
     "recall_macro": "how much of a class is found",
-    "f1_macro": "harmonic mean of both, each class alike",
+    "f1_macro": "both in one: their harmonic mean",
     "mae": "mean absolute error",
     "mse": "mean squared error",
     "rmse": "root of the mean squared error",

@@ -45,7 +45,7 @@ def full_recipe(entry: EntryPoint, params: Params) -> Recipe | None:
         return None
     changed = {flag: text for flag, text in texts.items() if values[flag] != defaults[flag]}
     del changed["epochs"]
-    is_default = not with_effect(changed).keys() - {"seed"}
+    is_default = not with_effect(changed).keys() - {"seed", "device", "precision"}
     score = documented_score(entry, name) if is_default else ""
     return Recipe(defaults["epochs"], run_command(name, changed), score)
 
