@@ -32,6 +32,7 @@ MEANINGS = {
     "precision_macro": "how often a named class is right",
     "recall_macro": "how much of a class is found",
     "f1_macro": "both in one: their harmonic mean",
+    "expected_calibration_error": "how far confidence is from accuracy",
     "mae": "mean absolute error",
     "mse": "mean squared error",
     "rmse": "root of the mean squared error",
