@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: run test slow services examples generated results screenshots lint format benchmarks ui requirements clean
 
 # Of fashion_aug a quarter of the epochs: 24 take 20 minutes where the processor has no bfloat16.
-SHORT = $(if $(filter fashion_aug,$(ENTRY)),$(if $(findstring epochs=,$(ARGS)),,-P epochs=6))
+SHORT = $(if $(filter fashion fashion_aug,$(ENTRY)),$(if $(findstring epochs=,$(ARGS)),,-P epochs=6))
 
 run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
 	mlflow run . -e $(ENTRY) --env-manager local $(SHORT) $(ARGS)
