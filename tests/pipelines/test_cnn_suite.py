@@ -89,6 +89,12 @@ def test_the_table_is_that_of_the_runs(finished: Ended) -> None:
     assert f"best on validation: {table.index[0]} with adam" in page
     assert "±" in page
     assert finished.figures == {"heat_map", "validation_curves"}
+    parent = finished.parent.data
+    best = of_variant(finished, parent.params["variant"])
+    assert parent.params["optimizer"] == "adam"
+    for score in ("best_val_accuracy", "test_accuracy"):
+        mean = pd.Series([run.data.metrics[score] for run in best]).mean()
+        assert parent.metrics[score] == pytest.approx(mean)
 
 
 def test_the_best_run_of_each_variant_is_registered_and_no_other(finished: Ended) -> None:

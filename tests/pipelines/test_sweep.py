@@ -4,6 +4,7 @@ import shlex
 import signal
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mlflow.entities import Run
 
@@ -84,6 +85,12 @@ def test_the_parent_has_the_table_and_the_figures(pruned: Ended) -> None:
     assert (len(states), set(states)) == (9, {"finished", "pruned"})
     metrics = pruned.parent.data.metrics
     assert metrics["trials_finished"] + metrics["trials_pruned"] == 9
+    means = pd.DataFrame([child.data.metrics for child in pruned.scored]).mean()
+    for score in ("best_val_accuracy", "test_accuracy"):
+        assert metrics[score] == pytest.approx(means[score])
+    best = pruned.scored[0].data.params
+    assert pruned.parent.data.params["learning_rate"] == best["learning_rate"]
+    assert pruned.parent.data.tags["trackml.trials"] == str(len(pruned.children))
     names = {"optimization_history", "parallel_coordinates", "parameter_importances"}
     assert pruned.figures == names
 

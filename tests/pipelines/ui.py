@@ -116,7 +116,9 @@ def pages(client: MlflowClient, task: str) -> dict[str, str]:
         raise SystemExit(f"the store has no experiment {task!r}")
     of: dict[str, Any] = {"experiment": experiment.experiment_id}
     best = f"metrics.test_{'rmse' if task == 'california_housing' else 'accuracy'} DESC"
-    found = client.search_runs([experiment.experiment_id], order_by=[best], max_results=1)
+    found = client.search_runs(
+        [experiment.experiment_id], "metrics.best_epoch > 0", order_by=[best], max_results=1
+    )
     run = found[0].info.run_id
     outputs = found[0].outputs.model_outputs if found[0].outputs else []
     links = {

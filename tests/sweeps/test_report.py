@@ -94,7 +94,10 @@ def test_a_sweep_has_all_trials_the_command_and_the_figures() -> None:
     assert "| 0.1 | 16 | - | 0 | 0.0 | failed |" in page
     assert "- failed: rate=0.1 units=16: no number\n" in page
     assert page.endswith(f"\n\n    {sweep.command}\n")
-    assert sweep.metrics == {"trials_finished": 3, "trials_pruned": 1, "trials_failed": 1}
+    counts = {"trials_finished": 3, "trials_pruned": 1, "trials_failed": 1}
+    scored = {"best_val_accuracy": pytest.approx(0.9), "test_accuracy": pytest.approx(0.82)}
+    assert sweep.metrics == counts | scored
+    assert sweep.best == {"rate": "0.02", "units": "16"}
     names = {"optimization_history", "parallel_coordinates", "parameter_importances"}
     assert drawn(sweep) == names
 

@@ -59,6 +59,7 @@ def test_all_finished_runs_of_the_task_with_what_they_have_logged(client: Mlflow
     torch = made(client)
     made(client, status="FAILED")
     made(client, tags={"trackml.task": "fashion_mnist"})
+    made(client, tags={"trackml.trials": "4"})  # a sweep
     curves = {"train_loss": [3.0, 2.0]}
     keras = made(client, {"seed": "1e0"}, tags={"trackml.framework": "keras"}, curves=curves)
     runs = {run.run_id: run for run in finished_runs(client, "mnist")}

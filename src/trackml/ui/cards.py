@@ -107,7 +107,7 @@ def experiment_card(tags: Mapping[str, str], params: Mapping[str, str], source: 
     task = tags["trackml.task"]
     test = _count(params.get("test_samples"))
     return sign(
-        f"Models of **{task}**, each run scored once on the same {test} test rows.\n\n"
+        f"Models of {task}, each run scored once on the same {test} test rows.\n\n"
         f"- Data: {_source(source)}\n"
         f"- Input: {tags.get(INPUT_TAG)}\n"
         f"- Output: {tags.get(OUTPUT_TAG)}\n"
