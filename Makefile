@@ -9,11 +9,17 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: run test slow services examples generated results screenshots lint format benchmarks ui requirements clean
 
-# Of fashion_aug a quarter of the epochs: 24 take 20 minutes where the processor has no bfloat16.
+# A quarter of their epochs: 24 take 20 minutes where the processor has no bfloat16.
 SHORT = $(if $(filter fashion fashion_aug,$(ENTRY)),$(if $(findstring epochs=,$(ARGS)),,-P epochs=6))
 
+# That of the dataset, as for runs that are started directly; MLflow's own would be Default.
+EXPERIMENT = $(or $(OF_$(firstword $(subst _, ,$(ENTRY)))),mnist)
+OF_fashion = fashion_mnist
+OF_housing = california_housing
+OF_detector = mnist_detector
+
 run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
-	mlflow run . -e $(ENTRY) --env-manager local $(SHORT) $(ARGS)
+	mlflow run . -e $(ENTRY) --experiment-name $(EXPERIMENT) --env-manager local $(SHORT) $(ARGS)
 
 test: lint  ## in two processes, of a thread each; ARGS="-k registry -n 0" chooses tests
 	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 python -m pytest $(ARGS)
