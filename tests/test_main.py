@@ -180,7 +180,7 @@ def test_run_shows_what_there_is_and_the_parameters_that_an_entry_point_sets(
         asked("run", "fashion_aug", "--help")
     words = " ".join(capsys.readouterr().out.split())
     assert re.match(r"usage: \S+( -m trackml)? run fashion_aug \[-h\]", words)
-    assert "augment the training images, fresh each epoch [true or false] (default: true)" in words
+    assert "at random, anew in each epoch [true or false] (default: true)" in words
 
 
 def test_run_takes_pairs_and_flags(client: MlflowClient, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A tracking server that is killed, frozen or not there: nothing is lost, and nobody waits."""
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,10 @@ def contents(server: Server, run: Run) -> dict[str, Any]:
         "tags": {k: v for k, v in run.data.tags.items() if not k.startswith(own)},
         "metrics": set(run.data.metrics),
         "rows": {name: sorted(rows) for name, rows in metric_rows(client, run).items()},
-        "artifacts": sorted(files(client, run.info.run_id)),
+        "artifacts": sorted(
+            re.sub(r"timestamp\+\d+\+[\w-]+", "", name)  # of pictures
+            for name in files(client, run.info.run_id)
+        ),
         "datasets": [each.dataset.digest for each in run.inputs.dataset_inputs],
         "model": (str(model.status), {metric.key for metric in model.metrics or []}),
         "versions": [dict(version.tags) for version in versions],
