@@ -1,6 +1,6 @@
 """Faster R-CNN on MNIST: where on a canvas are which digits.
 
-mlflow run . -e detector       # 8 min on 2 cores; test mAP 0.9138 ± 0.0009 over 2 seeds
+mlflow run . -e detector       # 4 epochs; test mAP 0.9359, n = 1
 """
 
 from __future__ import annotations
