@@ -7,7 +7,7 @@ GPU ?= $(shell nvidia-smi --list-gpus >/dev/null 2>&1 && echo yes || echo no)
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test slow services examples generated results screenshots lint format benchmarks ui requirements clean
+.PHONY: run test slow services examples generated results docs screenshots lint format benchmarks ui requirements clean
 
 # A quarter of their epochs: 24 take 20 minutes where the processor has no bfloat16.
 SHORT = $(if $(filter fashion fashion_aug,$(ENTRY)),$(if $(findstring epochs=,$(ARGS)),,-P epochs=6))
@@ -38,6 +38,10 @@ generated: .venv/ready  ## MLproject and docs/reference.md, from the parameters 
 
 results: .venv/ready  ## README's table of results and their figure, from docs/results.csv
 	PYTHONPATH=.:src python -m docs.results
+
+docs: .venv/ready requirements-docs.txt  ## the pages as a site, in site/index.html; every link must lead somewhere
+	@$(INSTALL); install -r requirements-docs.txt
+	PYTHONPATH=.:src python -m sphinx --quiet --fail-on-warning --keep-going -b html docs site
 
 screenshots: .venv/dev  ## of README, of the runs in ./mlflow.db: first run fashion and fashion_aug here, directly
 	PYTHONPATH=.:src python -m tests.pipelines.ui docs/images
@@ -104,6 +108,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile --quiet -
 requirements: .venv/dev
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --group docs --constraint requirements.txt --output-file requirements-docs.txt
 	$(MAKE) requirements-cpu.txt --always-make
 
 # Without what only a GPU uses and `import torch` does not load; see decision 30.

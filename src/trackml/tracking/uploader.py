@@ -293,16 +293,13 @@ class Uploader:
         self._epochs |= new.keys()
 
     def _log_samples(self) -> None:
-        first, self._samples = self._samples, len(self.samples)
+        count = len(self.samples)  # a thread adds further ones
         rows = [  # a step each second, so that charts and time agree
             Metric(name, value, at, (at - self._outbox.state.started) // 1_000, run_id=self._run_id)
-            for name, value, at in self.samples[first : self._samples]
+            for name, value, at in self.samples[self._samples : count]
         ]
-        try:
-            self._log_rows(rows)
-        except Exception:
-            self._samples = first
-            raise
+        self._log_rows(rows)
+        self._samples = count
 
     def _card_of(self, load: str = "") -> str:
         """The card of the run, or of its model at that address."""

@@ -4,13 +4,17 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from trackml.metrics import LOSS, Metric
+from trackml.metrics import Metric
 
 VIEW = "trackml"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # of an experiment: what the UI's button Share writes
 MAIN_SCORES = {"mae": ("rmse", "mae")}  # of the test data, beside the metric that ranks
 _TRAINING = "workflowType=machine_learning"  # without it, a new browser opens a page about LLMs
-_SECTIONS = {"trackml-scores": "Scores", "trackml-more": "Model metrics", "trackml-system": ""}
+_SECTIONS = {
+    "trackml-scores": "Scores",
+    "trackml-more": "Model metrics",
+    "trackml-system": "System metrics",
+}
 
 
 def ui_link(
@@ -80,15 +84,14 @@ def view_of(metric: Metric, params: Sequence[str] = ("epochs", "limit", "seed"))
         for name, kind in kinds.items()
     ]
     sections = [
-        {"uuid": uuid, "name": name or "System metrics", "display": True, "deleted": False}
+        {"uuid": uuid, "name": name, "display": True, "deleted": False}
         | {"isReordered": uuid == scores, "isGenerated": True}
         for uuid, name in _SECTIONS.items()
     ]
-    higher = metric.higher_is_better and metric != LOSS
     return json.dumps(
         {
             "orderByKey": f"metrics.`{best}`",
-            "orderByAsc": not higher,
+            "orderByAsc": not metric.higher_is_better,
             "selectedColumns": [
                 *(f"metrics.`{name}`" for name in [*tests, best]),
                 *(f"params.`{name}`" for name in params),
