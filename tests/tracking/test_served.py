@@ -19,7 +19,8 @@ from torch import nn
 
 from tests.conftest import ABSENT, execute
 from trackml.backends import keras
-from trackml.data import TableData, TableSplit
+from trackml.data import TableData, TableSplit, load
+from trackml.models.keras import fashion_cnn
 from trackml.params import PipelineParams
 from trackml.tasks import Framework
 from trackml.tracking.model_files import save_model
@@ -132,6 +133,40 @@ def test_what_a_model_cannot_know_is_refused_by_name_or_imputed(
         with pytest.raises(MlflowException, match=message) as refused:
             model.predict(row.assign(**change))
         assert refused.value.error_code == "INVALID_PARAMETER_VALUE"  # a server answers with 400
+
+
+KERAS_ANSWERS = """
+from statistics import median
+from time import perf_counter
+import mlflow, numpy as np
+
+def milliseconds(answer):
+    seconds = []
+    for _ in range(20):
+        begun = perf_counter()
+        answer(images[:1])
+        seconds.append(perf_counter() - begun)
+    return 1000 * median(seconds)
+
+path, images = sys.argv[1], np.random.default_rng(0).integers(256, size=(600, 28, 28), dtype="u1")
+network, served = mlflow.keras.load_model(path), mlflow.pyfunc.load_model(path)
+predict = lambda images: network.predict(images, verbose=0)
+np.testing.assert_allclose(served.predict(images), predict(images), atol=1e-6)
+assert served.predict(images[:0]).shape == (0, 10)
+print(milliseconds(served.predict), milliseconds(predict))
+"""
+
+
+def test_a_model_of_keras_answers_faster_than_predict_and_loads_as_one_of_keras(
+    tmp_path: Path,
+) -> None:
+    model = fashion_cnn(10, 0.1)
+    save_model(str(tmp_path / "model"), model, "keras", load("fashion_mnist", limit=100))
+    program = (sys.executable, "-c", ABSENT + KERAS_ANSWERS, "trackml,pipelines,torch")
+    said = execute(*program, str(tmp_path / "model"), folder=tmp_path, PYTHONPATH="")
+    assert said.returncode == 0, said.stderr
+    served, predict = map(float, said.stdout.split())
+    assert served < predict / 4
 
 
 ANSWER = """

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
 
 Array = np.ndarray[Any, Any]
-BATCH = 10_000  # rows at a time, to predict
+BATCH = 256  # rows at a time, whose activations take memory
 WEIGHTS = "weights.json"  # of a folder of models to average
 _ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
@@ -178,16 +179,34 @@ def _without_pickle() -> Iterator[None]:
             os.environ[_ALLOW_PICKLE] = before
 
 
-def _keras_model(file: str) -> Callable[[Array], Array]:
+def _keras_model(file: str) -> Callable[[Any], Array]:
+    """A file of Keras: an array, or arrays by the names of its inputs, → its answers."""
     import keras
 
     model = keras.saving.load_model(file, compile=False)
+    is_of_tensorflow = keras.backend.backend() == "tensorflow"
+    call = _compiled(model) if is_of_tensorflow else partial(model, training=False)
+    of_each = keras.tree.map_structure
 
-    def answer(features: Array) -> Array:
-        batches = (features[row : row + BATCH] for row in range(0, max(1, len(features)), BATCH))
-        return np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
+    def answer(inputs: Any) -> Array:
+        rows = len(keras.tree.flatten(inputs)[0])
+        if not rows:  # which some layers refuse
+            return answer(of_each(lambda x: np.zeros((1, *x.shape[1:]), x.dtype), inputs))[:0]
+        answers = []
+        for first in range(0, rows, BATCH):
+            batch = of_each(lambda x, at=slice(first, first + BATCH): x[at], inputs)
+            answers.append(keras.ops.convert_to_numpy(call(batch)))
+        return np.concatenate(answers)
 
     return answer
+
+
+def _compiled(model: Any) -> Any:
+    """A model as one graph for any number of rows: `model.predict` takes 70 ms more for one."""
+    import tensorflow as tf
+
+    inputs = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape, each.dtype), model.input)
+    return tf.function(lambda batch: model(batch, training=False), input_signature=[inputs])
 
 
 def _module_in(path: str) -> ModuleType:
