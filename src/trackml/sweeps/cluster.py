@@ -21,6 +21,7 @@ import grpc
 
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.params import DeviceName
+from trackml.process.processors import processors
 from trackml.process.signals import block_end_signals, deferred_signals
 from trackml.process.system import environment
 
@@ -100,9 +101,17 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
     # owner out of clusters that were started without one.
     variables = {"RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE")}
     if address == "local":
-        options = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+        cores = processors()
+        options = {
+            "include_dashboard": False,
+            "num_cpus": cores,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+        }
         variables |= {} if _has_token() else {"RAY_AUTH_TOKEN": _own_token()}
         found_in = [*(str(path.parent) for path in sent), os.environ.get("PYTHONPATH")]
+        if os.environ.get("OMP_NUM_THREADS") == str(cores):
+            variables["OMP_NUM_THREADS"] = None  # Ray gives each trial its share, if nothing is set
+            variables["TF_NUM_INTRAOP_THREADS"] = None
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, dict.fromkeys(found_in)))
     with ExitStack() as stack:
         if address == "local" and "RAY_TMPDIR" not in os.environ:

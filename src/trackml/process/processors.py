@@ -1,0 +1,77 @@
+"""The processors that this process may use, and how its libraries share them with others."""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from trackml.process.system import environment
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def processors() -> int:
+    """How many processors this process may use: those that it may run on, within its quota.
+
+    A container's quota of 1.5 counts as 2: threads that wait for each other asleep take turns.
+    """
+    return math.ceil(min(_allowed(), _quota()))
+
+
+def _allowed() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quota() -> float:
+    """Seconds of all processors in a second, as Linux's control groups allow them."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return math.inf
+    quotas = [math.inf]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = CGROUPS / "cpu" if controllers else CGROUPS
+        # A container may see its path of outside, but only its own group, as the root.
+        group = Path(path.strip("/"))
+        quotas += [_quota_of(root / each) for each in (group, *group.parents)]
+    return min(quotas)
+
+
+def _quota_of(group: Path) -> float:
+    """Of one group, in the second or the first version of control groups."""
+    try:
+        if group.is_relative_to(CGROUPS / "cpu"):
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            quota, period = ((group / name).read_text(encoding="ascii").strip() for name in names)
+        else:
+            quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+    except OSError:
+        return math.inf
+    return math.inf if quota in ("max", "-1") else int(quota) / int(period)
+
+
+@contextmanager
+def shared_processors() -> Iterator[None]:
+    """Let libraries that are loaded in the block use no more processors than they may, and sleep.
+
+    OpenMP's threads wait for each other in a busy loop: beside two busy processes on two cores, an
+    epoch of PyTorch takes 20 times as long. What the user has set stays.
+    """
+    variables = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+    threads = os.environ.get("OMP_NUM_THREADS")  # of a user; in a trial of a sweep, of Ray
+    if not threads and (count := processors()) < _allowed():
+        threads = variables["OMP_NUM_THREADS"] = str(count)
+    if threads:
+        variables["TF_NUM_INTRAOP_THREADS"] = os.environ.get("TF_NUM_INTRAOP_THREADS", threads)
+    # NumPy has its own by now, one for each processor.
+    limit = int(threads) if threads and threads.isdecimal() else None
+    with environment(**variables), threadpool_limits(limit, "blas"):
+        yield
