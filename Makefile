@@ -58,6 +58,7 @@ format: .venv/dev
 benchmarks: .venv/dev  ## more than an hour, the last with PostgreSQL; let nothing else run meanwhile
 	PYTHONPATH=.:src python -m benchmarks.dense_mnist
 	PYTHONPATH=.:src python -m benchmarks.housing
+	PYTHONPATH=.:src python -m benchmarks.limits
 	PYTHONPATH=.:src python -m benchmarks.cnn
 	PYTHONPATH=.:src python -m benchmarks.cnn_suite
 	PYTHONPATH=.:src python -m benchmarks.scratch_mnist

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -82,7 +82,7 @@ def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[st
 def machine() -> str:
     """The processor, the versions and the date of a measurement."""
     names = ("numpy", "tensorflow", "keras", "torch", "ray", "mlflow")
-    packages = ", ".join(f"{name} {version(name)}" for name in names)
+    packages = ", ".join(f"{name} {_version(name)}" for name in names)
     return ", ".join(
         [
             f"{os.cpu_count()} cores of {_processor()}",
@@ -91,6 +91,14 @@ def machine() -> str:
             f"{datetime.now(UTC):%Y-%m-%d}",
         ]
     )
+
+
+def _version(package: str) -> str:
+    """The version of an installed package; without a GPU TensorFlow is tensorflow-cpu."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return version(f"{package}-cpu")
 
 
 def _three(values: Sequence[float]) -> list[str]:
