@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,9 +26,9 @@ _CAPTION_PER_INCH = 15  # characters
 class Report:
     """Metrics by name; texts and figures by their path among a run's artifacts.
 
-    Metrics are values. A text or a figure is a function that makes it, or returns None if there is
-    nothing to show: a run that logs the report makes one after the other, and goes on without one
-    that cannot be made.
+    Metrics are values. A text or a figure, which becomes a PNG, is a function that makes it, or
+    returns None if there is nothing to show: a run that logs the report makes one after the other,
+    and goes on without one that cannot be made.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -58,13 +57,16 @@ class Report:
         if make := self.texts.get(path):
             text = make()
             return None if text is None else text.encode()
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
         figure, file = self.figures[path](), io.BytesIO()
         if figure is None:
             return None
         if caption:
             lines = fill(caption, int(_CAPTION_PER_INCH * figure.get_figwidth()))
             figure.supxlabel(lines, fontsize=7, color="0.4")
-        figure.savefig(file, format=PurePath(path).suffix[1:])
+        # savefig would draw it twice.
+        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
         return file.getvalue()
 
     def image(self, path: str) -> "Image":

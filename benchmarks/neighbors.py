@@ -1,0 +1,74 @@
+"""A training beside two busy processes against the same one alone, in PyTorch and in Keras.
+
+python -m benchmarks.neighbors --rounds 5
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from benchmarks.side_by_side import ROOT, in_turns, show
+
+EPOCHS, LIMIT, BUSY = 4, 5_000, 2
+PIPELINES = ("cnn", "fashion")
+AT_MOST = 3.0  # times the seconds of an epoch: on two cores, a fair share is half of them
+
+
+def main(rounds: int) -> None:
+    """A table for each framework."""
+    for name in PIPELINES:
+        seconds = in_turns(
+            {
+                f"beside {BUSY}": partial(_beside, name),
+                "alone": partial(seconds_of_an_epoch, name),
+            },
+            rounds,
+        )
+        show(f"{name}, an epoch of {LIMIT:,} images", seconds, targets={"alone": AT_MOST})
+
+
+def seconds_of_an_epoch(name: str, _round: int) -> float:
+    """The median of those that a pipeline logs, but the first, in which Keras compiles."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+        flags = ("--limit", str(LIMIT), "--epochs", str(EPOCHS), "--register", "false")
+        subprocess.run(
+            [sys.executable, "-m", f"pipelines.{name}", *flags],
+            cwd=folder,
+            env=kept | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        (history,) = Path(folder).rglob("history.json")
+        rows = json.loads(history.read_text(encoding="utf-8"))["epochs"]
+        return float(median(row["epoch_seconds"] for row in rows[1:]))
+
+
+def _beside(name: str, number: int) -> float:
+    with _busy():
+        return seconds_of_an_epoch(name, number)
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BUSY)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    main(parser.parse_args().rounds)
