@@ -59,6 +59,8 @@ benchmarks: .venv/dev  ## more than an hour, the last with PostgreSQL; let nothi
 	PYTHONPATH=.:src python -m benchmarks.dense_mnist
 	PYTHONPATH=.:src python -m benchmarks.housing
 	PYTHONPATH=.:src python -m benchmarks.limits
+	PYTHONPATH=.:src python -m benchmarks.neighbors
+	PYTHONPATH=.:src python -m benchmarks.fashion
 	PYTHONPATH=.:src python -m benchmarks.cnn
 	PYTHONPATH=.:src python -m benchmarks.cnn_suite
 	PYTHONPATH=.:src python -m benchmarks.scratch_mnist

@@ -185,10 +185,10 @@ def _of_keras(
         rows = keras_training.fit(build(), data, seeded, optimizer=adam, **options).rows
         return 1 / float(rows[-1]["samples_per_second"])
 
-    return Network(name, _keras_flops(build()), bare, epoch)
+    return Network(name, keras_flops(build()), bare, epoch)
 
 
-def _keras_flops(model: Any) -> float:
+def keras_flops(model: Any) -> float:
     """As PyTorch counts them: each product is made once forward and twice backward.
 
     The first layer with weights needs no gradient of its inputs.

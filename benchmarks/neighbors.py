@@ -5,7 +5,6 @@ python -m benchmarks.neighbors --rounds 5
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.side_by_side import ROOT, in_turns, show
+from benchmarks.side_by_side import in_turns, own_environment, show
 
 EPOCHS, LIMIT, BUSY = 4, 5_000, 2
 PIPELINES = ("cnn", "fashion")
@@ -38,12 +37,11 @@ def main(rounds: int) -> None:
 def seconds_of_an_epoch(name: str, _round: int) -> float:
     """The median of those that a pipeline logs, but the first, in which Keras compiles."""
     with tempfile.TemporaryDirectory() as folder:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
         flags = ("--limit", str(LIMIT), "--epochs", str(EPOCHS), "--register", "false")
         subprocess.run(
             [sys.executable, "-m", f"pipelines.{name}", *flags],
             cwd=folder,
-            env=kept | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+            env=own_environment(),
             stdout=subprocess.DEVNULL,
             check=True,
         )

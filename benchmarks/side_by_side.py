@@ -37,13 +37,11 @@ def in_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
 def seconds_of_process(command: Sequence[str], _round: int) -> float:
     """Seconds that a Python program takes in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        # Nobody's own store: both ways make a database of their own.
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
         started = perf_counter()
         done = subprocess.run(
             [sys.executable, *command],
             cwd=folder,
-            env=kept | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+            env=own_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -53,6 +51,12 @@ def seconds_of_process(command: Sequence[str], _round: int) -> float:
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}")
         return seconds
+
+
+def own_environment() -> dict[str, str]:
+    """For a program of this checkout, without the user's store: it makes a database of its own."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    return kept | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
 
 
 def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[str, float]) -> None:
