@@ -10,9 +10,10 @@ from rich.console import Console
 
 from trackml.display.lines import Versions, width, wrapped, wrapped_command
 from trackml.display.live import Display, displayed
-from trackml.display.recipe import about_recipe, full_recipe, name_of
+from trackml.display.recipe import about_recipe, full_recipe
 from trackml.errors import TrackingIncomplete
 from trackml.params import Params, RunParams, TrainingParams
+from trackml.ui.names import request_of
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Table
@@ -66,12 +67,14 @@ def run_shown(entry: "EntryPoint", params: Any, *, shows_facts: bool = False) ->
         shows_facts: print what runs, on what and where, and what its full recipe costs.
     """
     view = entry.view or TRAINING
+    request = request_of(params, entry.task.entry_points if entry.task else {}, entry.name)
     with view.progress(params, shows_facts=shows_facts) as display:
         callbacks: list[Callback] = [display]
         about = (entry.main.__doc__ or "").partition("\n")[0]
-        display.fact("program", f"{name_of(entry, params)}: {about}")
-        if shows_facts and view is TRAINING and (recipe := full_recipe(entry, params)):
-            display.fact("epochs", f"{params.epochs} of the full recipe's {recipe.epochs}")
+        display.fact("program", f"{request.name}: {about}")
+        epochs = getattr(params, "epochs", 0)
+        if shows_facts and view is TRAINING and (recipe := full_recipe(entry, request, epochs)):
+            display.fact("epochs", f"{epochs} of the full recipe's {recipe.epochs}")
             callbacks.append(partial(about_recipe, recipe, display))
         return entry.main(params, callbacks)
 

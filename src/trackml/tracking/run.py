@@ -44,7 +44,7 @@ from trackml.tracking.resume import open_outbox
 from trackml.tracking.uploader import Uploader, uploading
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
 from trackml.ui.cards import COMMAND_TAG, interface_tags
-from trackml.ui.names import changed, command_of, run_name
+from trackml.ui.names import request_of, run_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -372,8 +372,9 @@ def _initial_state(
     parent: ParentRun | None,
 ) -> RunState:
     """What is known before training: parameters, tags, the dataset."""
-    logged, changes, every = logged_params(params), changed(params), params.as_text()
-    name = parent.trial if parent else run_name(architecture, changes)
+    logged, every = logged_params(params), params.as_text()
+    request = request_of(params, task.entry_points)
+    name = parent.trial if parent else run_name(architecture, request.changes)
     colored = parent.trial if parent else architecture
     tags = {
         **{f"trackml.{flag}": every[flag] for flag in every.keys() - with_effect(every).keys()},
@@ -387,8 +388,8 @@ def _initial_state(
         **metric_tags(task.metric),
         **interface_tags(data),
     }
-    if command := command_of(params, changes):
-        tags[COMMAND_TAG] = command
+    if request.command:
+        tags[COMMAND_TAG] = request.command
     if aliases:
         tags[ALIASES_TAG] = " ".join(aliases)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
