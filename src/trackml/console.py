@@ -240,7 +240,7 @@ def _show_sweep(result: "SweepResult", params: RunParams) -> None:
 
 def _show_leaderboard(tables: "Sequence[Table]", _params: Params) -> None:
     """Print the leaderboard, what is left out of it, and how to look at it all."""
-    from trackml.tracking.address import ui_command
+    from trackml.tracking.address import ui_line
 
     out = console()
     for table in tables:
@@ -248,7 +248,7 @@ def _show_leaderboard(tables: "Sequence[Table]", _params: Params) -> None:
     out.print(
         wrapped("mean ± standard deviation over n runs of different seeds; ranked by validation")
     )
-    out.print(f"to compare runs: {ui_command()}")
+    out.print(f"to compare runs:\n{wrapped_command(ui_line())}")
 
 
 TRAINING = View(_epoch_progress, _show_training)
@@ -264,7 +264,7 @@ def _close(
     Raises:
         TrackingIncomplete: after them, if the store does not have all of the run.
     """
-    from trackml.tracking.address import ui_lines
+    from trackml.tracking.address import ui_line
     from trackml.tracking.server import shown_address
 
     for registration in registrations:
@@ -276,9 +276,7 @@ def _close(
             out.print(f"  {line}")
     if not params.register_model:
         out.print("not registered (--register false)")
-    out.print("to compare runs:")
-    for line in ui_lines(result.experiment_id):
-        out.print(f"  {line}")
+    out.print(f"to compare runs:\n{wrapped_command(ui_line(result.experiment_id))}")
     if result.is_pending:
         raise TrackingIncomplete(
             f"done, but {shown_address()} does not have all of run {result.run_id} yet: it is "

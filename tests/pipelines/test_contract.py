@@ -307,8 +307,8 @@ def test_a_person_reads_one_line_per_epoch_and_the_result(case: Case) -> None:
         f"registered {expected.task} version",
         f"aliases: {expected.architecture}",
         "champion: ",
-        "mlflow ui",
-        "/runs?workflowType=machine_learning",
+        "see it   trackml ui\n",
+        "to compare runs:\n  trackml ui\n",
         f'= trackml.load("{expected.task}"',
         *("program  ", "data     ", "run      ", "model    ", "device   cpu"),
     ):

@@ -43,7 +43,7 @@ from trackml.tracking.registry import Registration
 from trackml.tracking.resume import open_outbox
 from trackml.tracking.uploader import Uploader, uploading
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
-from trackml.ui.cards import COMMAND_TAG, interface_tags
+from trackml.ui.cards import COMMAND_TAG, NOTE_TAG, interface_tags
 from trackml.ui.names import request_of, run_name
 
 if TYPE_CHECKING:
@@ -346,14 +346,22 @@ def tracked_run(
         yield Run(outbox, uploader, params, task, data, architecture, callbacks, scores_test)
 
 
-def log_reports(params: Params, reports: Iterable[Report], *, experiment: str, name: str) -> None:
-    """Log reports in a run that trains nothing; its status is as that of `tracked_run`."""
+def log_reports(
+    params: Params, reports: Iterable[Report], *, experiment: str, name: str, note: str = ""
+) -> None:
+    """Log reports in a run that trains nothing; its status is as that of `tracked_run`.
+
+    Args:
+        note: the description of the run, in Markdown.
+    """
     client = server.connect()
     server.check_variables(client)
     state = _new_state(experiment, name, params.as_text(), {VERSION_TAG: trackml.__version__})
     with standard_settings(), Outbox.temporary(state) as outbox, uploading(client, outbox):
         for report in reports:
             add_report(outbox, report, "dataset")
+        if note:
+            client.set_tag(outbox.run_id, NOTE_TAG, note)
 
 
 def _rows_of(data: Data, params: RunParams) -> str:
