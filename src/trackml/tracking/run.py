@@ -36,11 +36,11 @@ from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
 from trackml.tracking.artifacts import add_picture, add_report
 from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
-from trackml.tracking.model_files import dataset_facts
 from trackml.tracking.outbox import Outbox, RunState, now_ms
 from trackml.tracking.queries import CODE_TAG, ParentRun
 from trackml.tracking.registry import Registration
 from trackml.tracking.resume import open_outbox
+from trackml.tracking.signatures import dataset_facts
 from trackml.tracking.uploader import Uploader, uploading
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
 from trackml.ui.cards import COMMAND_TAG, NOTE_TAG, interface_tags
