@@ -207,6 +207,7 @@ import mlflow, numpy as np, pandas as pd
 for address, file in zip(sys.argv[1::2], sys.argv[2::2]):
     model, raw = mlflow.pyfunc.load_model(address), np.load(file + ".npz")
     table = [pd.DataFrame(raw["inputs"], columns=raw["columns"])] if len(raw["columns"]) else []
+    model.predict(model.input_example)
     parts = table or np.array_split(raw["inputs"], raw["parts"])
     np.save(file, np.concatenate([model.predict(part) for part in parts]))
 """

@@ -28,7 +28,7 @@ from trackml.models.ensemble import Ensemble
 from trackml.models.features import Features, WithFeatures
 from trackml.process.system import environment
 from trackml.tasks import Framework
-from trackml.tracking.signatures import signature
+from trackml.tracking.signatures import add_example, signature
 from trackml.tracking.torch_files import save_program, write_table_program
 from trackml.ui.cards import NOTE_TAG, is_own
 
@@ -47,13 +47,15 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
         ValueError: an estimator contains what other programs cannot import.
     """
     save, requirements = _writer(model, framework, data)
+    described = Model(metadata=_metadata(model, framework, data))
     save(
         path=path,
-        mlflow_model=Model(metadata=_metadata(model, framework, data)),
+        mlflow_model=described,
         signature=signature(data),
         # Without a list MLflow loads the model in a new process to find one: 13 s.
         pip_requirements=requirements,
     )
+    add_example(described, Path(path), data)
     for cache in Path(path).rglob("__pycache__"):
         shutil.rmtree(cache)
 

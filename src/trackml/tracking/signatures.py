@@ -1,16 +1,30 @@
 """What models take and give, and what the data is, as MLflow describes it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.models.utils import (
+    DF_SPLIT,
+    EXAMPLE_FILENAME,
+    INPUT_EXAMPLE_PATH,
+    INPUTS,
+    SERVING_INPUT_FILENAME,
+    SERVING_INPUT_PATH,
+)
 from mlflow.types import ColSpec, Schema, TensorSpec
+from numpy.typing import NDArray
 
 from trackml.data import ImageData, TableData
 from trackml.data.canvases import Data, DetectionData
+from trackml.data.tables import raw_rows
 
+Array = NDArray[Any]
 UINT8, FLOAT32, OBJECT = np.dtype("uint8"), np.dtype("float32"), np.dtype("object")
+MAX_EXAMPLE = 10_000  # numbers of an input example: as text, some tens of kilobytes
 MAX_SCHEMA = 65_535  # characters of a dataset's schema that MLflow keeps
 
 
@@ -39,6 +53,51 @@ def signature(data: Data) -> ModelSignature:
             types = {"image": "long", **corners, "label": "long", "score": "float"}
             outputs = [ColSpec(kind, name) for name, kind in types.items()]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def input_example(data: Data) -> Any:
+    """A request for a few validation rows, as users have them; None if a single one is large.
+
+    At most five rows of a table as a DataFrame, without gaps, which JSON has no number for; two
+    images; one canvas.
+    """
+    inputs: Array
+    if isinstance(data, TableData):
+        features = data.validation.features
+        inputs, rows = features[np.isfinite(features).all(axis=1)], 5
+    else:
+        inputs, rows = data.validation.images, 2 if isinstance(data, ImageData) else 1
+    rows = min(rows, len(inputs), MAX_EXAMPLE // inputs[0].size)
+    return raw_rows(data, inputs[:rows]) if rows else None
+
+
+def add_example(model: Model, folder: Path, data: Data) -> None:
+    """Add an input example to the files of a model, where and as MLflow looks for one.
+
+    Not by its own code: `mlflow.keras` fails to write one, others load the model once more for it,
+    and all need a line for each number.
+    """
+    if (rows := input_example(data)) is None:
+        return
+    if isinstance(rows, np.ndarray):
+        content, kind = rows.tolist(), {"type": "ndarray"}
+        request = {INPUTS: content}
+    else:
+        content = rows.to_dict("split", index=False)
+        kind = {"type": "dataframe", "pandas_orient": "split"}
+        request = {DF_SPLIT: content}
+    (folder / EXAMPLE_FILENAME).write_text(json.dumps(content), encoding="utf-8")
+    (folder / SERVING_INPUT_FILENAME).write_text(json.dumps(request), encoding="utf-8")
+    paths = {INPUT_EXAMPLE_PATH: EXAMPLE_FILENAME, SERVING_INPUT_PATH: SERVING_INPUT_FILENAME}
+    model.saved_input_example_info = paths | kind
+    model.save(str(folder / MLMODEL_FILE_NAME))
+
+
+def remove_example(model: Model, folder: Path) -> None:
+    """Remove the input example from the files of a model."""
+    for name in (EXAMPLE_FILENAME, SERVING_INPUT_FILENAME):
+        (folder / name).unlink()
+    model.saved_input_example_info = None  # type: ignore[assignment]  # that it takes too
 
 
 def dataset_facts(data: Data) -> dict[str, str]:

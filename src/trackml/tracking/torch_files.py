@@ -14,7 +14,7 @@ from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 
 from trackml.data import TableData
-from trackml.tracking.signatures import FLOAT32, signature
+from trackml.tracking.signatures import FLOAT32, remove_example, signature
 
 Array = NDArray[Any]
 
@@ -58,6 +58,7 @@ def save_program(model: Any, inputs: Array, path: str, mlflow_model: Model, **op
     except (SerializeError, AssertionError, RuntimeError):
         shutil.rmtree(path, ignore_errors=True)
         save(plain)
+    remove_example(mlflow_model, Path(path))  # of zeros
     # Unasked, MLflow would look for it on a GPU where there is one, and refuse to load it.
     mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.MODEL_CONFIG] = {"device": "cpu"}
     mlflow_model.save(str(Path(path, MLMODEL_FILE_NAME)))
