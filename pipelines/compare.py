@@ -5,7 +5,9 @@ mlflow run . -e compare -P task=fashion_mnist -P min_runs=3
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -53,17 +55,20 @@ def main(params: Params, _callbacks: object = ()) -> "list[Table]":
     from trackml.comparison.runs import run_table
     from trackml.comparison.side_by_side import compare_models, report_models, with_best_epoch
     from trackml.tracking import server
+    from trackml.tracking.address import ui_server
     from trackml.tracking.queries import finished_runs, tasks_with_runs, values_by_epoch
     from trackml.tracking.run import log_reports
+    from trackml.ui.links import compare_link
 
     client = server.connect(create=False)
-    runs = run_table(finished_runs(client, params.task))
+    finished = finished_runs(client, params.task)
+    runs, experiments = run_table(finished), {run.run_id: run.experiment_id for run in finished}
     others = partial(tasks_with_runs, client)
     board, metric = rank_task(params.task, runs, others, params.metric, params.min_runs)
-    best = zip(board.data["rank"], board.data["run_id"], strict=True)
+    best = dict(islice(zip(board.data["rank"], board.data["run_id"], strict=True), MAX_CURVES))
     curves = {
         rank: curve
-        for rank, run_id in list(best)[:MAX_CURVES]
+        for rank, run_id in best.items()
         if any(curve := values_by_epoch(client, run_id, f"val_{metric}"))  # any epoch but 0
     }
     report, tables = report_leaderboard(board, metric, curves), [board]
@@ -73,7 +78,12 @@ def main(params: Params, _callbacks: object = ()) -> "list[Table]":
         models = compare_models(both, MODELS, params.min_runs, best_epochs)
         if models:
             report, tables = report | report_models(models), [board, models]
-    log_reports(params, [report], experiment=params.task, name="compare")
+    shown = {run_id: experiments[run_id] for run_id in best.values()}
+    note = f"[The best, side by side]({compare_link('', shown)})"
+    log_reports(params, [report], experiment=params.task, name="compare", note=note)
+    ui = ui_server()
+    link = compare_link(ui, shown) if ui else "a link in the description of the run `compare`"
+    tables[0] = replace(board, notes=[*board.notes, f"the best, side by side: {link}"])
     return tables
 
 

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from trackml.display.lines import Versions, width, wrapped, wrapped_command
 from trackml.display.live import Display, displayed
-from trackml.display.recipe import about_recipe, full_recipe, name_of
+from trackml.display.recipe import about_recipe, full_recipe
 from trackml.errors import TrackingIncomplete
 from trackml.params import Params, RunParams, TrainingParams
+from trackml.ui.names import request_of
 
 if TYPE_CHECKING:
     from trackml.evaluation.report import Table
@@ -66,12 +67,14 @@ def run_shown(entry: "EntryPoint", params: Any, *, shows_facts: bool = False) ->
         shows_facts: print what runs, on what and where, and what its full recipe costs.
     """
     view = entry.view or TRAINING
+    request = request_of(params, entry.task.entry_points if entry.task else {}, entry.name)
     with view.progress(params, shows_facts=shows_facts) as display:
         callbacks: list[Callback] = [display]
         about = (entry.main.__doc__ or "").partition("\n")[0]
-        display.fact("program", f"{name_of(entry, params)}: {about}")
-        if shows_facts and view is TRAINING and (recipe := full_recipe(entry, params)):
-            display.fact("epochs", f"{params.epochs} of the full recipe's {recipe.epochs}")
+        display.fact("program", f"{request.name}: {about}")
+        epochs = getattr(params, "epochs", 0)
+        if shows_facts and view is TRAINING and (recipe := full_recipe(entry, request, epochs)):
+            display.fact("epochs", f"{epochs} of the full recipe's {recipe.epochs}")
             callbacks.append(partial(about_recipe, recipe, display))
         return entry.main(params, callbacks)
 
@@ -237,7 +240,7 @@ def _show_sweep(result: "SweepResult", params: RunParams) -> None:
 
 def _show_leaderboard(tables: "Sequence[Table]", _params: Params) -> None:
     """Print the leaderboard, what is left out of it, and how to look at it all."""
-    from trackml.tracking.address import ui_command
+    from trackml.tracking.address import ui_line
 
     out = console()
     for table in tables:
@@ -245,7 +248,7 @@ def _show_leaderboard(tables: "Sequence[Table]", _params: Params) -> None:
     out.print(
         wrapped("mean ± standard deviation over n runs of different seeds; ranked by validation")
     )
-    out.print(f"to compare runs: {ui_command()}")
+    out.print(f"to compare runs:\n{wrapped_command(ui_line())}")
 
 
 TRAINING = View(_epoch_progress, _show_training)
@@ -261,7 +264,7 @@ def _close(
     Raises:
         TrackingIncomplete: after them, if the store does not have all of the run.
     """
-    from trackml.tracking.address import ui_lines
+    from trackml.tracking.address import ui_line
     from trackml.tracking.server import shown_address
 
     for registration in registrations:
@@ -273,9 +276,7 @@ def _close(
             out.print(f"  {line}")
     if not params.register_model:
         out.print("not registered (--register false)")
-    out.print("to compare runs:")
-    for line in ui_lines(result.experiment_id):
-        out.print(f"  {line}")
+    out.print(f"to compare runs:\n{wrapped_command(ui_line(result.experiment_id))}")
     if result.is_pending:
         raise TrackingIncomplete(
             f"done, but {shown_address()} does not have all of run {result.run_id} yet: it is "

@@ -18,8 +18,8 @@ class Progress:
     def fact(self, name: str, text: str) -> None:
         """Something that is known now, such as ("device", "cpu, float32")."""
 
-    def command(self, text: str) -> None:
-        """What to type, of the last fact."""
+    def command(self, text: str, name: str = "") -> None:
+        """What to type, or where to look: a fact, or of the last one."""
 
     def tracked(self, run_id: str, experiment_id: str) -> None:
         """The run has begun in the store."""

@@ -29,7 +29,7 @@ from trackml.models.keras import dense_regressor, mirror_mean, with_named_column
 from trackml.models.mlp import Layer, Network
 from trackml.models.torch import MirrorMean, with_probabilities
 from trackml.tasks import Framework, Task
-from trackml.tracking.model_files import signature
+from trackml.tracking.signatures import signature
 from trackml.training.keras import predictor
 from trackml.training.torch import predict as predict_torch
 

@@ -197,14 +197,15 @@ def test_the_most_confident_mistakes_are_shown_first(
     assert figure.get_suptitle() == f"Most confident of {len(titles)} mistakes on 4 test images"
 
 
-@pytest.mark.parametrize("metric", [ACCURACY, LOSS])
-def test_the_best_epoch_is_marked(metric: Metric) -> None:
-    figure = learning_curves(replace(HISTORY, metric=metric))
+@pytest.mark.parametrize(("metric", "step"), [(ACCURACY, "epoch"), (LOSS, "iteration")])
+def test_the_best_epoch_or_iteration_is_marked(metric: Metric, step: str) -> None:
+    figure = learning_curves(replace(HISTORY, metric=metric, step=step))
     assert figure
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
+    assert {axes.get_xlabel() for axes in figure.axes} == {step}
     legend = figure.axes[1].get_legend()
     assert legend is not None
-    assert "best epoch 2: val 0.8000" in words(legend.get_texts())
+    assert f"best {step} 2: val 0.8000" in words(legend.get_texts())
 
 
 def test_training_images_are_above_their_augmented_versions(blobs: ImageData) -> None:

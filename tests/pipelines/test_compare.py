@@ -60,6 +60,8 @@ def test_it_draws_its_table_from_the_runs(store: Path, finished: Finished) -> No
     said = " ".join(result.stdout.split())
     assert "VGG16: no configuration has a finished run; mlflow run" in said
     assert "transfer -P backbone=vgg16" in said
+    assert "the best, side by side: a link in the description of the run `compare`" in said
+    assert "](#/compare-runs?runs=" in run.data.tags["mlflow.note.content"]
     markdown = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/comparison.md")
     assert "| CNN | 1 |" in markdown
     artifacts = {file.path for file in read(store).list_artifacts(run.info.run_id)}

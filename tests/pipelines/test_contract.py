@@ -207,6 +207,7 @@ import mlflow, numpy as np, pandas as pd
 for address, file in zip(sys.argv[1::2], sys.argv[2::2]):
     model, raw = mlflow.pyfunc.load_model(address), np.load(file + ".npz")
     table = [pd.DataFrame(raw["inputs"], columns=raw["columns"])] if len(raw["columns"]) else []
+    model.predict(model.input_example)
     parts = table or np.array_split(raw["inputs"], raw["parts"])
     np.save(file, np.concatenate([model.predict(part) for part in parts]))
 """
@@ -307,8 +308,8 @@ def test_a_person_reads_one_line_per_epoch_and_the_result(case: Case) -> None:
         f"registered {expected.task} version",
         f"aliases: {expected.architecture}",
         "champion: ",
-        "mlflow ui",
-        "/runs?workflowType=machine_learning",
+        "see it   trackml ui\n",
+        "to compare runs:\n  trackml ui\n",
         f'= trackml.load("{expected.task}"',
         *("program  ", "data     ", "run      ", "model    ", "device   cpu"),
     ):

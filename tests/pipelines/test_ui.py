@@ -1,10 +1,8 @@
 """What a person looks for in MLflow's UI is there, on a store with real runs."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -13,7 +11,7 @@ from tests.conftest import Finished
 from tests.pipelines import ui
 from tests.pipelines.ui import View
 from trackml.tracking.run import COLOR_TAG
-from trackml.ui.links import ui_link
+from trackml.ui.links import compare_link, ui_link
 
 pytestmark = pytest.mark.services
 
@@ -100,11 +98,10 @@ def test_curves_of_plain_and_augmented_lie_over_each_other_in_colors_of_their_ow
 
 
 def test_the_comparison_shows_what_differs(view: View, finished: Finished) -> None:
-    """The page that opens for ticked runs behind the button Compare."""
-    runs = [finished.run(name) for name in ("fashion", "fashion_aug")]
-    run_ids = quote(json.dumps([run.info.run_id for run in runs]))
-    experiments = quote(json.dumps([runs[0].info.experiment_id]))
-    view.open(f"compare-runs?runs={run_ids}&experiments={experiments}")
+    """The page of the button Compare, by the link of the program `compare`."""
+    runs = [finished.run(name).info for name in ("fashion", "fashion_aug")]
+    link = compare_link(view.address, {run.run_id: run.experiment_id for run in runs})
+    view.page.goto(link)
     view.page.get_by_text("Comparing 2 Runs").wait_for()
     view.page.locator(f"{ui.CHART} .main-svg").first.wait_for()
     check_words(view, "augment", "cnn-aug", "test_accuracy", "val_loss")

@@ -59,6 +59,7 @@ def test_boosting_has_a_row_per_iteration_and_keeps_the_best(
         predictor(model, waves)(waves.validation.features)[:, 0] - waves.validation.target
     )
     assert history.best_epoch < len(history.rows)
+    assert history.step == "iteration"
     assert history.rows[-1]["train_mae"] < history.best["train_mae"]
     assert kept.mean() == pytest.approx(history.best["val_mae"], rel=1e-6)
     assert history.summary["best_val_mae"] == history.best["val_mae"]

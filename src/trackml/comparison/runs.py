@@ -24,6 +24,7 @@ class FinishedRun:
     tags: Mapping[str, str]
     params: Mapping[str, str]
     metrics: Mapping[str, float]
+    experiment_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Lines that fit: into a terminal, or into 80 columns."""
 
 import os
-import shlex
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 WIDTH = 80  # characters of a line, into a file or a pipe
+_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")  # of a command, as it is quoted
 
 Versions = Sequence[Sequence[str]]
 """A line in versions, each a list of its parts: the first that fits is shown, or the last."""
@@ -42,15 +43,15 @@ def wrapped(text: str, first: str = "", rest: str = "  ") -> str:
     )
 
 
-def wrapped_command(command: str, indent: str = "  ") -> str:
+def wrapped_command(command: str, first: str = "  ") -> str:
     """A command in lines that fit, and that a shell takes as one.
 
     >>> print(wrapped_command("mlflow run . -P 'space=a b'"))
       mlflow run . -P 'space=a b'
     """
-    lines = [indent]
-    for word in map(shlex.quote, shlex.split(command)):
-        if len(lines[-1]) + len(word) + len(" \\") > width() and lines[-1].strip():
+    lines, indent = [first], " " * len(first)
+    for word in _WORD.findall(command):
+        if len(lines[-1]) + len(word) + len(" \\") > width() and lines[-1] != first:
             lines[-1] += "\\"
             lines.append(f"{indent}    ")
         lines[-1] += f"{word} "

@@ -72,17 +72,17 @@ class Display(Progress):
         if self._shows_facts:
             self._print(wrapped(text, f"{name:<{LABEL}}", " " * LABEL))
 
-    def command(self, text: str) -> None:
+    def command(self, text: str, name: str = "") -> None:
         if self._shows_facts:
-            self._print(wrapped_command(text, " " * LABEL))
+            self._print(wrapped_command(text, f"{name:<{LABEL}}"))
 
     def tracked(self, run_id: str, experiment_id: str) -> None:
         if not self._shows_facts:
             return
-        from trackml.tracking.address import experiment_name, ui_lines
+        from trackml.tracking.address import experiment_name, ui_line
 
         self.fact("run", f"{run_id} in experiment {experiment_name(experiment_id)}")
-        self.fact("see it", ui_lines(experiment_id)[0])
+        self.command(ui_line(experiment_id), "see it")
 
     def stage(
         self, text: str, unit: str = "", total: int = 0, *, number: int = 1, of: int = 1

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trackml.comparison.logged_params import with_effect
 from trackml.display.lines import duration
-from trackml.params import Params, TrainingParams
 from trackml.progress import Progress
-from trackml.tasks import EntryPoint, run_command
+from trackml.tasks import EntryPoint
+from trackml.ui.names import Request
 
 
 @dataclass(frozen=True)
@@ -24,30 +23,15 @@ class Recipe:
     score: str
 
 
-def name_of(entry: EntryPoint, params: Params) -> str:
-    """The name of an entry point, or that of the same pipeline whose preset was given by hand."""
-    values = params.model_dump(by_alias=True)
-    others = entry.task.entry_points if entry.task else {}
-    names = [name for name, preset in others.items() if preset.items() <= values.items()]
-    return max(names, key=lambda name: (len(others[name]), name == entry.name), default=entry.name)
-
-
-def full_recipe(entry: EntryPoint, params: Params) -> Recipe | None:
-    """The recipe whose epochs are more than those of the parameters; None if there is none."""
-    if not isinstance(params, TrainingParams):
+def full_recipe(entry: EntryPoint, request: Request, epochs: int) -> Recipe | None:
+    """The recipe whose epochs are more than those that were asked for; None if there is none."""
+    own = request.defaults.get("epochs")
+    if not (isinstance(own, int) and epochs < own):
         return None
-    name, values, texts = name_of(entry, params), params.model_dump(by_alias=True), params.as_text()
-    others = entry.task.entry_points if entry.task else {}
-    preset = others.get(name, entry.preset)
-    own = {flag: field.default for flag, field in entry.params.flags().items()}
-    defaults = {**own, **preset}
-    if not (isinstance(defaults["epochs"], int) and params.epochs < defaults["epochs"]):
-        return None
-    changed = {flag: text for flag, text in texts.items() if values[flag] != defaults[flag]}
-    del changed["epochs"]
-    is_default = not with_effect(changed).keys() - {"seed", "device", "precision"}
-    score = documented_score(entry, name) if is_default else ""
-    return Recipe(defaults["epochs"], run_command(name, changed), score)
+    changes = {flag: text for flag, text in request.changes.items() if flag != "epochs"}
+    is_default = not changes.keys() - {"seed", "device", "precision"}
+    score = documented_score(entry, request.name) if is_default else ""
+    return Recipe(own, replace(request, changes=changes).command, score)
 
 
 def documented_score(entry: EntryPoint, name: str) -> str:

@@ -1,7 +1,6 @@
-"""The address of the store: what people type, what is shown of it, its file, and its pages."""
+"""The address of the store: what people type, what is shown of it, its file, and its UI."""
 
 import re
-import shlex
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,10 +15,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from trackml.errors import TrackmlError, UsageError
-from trackml.tasks import IS_INSTALLED
-from trackml.ui.links import ui_link
+from trackml.ui.links import ui_command, ui_link
 
-LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 _HOST = r"(\*\*\*@)?(localhost|[\w-]+(\.[\w-]+)+|[\w-]+(?=:\d)|\[[\da-f:]+\])(:\d+)?(/.*)?"
 _SECRET = re.compile(r"([?&]\w*(password|passwd|token|secret)\w*=)[^&]*")
@@ -145,28 +142,22 @@ def without_password(uri: str) -> str:
     return _SECRET.sub(r"\1***", uri)
 
 
-def ui_command() -> str:
-    """The command, or the address, that shows the store."""
+def ui_server() -> str:
+    """The address of the server that shows the store's UI, without a password; "" if none does."""
     uri = mlflow.get_tracking_uri()
-    if is_server(uri):
-        return f"open {without_password(uri)}"
-    if path := database_path(uri):
-        is_default = path == Path("mlflow.db").absolute()
-        if is_default and IS_INSTALLED:
-            return "trackml ui"
-        uri = "sqlite:///mlflow.db" if is_default else shlex.quote(uri)
-        return f"mlflow ui --backend-store-uri {uri}"
-    return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
+    return without_password(uri) if is_server(uri) else ""
 
 
-def ui_lines(experiment_id: str) -> list[str]:
-    """What to type, and what to open then, to see the runs of an experiment; "" is unknown yet."""
-    command, uri = ui_command(), mlflow.get_tracking_uri()
-    if not experiment_id:
-        return [command]
-    server = without_password(uri) if is_server(uri) else LOCAL
-    page = ui_link(server, experiment=experiment_id, short=True)
-    return [f"open {page}"] if is_server(uri) else [command, page]
+def ui_line(experiment_id: str = "") -> str:
+    """The link to the runs of an experiment; without a server, the command that serves the UI.
+
+    A database on a server is not named in it, as its address may hold a password.
+    """
+    if server := ui_server():
+        return ui_link(server, experiment=experiment_id, short=True)
+    uri = mlflow.get_tracking_uri()
+    path = database_path(uri)
+    return ui_command(uri if path and path != Path("mlflow.db").absolute() else "")
 
 
 def experiment_name(experiment_id: str) -> str:

@@ -1,6 +1,5 @@
 """How each framework's models are logged: loadable without trackml, and without pickle."""
 
-import copy
 import json
 import shutil
 import warnings
@@ -14,11 +13,10 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Run as MlflowRun
-from mlflow.models import Model, ModelSignature
+from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.pyfunc import PyFuncModel
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 
 from trackml import backends
@@ -30,11 +28,11 @@ from trackml.models.ensemble import Ensemble
 from trackml.models.features import Features, WithFeatures
 from trackml.process.system import environment
 from trackml.tasks import Framework
+from trackml.tracking.signatures import add_example, signature
+from trackml.tracking.torch_files import save_program, write_table_program
 from trackml.ui.cards import NOTE_TAG, is_own
 
 Array = NDArray[Any]
-UINT8, FLOAT32, OBJECT = np.dtype("uint8"), np.dtype("float32"), np.dtype("object")
-MAX_SCHEMA = 65_535  # characters of a dataset's schema that MLflow keeps
 _SOURCES = Path(__file__).parents[1]
 
 
@@ -49,13 +47,15 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
         ValueError: an estimator contains what other programs cannot import.
     """
     save, requirements = _writer(model, framework, data)
+    described = Model(metadata=_metadata(model, framework, data))
     save(
         path=path,
-        mlflow_model=Model(metadata=_metadata(model, framework, data)),
+        mlflow_model=described,
         signature=signature(data),
         # Without a list MLflow loads the model in a new process to find one: 13 s.
         pip_requirements=requirements,
     )
+    add_example(described, Path(path), data)
     for cache in Path(path).rglob("__pycache__"):
         shutil.rmtree(cache)
 
@@ -72,7 +72,7 @@ def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[...,
             return partial(_save_code, write, "", data), _pinned("pandas", "tensorflow", "keras")
         case "keras", _:
             named = _with_named_columns(model, data) if isinstance(data, TableData) else model
-            return partial(_save_keras, named, data), _pinned("tensorflow", "keras")
+            return partial(_save_keras, named, data), _pinned("pandas", "tensorflow", "keras")
         case "torch", DetectionData():
             # Not exported: how much it finds, and so what it computes, depends on the images.
             weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
@@ -80,10 +80,10 @@ def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[...,
             requirements = _pinned("pandas", "torch", "torchvision")
             return partial(_save_code, write, "faster_rcnn", data), requirements
         case "torch", TableData():
-            write = partial(_write_program, model, data)
+            write = partial(write_table_program, model, data)
             return partial(_save_code, write, "", data), _pinned("pandas", "torch")
         case "torch", ImageData():
-            return partial(_save_torch, model, data.train.arrays[0]), _pinned("torch")
+            return partial(save_program, model, data.train.arrays[0]), _pinned("torch")
         case "sklearn", _:
             from trackml.models import estimator
 
@@ -197,50 +197,6 @@ def log_model(
     return str(logged.model_id)
 
 
-def _save_torch(model: Any, inputs: Array, path: str, mlflow_model: Model, **options: Any) -> None:
-    """Export a program, which loads without the model's class, and answers in batches.
-
-    Some networks cannot be exported in a loop, and answer in one piece: those whose `forward` makes
-    tensors, such as `x - torch.tensor([0.5, 0.4])`, and recurrent and attention layers.
-
-    Args:
-        model: takes inputs (N, ...), on any device.
-        inputs: of the kind that the model takes.
-    """
-    import torch
-    from torch import nn
-    from torch._export.serde.serialize import SerializeError
-
-    from trackml.models.torch import InBatches
-
-    # Of a copy, as what is exported must not change. PyTorch's writer knows rows of memory only
-    # in the usual order.
-    plain = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)
-    # From a single example PyTorch would conclude that all batches have one.
-    example = np.zeros((2, *inputs.shape[1:]), inputs.dtype)
-    plain = plain.requires_grad_(requires_grad=False).eval()
-
-    def save(program: nn.Module) -> None:
-        with warnings.catch_warnings():
-            # An LSTM keeps its weights in a list too, which it renews. The checks see lost state.
-            warnings.filterwarnings("ignore", "The tensor attribute.* assigned during export")
-            mlflow.pytorch.save_model(
-                program, path, mlflow_model=mlflow_model, input_example=example, **options
-            )
-
-    try:
-        save(InBatches(plain, torch.from_numpy(example)).eval())
-        program = mlflow.pytorch.load_model(path)
-        for rows in (1, 2):  # some programs that could be written refuse one of them
-            program(torch.from_numpy(example[:rows]))
-    except (SerializeError, AssertionError, RuntimeError):
-        shutil.rmtree(path, ignore_errors=True)
-        save(plain)
-    # Unasked, MLflow would look for it on a GPU where there is one, and refuse to load it.
-    mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.MODEL_CONFIG] = {"device": "cpu"}
-    mlflow_model.save(str(Path(path, MLMODEL_FILE_NAME)))
-
-
 def _save_keras(model: Any, data: Data, path: str, mlflow_model: Model, **options: Any) -> None:
     """Save a model that `mlflow.keras.load_model` loads too.
 
@@ -311,14 +267,6 @@ def _write_keras(model: Any, folder: Path) -> Path:
     return folder / "model.keras"
 
 
-def _write_program(model: Any, data: TableData, folder: Path) -> Path:
-    inputs = Schema([TensorSpec(FLOAT32, (-1, len(data.columns)))])
-    of_matrix = ModelSignature(inputs, signature(data).outputs)
-    options: Any = {"signature": of_matrix, "pip_requirements": []}
-    _save_torch(model, data.train.features, str(folder / "program"), Model(), **options)
-    return folder / "program"
-
-
 def _write_members(ensemble: Ensemble, folder: Path) -> Path:
     """A folder with a copy of each member that answers, and their weights and frameworks."""
     described = {}
@@ -335,55 +283,3 @@ def _with_named_columns(model: Any, data: TableData) -> Any:
 
     is_named = isinstance(model.input, Mapping)
     return model if is_named else with_named_columns(model, data.columns)
-
-
-def dataset_facts(data: Data) -> dict[str, str]:
-    """The schema and profile of a dataset as JSON, as MLflow's pages show them.
-
-    The same for all runs on the data: they say nothing of the split and the limit.
-    """
-    if isinstance(data, TableData):
-        kinds = ["string" if name in data.categories else "float" for name in data.columns]
-        columns = zip(kinds, data.columns, strict=True)
-        target = ("string" if data.classes else "float", data.target_name)
-        of_columns = [{"type": kind, "name": name} for kind, name in [*columns, target]]
-        schema: dict[str, Any] = {"mlflow_colspec": of_columns}
-    else:
-        labels = Schema([TensorSpec(np.dtype("int64"), (-1,))]).to_json()
-        features = signature(data).inputs.to_json()
-        schema = {"mlflow_tensorspec": {"features": features, "targets": labels}}
-    profile = {
-        "test_rows": len(data.test),
-        "inputs": len(data.columns) if isinstance(data, TableData) else data.test.images.shape[1:],
-        "classes": len(data.classes),
-    }
-    text = json.dumps(schema)
-    of_schema = {"schema": text} if len(text) <= MAX_SCHEMA else {}
-    return of_schema | {"profile": json.dumps(profile)}
-
-
-def signature(data: Data) -> ModelSignature:
-    """What a model of this data takes and gives: the same for all frameworks.
-
-    Images: uint8 (N, height, width), raw pixels → float32 (N, classes), probabilities.
-    Tables: the columns by name, (N, 1) each, numbers as float32, texts as objects → float32
-    (N, classes), probabilities, or (N, 1), values.
-    Canvases: uint8 (N, height, width), of any size → a table, a row per object that was found.
-    """
-    inputs: list[ColSpec | TensorSpec]
-    outputs: list[ColSpec | TensorSpec]
-    match data:
-        case TableData():
-            # Not columns of MLflow: as "double" they would refuse integers.
-            kinds = {name: OBJECT if name in data.categories else FLOAT32 for name in data.columns}
-            inputs = [TensorSpec(kind, (-1, 1), name) for name, kind in kinds.items()]
-            outputs = [TensorSpec(FLOAT32, (-1, len(data.classes) or 1))]
-        case ImageData():
-            inputs = [TensorSpec(UINT8, (-1, *data.train.images.shape[1:]))]
-            outputs = [TensorSpec(FLOAT32, (-1, len(data.classes)))]
-        case DetectionData():
-            inputs = [TensorSpec(UINT8, (-1, -1, -1))]
-            corners = dict.fromkeys(("x1", "y1", "x2", "y2"), "float")
-            types = {"image": "long", **corners, "label": "long", "score": "float"}
-            outputs = [ColSpec(kind, name) for name, kind in types.items()]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))

@@ -235,7 +235,13 @@ def finished_runs(client: MlflowClient, task: str) -> list[FinishedRun]:
     """The finished runs of a task, the newest first; no sweeps, whose scores are their trials'."""
     of_task = f"tags.`trackml.task` = '{task}'"
     return [
-        FinishedRun(run.info.run_id, run.data.tags, run.data.params, run.data.metrics)
+        FinishedRun(
+            run.info.run_id,
+            run.data.tags,
+            run.data.params,
+            run.data.metrics,
+            run.info.experiment_id,
+        )
         for run in search_runs(client, _FINISHED, of_task)
         if TRIALS_TAG not in run.data.tags
     ]

@@ -36,15 +36,15 @@ from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
 from trackml.tracking.artifacts import add_picture, add_report
 from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
-from trackml.tracking.model_files import dataset_facts
 from trackml.tracking.outbox import Outbox, RunState, now_ms
 from trackml.tracking.queries import CODE_TAG, ParentRun
 from trackml.tracking.registry import Registration
 from trackml.tracking.resume import open_outbox
+from trackml.tracking.signatures import dataset_facts
 from trackml.tracking.uploader import Uploader, uploading
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
-from trackml.ui.cards import COMMAND_TAG, interface_tags
-from trackml.ui.names import changed, command_of, run_name
+from trackml.ui.cards import COMMAND_TAG, NOTE_TAG, interface_tags
+from trackml.ui.names import request_of, run_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -346,14 +346,22 @@ def tracked_run(
         yield Run(outbox, uploader, params, task, data, architecture, callbacks, scores_test)
 
 
-def log_reports(params: Params, reports: Iterable[Report], *, experiment: str, name: str) -> None:
-    """Log reports in a run that trains nothing; its status is as that of `tracked_run`."""
+def log_reports(
+    params: Params, reports: Iterable[Report], *, experiment: str, name: str, note: str = ""
+) -> None:
+    """Log reports in a run that trains nothing; its status is as that of `tracked_run`.
+
+    Args:
+        note: the description of the run, in Markdown.
+    """
     client = server.connect()
     server.check_variables(client)
     state = _new_state(experiment, name, params.as_text(), {VERSION_TAG: trackml.__version__})
     with standard_settings(), Outbox.temporary(state) as outbox, uploading(client, outbox):
         for report in reports:
             add_report(outbox, report, "dataset")
+        if note:
+            client.set_tag(outbox.run_id, NOTE_TAG, note)
 
 
 def _rows_of(data: Data, params: RunParams) -> str:
@@ -372,8 +380,9 @@ def _initial_state(
     parent: ParentRun | None,
 ) -> RunState:
     """What is known before training: parameters, tags, the dataset."""
-    logged, changes, every = logged_params(params), changed(params), params.as_text()
-    name = parent.trial if parent else run_name(architecture, changes)
+    logged, every = logged_params(params), params.as_text()
+    request = request_of(params, task.entry_points)
+    name = parent.trial if parent else run_name(architecture, request.changes)
     colored = parent.trial if parent else architecture
     tags = {
         **{f"trackml.{flag}": every[flag] for flag in every.keys() - with_effect(every).keys()},
@@ -387,8 +396,8 @@ def _initial_state(
         **metric_tags(task.metric),
         **interface_tags(data),
     }
-    if command := command_of(params, changes):
-        tags[COMMAND_TAG] = command
+    if request.command:
+        tags[COMMAND_TAG] = request.command
     if aliases:
         tags[ALIASES_TAG] = " ".join(aliases)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}

@@ -1,14 +1,19 @@
-"""Links that open MLflow's UI on what a person wants to see, and what is shown first there."""
+"""How a person gets to MLflow's UI: commands and links, and what is shown first there."""
 
 import json
-from collections.abc import Sequence
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from urllib.parse import quote
 
 from trackml.metrics import Metric
+from trackml.tasks import IS_INSTALLED
 
 VIEW = "trackml"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # of an experiment: what the UI's button Share writes
 MAIN_SCORES = {"mae": ("rmse", "mae")}  # of the test data, beside the metric that ranks
+_MAKEFILE = Path(__file__).parents[3] / "Makefile"  # of a checkout
 _TRAINING = "workflowType=machine_learning"  # without it, a new browser opens a page about LLMs
 _SECTIONS = {
     "trackml-scores": "Scores",
@@ -37,19 +42,52 @@ def ui_link(
         run: the id of a run in it.
         model: the name of a registered model.
         charts: of the runs of the experiment, or of the run.
-        short: of an experiment, without our view, so that a line of 80 characters holds it.
+        short: of an experiment, without our view, so that a line of 80 characters holds it. MLflow
+            adds what is missing.
     """
     start = f"{server.rstrip('/')}/#"
     if model:
         return f"{start}/models/{quote(model, safe='')}?{_TRAINING}"
     if not experiment:
         return f"{start}/experiments?{_TRAINING}"
+    if short:
+        return f"{start}/experiments/{experiment}?{_TRAINING}"
     runs = f"{start}/experiments/{experiment}/runs"
     if run:
         return f"{runs}/{run}{'/model-metrics' if charts else ''}?{_TRAINING}"
     mode = "&compareRunsMode=CHART" if charts else ""
-    view = "" if short else f"&viewStateShareKey={VIEW}"
-    return f"{runs}?{_TRAINING}{mode}{view}"
+    return f"{runs}?{_TRAINING}{mode}&viewStateShareKey={VIEW}"
+
+
+def compare_link(server: str, runs: Mapping[str, str]) -> str:
+    """The link to the page with runs side by side; without a server, for a description there.
+
+    >>> compare_link("", {"a": "1", "b": "1"})
+    '#/compare-runs?runs=%5B%22a%22%2C%22b%22%5D&experiments=%5B%221%22%5D&workflowType=machine_learning'
+
+    Args:
+        runs: id → the id of its experiment.
+    """
+    ids, experiments = (
+        quote(json.dumps(each, separators=(",", ":")))
+        for each in (list(runs), sorted(set(runs.values())))
+    )
+    page = f"#/compare-runs?runs={ids}&experiments={experiments}&{_TRAINING}"
+    return f"{server.rstrip('/')}/{page}" if server else page
+
+
+def ui_command(store: str = "") -> str:
+    """The shortest command that serves the UI here; it prints the link to the newest runs.
+
+    Args:
+        store: its address, unless the command finds it: in MLFLOW_TRACKING_URI, or ./mlflow.db.
+    """
+    if not IS_INSTALLED and _MAKEFILE.exists() and Path("Makefile").resolve() == _MAKEFILE:
+        command = "make ui"
+    else:
+        has_program = IS_INSTALLED or shutil.which("trackml")
+        command = "trackml ui" if has_program else "python -m trackml ui"
+    return f"MLFLOW_TRACKING_URI={shlex.quote(store)} {command}" if store else command
 
 
 def view_of(metric: Metric, params: Sequence[str] = ("epochs", "limit", "seed")) -> str:

@@ -1,10 +1,10 @@
-"""Names of runs, and the commands that repeat them: what differs from the defaults."""
+"""Names of runs, and the commands that repeat them: what differs from an entry point."""
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic.fields import FieldInfo
+from typing import Any
 
 from trackml.comparison.logged_params import with_effect
 from trackml.params import Params
@@ -15,30 +15,78 @@ ORDER = {"limit": 1, "seed": 2}  # behind the others
 _PIPELINES = ("pipelines", "trackml.pipelines")
 
 
-def changed(params: Params) -> dict[str, str]:
-    """The parameters that affect the result and differ from the defaults, as texts.
+@dataclass(frozen=True)
+class Request:
+    """How a person would ask for a run.
 
-    A value that follows from the others, by `resolved`, does not count.
+    Attributes:
+        name: of the entry point, or its file; "" for a program that has none.
+        defaults: flag → value, those of the entry point.
+        changes: flag → text, the parameters that affect the result and have another value.
     """
-    fields = {
-        field.alias or name: (name, field) for name, field in type(params).model_fields.items()
-    }
+
+    name: str
+    defaults: Mapping[str, Any]
+    changes: Mapping[str, str]
+
+    @property
+    def command(self) -> str:
+        """What to type; "" for a program that has no name."""
+        return run_command(self.name, self.changes) if self.name else ""
+
+
+def request_of(
+    params: Params, entry_points: Mapping[str, Mapping[str, Any]] = {}, name: str = ""
+) -> Request:
+    """The entry point that has most of the parameters as its defaults, and the others.
+
+    So augmented runs of `fashion` are runs of `fashion_aug`. A value that follows from others, by
+    `resolved`, is no change.
+
+    Args:
+        entry_points: of a task of the project: name → the parameters that it sets.
+        name: by which the program was started, if it is known.
+    """
+    package, own = _program(params)
+    name = name or own
+    values, fields = params.model_dump(by_alias=True), params.flags()
     unused = params.without_effect()
+    presets = entry_points if package in _PIPELINES else {}
+
+    def fit(each: str) -> tuple[bool, int, bool]:
+        return presets[each].items() <= values.items(), len(presets[each]), each == name
+
+    name = max(presets, key=fit, default=name)
+    optional = {flag: field.default for flag, field in fields.items() if not field.is_required()}
+    defaults = optional | dict(presets.get(name, {}))
     changes = {
         flag: text
         for flag, text in with_effect(params.as_text()).items()
-        if flag in fields.keys() - unused and not _is_default(params, *fields[flag])
+        if flag in fields.keys() - unused
+        and not (flag in defaults and _is_default(params, flag, defaults[flag]))
     }
     # What tells runs apart comes first: MLflow's tables cut names off.
-    return dict(sorted(changes.items(), key=lambda change: ORDER.get(change[0], 0)))
+    ordered = dict(sorted(changes.items(), key=lambda change: ORDER.get(change[0], 0)))
+    return Request(name, defaults, ordered)
 
 
-def _is_default(params: Params, name: str, field: FieldInfo) -> bool:
-    if field.is_required():
-        return False
-    if getattr(params, name) == field.default:
+def _is_default(params: Params, flag: str, default: Any) -> bool:
+    fields = type(params).model_fields.items()
+    name = next(name for name, field in fields if flag in (name, field.alias))
+    if getattr(params, name) == default:
         return True
-    return params.model_copy(update={name: field.default}).resolved() == params
+    return params.model_copy(update={name: default}).resolved() == params
+
+
+def _program(params: Params) -> tuple[str, str]:
+    """The package of the pipeline that has these parameters, and its name or file, "" for none."""
+    module = sys.modules[type(params).__module__]
+    spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+    package, _, stem = (spec.name if spec else module.__name__).rpartition(".")
+    if package in _PIPELINES:
+        return package, stem
+    is_pipeline = file and hasattr(module, "main") and hasattr(module, "Params")
+    return package, Path(str(file)).name if is_pipeline else ""
 
 
 def run_name(architecture: str, changes: Mapping[str, str]) -> str:
@@ -56,15 +104,3 @@ def run_name(architecture: str, changes: Mapping[str, str]) -> str:
             return f"{name} …"
         name += f" {parameter}={short}"
     return name
-
-
-def command_of(params: Params, changes: Mapping[str, str]) -> str:
-    """What to type to run a pipeline with these parameters; "" for one that has no file."""
-    module = sys.modules[type(params).__module__]
-    spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
-    name = spec.name if spec else module.__name__
-    package, _, stem = name.rpartition(".")
-    if package in _PIPELINES:
-        return run_command(stem, changes)
-    is_pipeline = file and hasattr(module, "main") and hasattr(module, "Params")
-    return run_command(Path(str(file)).name, changes) if is_pipeline else ""

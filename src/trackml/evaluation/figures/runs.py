@@ -33,15 +33,15 @@ def learning_curves(history: History, labels: Mapping[str, str] = {}) -> Figure 
     metric = next(each for each in metrics if each != LOSS and f"val_{each}" in history.best)
     for axes, quantity in zip(cells[0], ("loss", str(metric)), strict=True):
         _curves(axes, history, quantity)
-        epoch, best = history.best_epoch, history.best[f"val_{quantity}"]
-        axes.axvline(epoch, color="0.6", linestyle="--", linewidth=1, zorder=0)
-        label = f"best epoch {epoch}: val {best:.4f}"
-        axes.plot(epoch, best, "*", markersize=14, color=THIRD, label=label)
+        number, best = history.best_epoch, history.best[f"val_{quantity}"]
+        axes.axvline(number, color="0.6", linestyle="--", linewidth=1, zorder=0)
+        label = f"best {history.step} {number}: val {best:.4f}"
+        axes.plot(number, best, "*", markersize=14, color=THIRD, label=label)
         if history.initial:  # as a point of the curve it would flatten the rest
             untrained = history.initial[f"val_{quantity}"]
             axes.plot([], [], linestyle="none", label=f"before training: val {untrained:.4f}")
         axes.margins(0.08)  # else a star in a corner is cut
-        look = {"xlabel": "epoch", "ylabel": labels.get(quantity, quantity)}
+        look = {"xlabel": history.step, "ylabel": labels.get(quantity, quantity)}
         finish(axes, LEGEND_ABOVE | {"ncols": 2}, lines=True, epochs=True, **look)
     return figure
 
