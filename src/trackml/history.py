@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from trackml.errors import TrackmlError
 from trackml.metrics import ACCURACY, LOSS, METRICS, Metric
@@ -38,6 +38,7 @@ class History:
         stopped: why training stopped before its last epoch; "" if it did not.
         metrics: of the user's own, which the rows have as val_NAME, and evaluations as test_NAME.
         is_iterative: False if there are no epochs: then the only row is the whole training.
+        step: what a row is one of: an epoch, or an iteration of an estimator.
     """
 
     metric: Metric
@@ -48,6 +49,7 @@ class History:
     stopped: str = ""
     metrics: tuple[Metric, ...] = ()
     is_iterative: bool = True
+    step: Literal["epoch", "iteration"] = "epoch"
 
     def extended(self, row: Mapping[str, float]) -> "History":
         """This history and one more epoch.

@@ -207,6 +207,16 @@ def test_the_best_epoch_is_marked(metric: Metric) -> None:
     assert "best epoch 2: val 0.8000" in words(legend.get_texts())
 
 
+def test_a_mark_does_not_hide_the_only_epoch_and_an_iteration_is_called_one() -> None:
+    figure = learning_curves(replace(HISTORY, rows=HISTORY.rows[-1:], step="iteration"))
+    assert figure
+    for axes in figure.axes:
+        order = {str(line.get_label()): line.get_zorder() for line in axes.lines}
+        (mark,) = (label for label in order if label.startswith("best iteration 1: "))
+        assert axes.get_xlabel() == "iteration"
+        assert order[mark] < min(order["train"], order["val"])
+
+
 def test_training_images_are_above_their_augmented_versions(blobs: ImageData) -> None:
     augmented = blobs.train.images[:3].astype(np.float32) / 2
     (axes,) = plot_samples(blobs.train, blobs.classes, augmented).axes

@@ -34,7 +34,7 @@ from trackml.process.system import this_process
 from trackml.progress import Progress, progress_of
 from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
-from trackml.tracking.artifacts import add_picture, add_report
+from trackml.tracking.artifacts import add_picture, add_report, caption_of
 from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
 from trackml.tracking.model_files import dataset_facts
 from trackml.tracking.outbox import Outbox, RunState, now_ms
@@ -116,6 +116,11 @@ class Run:
     def run_id(self) -> str:
         """In MLflow; until it has one, the outbox's name."""
         return self.outbox.run_id
+
+    @property
+    def caption(self) -> str:
+        """What each figure of the run says of it: model, data and run."""
+        return caption_of(self.outbox.state, self.run_id)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Log tags."""

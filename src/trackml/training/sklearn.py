@@ -138,7 +138,7 @@ def _fit(estimator: Any, data: Data, settings: FitSettings) -> History:
 
     fit_again()
     rows = boosting.iterations(estimator, train, validation, classes, settings.scores)
-    history = replace(empty, rows=tuple(rows))
+    history = replace(empty, rows=tuple(rows), step="iteration")
     if rows and history.best_epoch < len(rows):
         boosting.keep(estimator, history.best_epoch, fit_again)
     kept = scores(validation)
