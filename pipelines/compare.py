@@ -4,7 +4,7 @@ mlflow run . -e compare
 mlflow run . -e compare -P task=fashion_mnist -P min_runs=3
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from trackml import params as base
 from trackml.cli import command_line
 from trackml.console import LEADERBOARD
 from trackml.params import Accepts, TaskName, matching
+from trackml.progress import progress_of
 from trackml.tasks import run_command
 
 if TYPE_CHECKING:
@@ -46,8 +47,11 @@ class Params(base.Params):
     )
 
 
-def main(params: Params, _callbacks: object = ()) -> "list[Table]":
+def main(params: Params, callbacks: Iterable[object] = ()) -> "list[Table]":
     """Rank all configurations of a task by their finished runs in MLflow, of any framework."""
+    progress = progress_of(callbacks)
+    progress.stage(f"reading the finished runs of {params.task}")
+
     # Imported here: --help, and a mistake, must not wait for MLflow.
     from trackml.comparison.leaderboard import MAX_CURVES, rank_task, report_leaderboard
     from trackml.comparison.runs import run_table
@@ -73,7 +77,7 @@ def main(params: Params, _callbacks: object = ()) -> "list[Table]":
         models = compare_models(both, MODELS, params.min_runs, best_epochs)
         if models:
             report, tables = report | report_models(models), [board, models]
-    log_reports(params, [report], experiment=params.task, name="compare")
+    log_reports(params, [report], experiment=params.task, name="compare", progress=progress)
     return tables
 
 

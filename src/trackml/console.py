@@ -107,7 +107,7 @@ def console() -> Console:
 
 def print_table(out: Console, table: "Table") -> None:
     """Print a table and its notes; its rows below each other where lines are too short for it."""
-    out.print(table.as_blocks() if table.min_width > width() else table.as_rich(out.width))
+    out.print(table.as_blocks(width()) if table.min_width > width() else table.as_rich(out.width))
     for note in table.notes:
         out.print(wrapped(note))
 

@@ -48,12 +48,17 @@ def wrapped_command(command: str, indent: str = "  ") -> str:
     >>> print(wrapped_command("mlflow run . -P 'space=a b'"))
       mlflow run . -P 'space=a b'
     """
-    lines = [indent]
-    for word in map(shlex.quote, shlex.split(command)):
-        if len(lines[-1]) + len(word) + len(" \\") > width() and lines[-1].strip():
+    lines, parts = [indent], [""]
+    for word in shlex.split(command):
+        if parts[-1].startswith("-") and " " not in parts[-1] and not word.startswith("-"):
+            parts[-1] += f" {shlex.quote(word)}"  # a flag and its value
+        else:
+            parts.append(shlex.quote(word))
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) + len(" \\") > width() and lines[-1].strip():
             lines[-1] += "\\"
             lines.append(f"{indent}    ")
-        lines[-1] += f"{word} "
+        lines[-1] += f"{part} "
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -72,3 +77,9 @@ def fitting(versions: Versions, room: int) -> str:
     """The first version that has room, or the last."""
     lines = ["  ".join(parts) for parts in versions]
     return next((line for line in lines if len(line) <= room), lines[-1])
+
+
+def fitted(versions: Versions, room: int) -> str:
+    """The first version that has room, or the last one in several lines."""
+    line = fitting(versions, room)
+    return line if len(line) <= room else wrapped(line, rest=" " * 4)

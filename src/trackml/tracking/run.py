@@ -351,14 +351,21 @@ def tracked_run(
         yield Run(outbox, uploader, params, task, data, architecture, callbacks, scores_test)
 
 
-def log_reports(params: Params, reports: Iterable[Report], *, experiment: str, name: str) -> None:
+def log_reports(
+    params: Params,
+    reports: Iterable[Report],
+    *,
+    experiment: str,
+    name: str,
+    progress: Progress | None = None,
+) -> None:
     """Log reports in a run that trains nothing; its status is as that of `tracked_run`."""
     client = server.connect()
     server.check_variables(client)
     state = _new_state(experiment, name, params.as_text(), {VERSION_TAG: trackml.__version__})
     with standard_settings(), Outbox.temporary(state) as outbox, uploading(client, outbox):
         for report in reports:
-            add_report(outbox, report, "dataset")
+            add_report(outbox, report, "dataset", progress)
 
 
 def _rows_of(data: Data, params: RunParams) -> str:
