@@ -87,9 +87,11 @@ def show_result(entry: "EntryPoint", result: Any, params: Any) -> None:
 
 def show_entry_points(entries: "Mapping[str, EntryPoint]") -> None:
     """Print the names of entry points, and what each does."""
-    rows = [
-        [name, (entry.main.__doc__ or "").partition("\n")[0]] for name, entry in entries.items()
-    ]
+    rows = []
+    for name, entry in entries.items():
+        preset = "".join(f" {flag}={value}" for flag, value in entry.preset.items()).lower()
+        about = (entry.main.__doc__ or "").partition("\n")[0]
+        rows.append([name, about + f" With{preset}." * bool(preset)])
     print_table(console(), table_of_texts("entry points", ["name", "what it does"], rows))
 
 
