@@ -151,11 +151,18 @@ def test_figures_show_all_differences_in_several_lines() -> None:
 
 
 def test_points_that_cost_the_same_share_a_label() -> None:
-    costs = [(1.0, 0.9), (1.0, 0.901), (1.02, 0.9), (8.0, 0.9), (1.0, 0.6)]
+    costs = [(1.0, 0.9), (1.0, 0.901), (1.02, 0.9), (8.0, 0.9), (1.0, 0.6), (900.0, NAN)]
     rows = [row(n, epoch_seconds=s, test_mean=t) for n, (s, t) in enumerate(costs, start=1)]
     report = report_leaderboard(as_table("mnist", pd.DataFrame(rows)), ACCURACY, {})
     axes = figure_of(report, "figures/cost.png").axes[0]
     assert sorted(words(axes.texts)) == ["1-3", "4", "5"]
+    costs = [(0.01, 0.9), (0.0108, 0.89), (0.1, 0.6)]  # close where the limits are of these
+    rows = [row(n, epoch_seconds=s, test_mean=t) for n, (s, t) in enumerate(costs, start=1)]
+    report = report_leaderboard(as_table("mnist", pd.DataFrame(rows)), ACCURACY, {})
+    axes = figure_of(report, "figures/cost.png").axes[0]
+    assert sorted(words(axes.texts)) == ["1-2", "3"]
+    seen = [tick for tick in axes.get_xticks() if 0.01 <= tick <= 0.1]
+    assert len(seen) >= 3
 
 
 def test_the_report_has_all_configurations_and_shows_the_first() -> None:

@@ -80,7 +80,7 @@ def cost(table: pd.DataFrame, metric: Metric) -> Figure:
     )
     figure, cells = grid(1, len(panels), width=13, height=4.2)
     for axes, (name, label, unit) in zip(cells[0], panels, strict=True):
-        known = table[table[name] > 0]
+        known = table[(table[name] > 0) & table["test_mean"].notna()]  # trials have no test scores
         costs, scores = known[name] * unit, known["test_mean"]
         axes.plot(costs, scores, "o", color=FIRST)
         _scale_by_powers(axes, costs)
@@ -97,6 +97,7 @@ def _labels(
     axes: Axes, numbers: Iterable[int], xs: Iterable[float], ys: Iterable[float]
 ) -> list[tuple[str, tuple[float, float]]]:
     """A text for each point and its place; points too close for texts of their own share one."""
+    axes.autoscale_view()  # matplotlib would set the limits when it draws
     to_axes = axes.transScale + axes.transLimits
     groups = [([number], (x, y)) for number, x, y in zip(numbers, xs, ys, strict=True)]
 
