@@ -82,7 +82,7 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
         )
         example = tk.torch.zeros((2, 28, 28), dtype=tk.torch.uint8)
         run.log_architecture(*tk.describe(network, example))
-        run.log_report(tk.draw_graph(network, example))
+        run.log_report(tk.draw_graph(network, example, run.caption))
         optimizer = tk.OPTIMIZERS[params.optimizer](
             network.parameters(), weight_decay=params.weight_decay
         )

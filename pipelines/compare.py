@@ -4,7 +4,7 @@ mlflow run . -e compare
 mlflow run . -e compare -P task=fashion_mnist -P min_runs=3
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -16,6 +16,7 @@ from trackml import params as base
 from trackml.cli import command_line
 from trackml.console import LEADERBOARD
 from trackml.params import Accepts, TaskName, matching
+from trackml.progress import progress_of
 from trackml.tasks import run_command
 
 if TYPE_CHECKING:
@@ -48,8 +49,11 @@ class Params(base.Params):
     )
 
 
-def main(params: Params, _callbacks: object = ()) -> "list[Table]":
+def main(params: Params, callbacks: Iterable[object] = ()) -> "list[Table]":
     """Rank all configurations of a task by their finished runs in MLflow, of any framework."""
+    progress = progress_of(callbacks)
+    progress.stage(f"reading the finished runs of {params.task}")
+
     # Imported here: --help, and a mistake, must not wait for MLflow.
     from trackml.comparison.leaderboard import MAX_CURVES, rank_task, report_leaderboard
     from trackml.comparison.runs import run_table
@@ -80,7 +84,9 @@ def main(params: Params, _callbacks: object = ()) -> "list[Table]":
             report, tables = report | report_models(models), [board, models]
     shown = {run_id: experiments[run_id] for run_id in best.values()}
     note = f"[The best, side by side]({compare_link('', shown)})"
-    log_reports(params, [report], experiment=params.task, name="compare", note=note)
+    log_reports(
+        params, [report], experiment=params.task, name="compare", note=note, progress=progress
+    )
     ui = ui_server()
     link = compare_link(ui, shown) if ui else "a link in the description of the run `compare`"
     tables[0] = replace(board, notes=[*board.notes, f"the best, side by side: {link}"])

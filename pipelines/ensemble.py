@@ -52,6 +52,7 @@ def main(
     with tk.tracked_run(task, params, data, "ensemble", callbacks) as run:
         run.log_params(members.params)
         run.log_tags(members.tags)
+        run.progress.stage("loading the members")
         with tk.loaded(members) as models:
             ensemble, history = tk.fit(models, data, params.weights, members.metric, run=run)
             run.log_architecture(*tk.describe(ensemble))

@@ -49,7 +49,7 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
         network = tk.MirrorMean(tk.residual_network(len(data.classes), dropout=params.dropout))
         example = tk.torch.zeros((2, 28, 28), dtype=tk.torch.uint8)
         run.log_architecture(*tk.describe(network.network, example))
-        run.log_report(tk.draw_graph(network.network, example))
+        run.log_report(tk.draw_graph(network.network, example, run.caption))
         optimizer = tk.OPTIMIZERS["adamw"](network.parameters(), weight_decay=params.weight_decay)
         history = tk.fit(
             network,

@@ -100,7 +100,7 @@ def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None)
         frozen, trained = tk.freeze(network, params.train)
         example = tk.torch.zeros((2, 28, 28), dtype=tk.torch.uint8)
         run.log_architecture(*tk.describe(network, example))
-        run.log_report(tk.draw_graph(network, example))
+        run.log_report(tk.draw_graph(network, example, run.caption))
         run.progress.stage("computing the outputs of frozen layers")
         started = perf_counter()
         # With augmentation, the frozen layers get other images in each epoch.

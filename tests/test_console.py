@@ -3,6 +3,7 @@ import shlex
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -314,9 +315,12 @@ def test_a_trial_is_a_line_whether_it_finished_or_not(capsys: pytest.CaptureFixt
     with SWEEP.progress(asked(1)) as show:
         show(Outcome("plain adam seed 0", 1.25, {"best_epoch": 2, "best_val_mae": 0.5}), 3, 12)
         show(Outcome("plain sgd seed 0", failure="val_loss is nan"), 4, 12)
+        show(Outcome("a_parameter=0.123 " * 5, 1.25, {"best_val_mae": 0.5}), 5, 12)
     assert capsys.readouterr().out == (
         "trial  3/12  plain adam seed 0  best_epoch 2  best_val_mae 0.5000  1.2 s\n"
         "trial  4/12  plain sgd seed 0  failed: val_loss is nan\n"
+        f"trial  5/12 {' a_parameter=0.123' * 3}\n"
+        "    a_parameter=0.123 a_parameter=0.123   best_val_mae 0.5000\n"
     )
 
 
@@ -363,10 +367,11 @@ def test_the_result_of_a_sweep_names_the_best_and_what_failed(
 
 
 def test_a_long_command_is_broken_into_lines_that_a_shell_takes_as_one() -> None:
-    words = ["mlflow", "run", ".", *(f"-P=n{number}=it's {number}" for number in range(9))]
-    command = f"STORE='a b' {shlex.join(words)}"
+    pairs = ([f"-P=n{n}=it's {n}", "-P", f"short{n}={n}", "--flag", "-P", "1"] for n in range(9))
+    command = f"STORE='a b' {shlex.join(['mlflow', 'run', '.', *chain.from_iterable(pairs)])}"
     first, *rest = wrapped_command(command, "see it   ").splitlines()
     lines = [first.removeprefix("see it   "), *rest]
     assert len(lines) > 2
+    assert not [line for line in lines if line.endswith("-P \\")]
     assert max(map(len, [first, *rest])) <= 80
-    assert " ".join(" ".join(lines).replace("\\", "").split()) == command
+    assert " ".join(" ".join(line.removesuffix("\\") for line in lines).split()) == command

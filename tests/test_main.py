@@ -175,7 +175,9 @@ def test_run_shows_what_there_is_and_the_parameters_that_an_entry_point_sets(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked("run")
-    assert "│ fashion_aug   │ Train a small CNN" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "│ fashion_aug   │ Train a small CNN" in shown
+    assert shown.count("With augment=true.") == 1
     with pytest.raises(SystemExit):
         asked("run", "fashion_aug", "--help")
     words = " ".join(capsys.readouterr().out.split())

@@ -5,6 +5,7 @@ prints on start-up: they are about CPU instructions and missing GPUs, and no log
 them. Set TF_CPP_MIN_LOG_LEVEL to see them.
 """
 
+import logging
 import os
 import random
 import sys
@@ -103,6 +104,8 @@ def keep_triton_out() -> None:
     """
     if "tensorflow" in sys.modules:
         sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+        # Which warns that it does not count the operations of Triton.
+        logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -90,9 +90,11 @@ def show_result(entry: "EntryPoint", result: Any, params: Any) -> None:
 
 def show_entry_points(entries: "Mapping[str, EntryPoint]") -> None:
     """Print the names of entry points, and what each does."""
-    rows = [
-        [name, (entry.main.__doc__ or "").partition("\n")[0]] for name, entry in entries.items()
-    ]
+    rows = []
+    for name, entry in entries.items():
+        preset = "".join(f" {flag}={value}" for flag, value in entry.preset.items()).lower()
+        about = (entry.main.__doc__ or "").partition("\n")[0]
+        rows.append([name, about + f" With{preset}." * bool(preset)])
     print_table(console(), table_of_texts("entry points", ["name", "what it does"], rows))
 
 
@@ -110,7 +112,7 @@ def console() -> Console:
 
 def print_table(out: Console, table: "Table") -> None:
     """Print a table and its notes; its rows below each other where lines are too short for it."""
-    out.print(table.as_blocks() if table.min_width > width() else table.as_rich(out.width))
+    out.print(table.as_blocks(width()) if table.min_width > width() else table.as_rich(out.width))
     for note in table.notes:
         out.print(wrapped(note))
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from trackml.errors import TrackmlError
 from trackml.metrics import ACCURACY, LOSS, METRICS, Metric
@@ -24,6 +24,9 @@ class NonFiniteLoss(TrackmlError):
     """The loss or a weight became NaN or infinite; the message names the epoch."""
 
 
+Step = Literal["epoch", "iteration"]
+
+
 @dataclass(frozen=True)
 class History:
     """The metrics of each epoch, in order, and how they were computed.
@@ -38,7 +41,7 @@ class History:
         stopped: why training stopped before its last epoch; "" if it did not.
         metrics: of the user's own, which the rows have as val_NAME, and evaluations as test_NAME.
         is_iterative: False if there are no epochs: then the only row is the whole training.
-        step: what a row is of, in figures; of boosting it is an iteration.
+        step: what a row is one of: an epoch, or an iteration of an estimator.
     """
 
     metric: Metric
@@ -49,7 +52,7 @@ class History:
     stopped: str = ""
     metrics: tuple[Metric, ...] = ()
     is_iterative: bool = True
-    step: str = "epoch"
+    step: Step = "epoch"
 
     def extended(self, row: Mapping[str, float]) -> "History":
         """This history and one more epoch.

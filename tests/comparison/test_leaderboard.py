@@ -100,6 +100,12 @@ def test_configurations_are_told_apart_by_their_differences_within_an_architectu
     ]
     expected = ["dropout=0.3", "dropout=0.5", "", "dropout=0.3, schedule=cosine"]
     assert differences(pd.DataFrame(rows)) == expected
+    plain, turned = configured(augment="false"), configured(augment="true", rotation=10.0, zoom=0.1)
+    more = configured(augment="true", rotation=20.0, zoom=0.1)
+    rows = [row(n, configuration=text) for n, text in enumerate((plain, turned, more), start=1)]
+    own = ["augment=false", "augment=true, rotation=10", "augment=true, rotation=20"]
+    assert differences(pd.DataFrame(rows)) == own
+    assert differences(pd.DataFrame(rows[:2])) == ["augment=false", "augment=true"]
     rows = [row(n, configuration=configured(device)) for n, device in ((1, "cpu"), (2, "cuda"))]
     assert differences(pd.DataFrame(rows)) == ["device=cpu", "device=cuda"]
 
@@ -142,6 +148,21 @@ def test_figures_show_all_differences_in_several_lines() -> None:
     assert names[1] not in labels[1]
     assert "dropout=0.02" in labels[1]
     assert figure.get_suptitle().endswith("the first 20 of 40")
+
+
+def test_points_that_cost_the_same_share_a_label() -> None:
+    costs = [(1.0, 0.9), (1.0, 0.901), (1.02, 0.9), (8.0, 0.9), (1.0, 0.6), (900.0, NAN)]
+    rows = [row(n, epoch_seconds=s, test_mean=t) for n, (s, t) in enumerate(costs, start=1)]
+    report = report_leaderboard(as_table("mnist", pd.DataFrame(rows)), ACCURACY, {})
+    axes = figure_of(report, "figures/cost.png").axes[0]
+    assert sorted(words(axes.texts)) == ["1-3", "4", "5"]
+    costs = [(0.01, 0.9), (0.0108, 0.89), (0.1, 0.6)]  # close where the limits are of these
+    rows = [row(n, epoch_seconds=s, test_mean=t) for n, (s, t) in enumerate(costs, start=1)]
+    report = report_leaderboard(as_table("mnist", pd.DataFrame(rows)), ACCURACY, {})
+    axes = figure_of(report, "figures/cost.png").axes[0]
+    assert sorted(words(axes.texts)) == ["1-2", "3"]
+    seen = [tick for tick in axes.get_xticks() if 0.01 <= tick <= 0.1]
+    assert len(seen) >= 3
 
 
 def test_the_report_has_all_configurations_and_shows_the_first() -> None:

@@ -16,7 +16,7 @@ from trackml.evaluation.classification import (
 )
 from trackml.evaluation.figures.runs import learning_curves
 from trackml.evaluation.mistakes import MAX_ROWS, plot_confusions, plot_mistakes
-from trackml.history import History
+from trackml.history import History, Step
 from trackml.metrics import ACCURACY, LOSS, Metric
 
 LOSSES = {"train_loss": 1.0, "train_accuracy": 0.5}
@@ -198,7 +198,7 @@ def test_the_most_confident_mistakes_are_shown_first(
 
 
 @pytest.mark.parametrize(("metric", "step"), [(ACCURACY, "epoch"), (LOSS, "iteration")])
-def test_the_best_epoch_or_iteration_is_marked(metric: Metric, step: str) -> None:
+def test_the_best_epoch_or_iteration_is_marked(metric: Metric, step: Step) -> None:
     figure = learning_curves(replace(HISTORY, metric=metric, step=step))
     assert figure
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
@@ -206,6 +206,16 @@ def test_the_best_epoch_or_iteration_is_marked(metric: Metric, step: str) -> Non
     legend = figure.axes[1].get_legend()
     assert legend is not None
     assert f"best {step} 2: val 0.8000" in words(legend.get_texts())
+
+
+def test_a_mark_does_not_hide_the_only_epoch_and_an_iteration_is_called_one() -> None:
+    figure = learning_curves(replace(HISTORY, rows=HISTORY.rows[-1:], step="iteration"))
+    assert figure
+    for axes in figure.axes:
+        order = {str(line.get_label()): line.get_zorder() for line in axes.lines}
+        (mark,) = (label for label in order if label.startswith("best iteration 1: "))
+        assert axes.get_xlabel() == "iteration"
+        assert order[mark] < min(order["train"], order["val"])
 
 
 def test_training_images_are_above_their_augmented_versions(blobs: ImageData) -> None:

@@ -14,7 +14,8 @@ EXAMPLE = torch.zeros((2, 28, 28), dtype=torch.uint8)
 def test_the_graph_names_all_weights_and_leaves_the_network_as_it_was() -> None:
     network = mnist_cnn(10, dropout=0.3, batch_norm=True).eval()
     before = copy.deepcopy(network.state_dict())
-    source = text_of(draw_graph(network, EXAMPLE), "figures/model_graph.gv")
+    source = text_of(draw_graph(network, EXAMPLE, "data mnist"), "figures/model_graph.gv")
+    assert "data mnist" in source
     for name, _ in network.named_parameters():
         assert name in source
     assert not network.training

@@ -101,6 +101,7 @@ def test_axes_name_their_quantity_and_its_unit() -> None:
     over, spread = figure_of(homes, "figures/residuals.png").axes[:2]
     assert over.get_xlabel() == "predicted Price (dollars)"
     assert "mean -0.500, median -0.500" in spread.get_title()
+    assert "100 test rows" in figure_of(homes, "figures/error_map.png").get_suptitle()
 
 
 def cells(axes: Axes) -> dict[float, list[float]]:

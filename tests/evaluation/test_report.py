@@ -76,8 +76,8 @@ def test_the_first_texts_get_the_room_that_there_is() -> None:
     assert "x y" in shown(table, 90)
 
 
-def test_blocks_have_a_line_per_cell() -> None:
-    assert TABLE.as_blocks().splitlines() == [
+def test_blocks_have_a_line_per_cell_or_more_where_it_is_long() -> None:
+    assert TABLE.as_blocks(80).splitlines() == [
         "losses",
         "",
         "name    a|b c",
@@ -90,6 +90,10 @@ def test_blocks_have_a_line_per_cell() -> None:
         "MB      -",
         "change  +0.25",
     ]
+    long = Table("", pd.DataFrame({"why": ["many words " * 9]}), {"why": text_of("why")})
+    *_, one, _ = lines = long.as_blocks(30).splitlines()
+    assert one == "     many words many words"
+    assert max(map(len, lines)) <= 30
 
 
 def test_json_has_null_for_what_it_has_no_number_for() -> None:

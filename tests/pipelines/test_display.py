@@ -167,4 +167,5 @@ def test_no_entry_point_is_silent_for_long(begin: Begin, store_folder: Path) -> 
     shown_by(begin, store_folder, "pipelines.sweep", "--space", "dropout=0.1|0.2", *few)
     members = ("--task", "california_housing", "--members", "@dense,@boosted-trees")
     shown_by(begin, store_folder, "pipelines.ensemble", *members)
+    shown_by(begin, store_folder, "pipelines.ensemble", "--members", "@dense,@cnn")
     shown_by(begin, store_folder, "pipelines.compare")

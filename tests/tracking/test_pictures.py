@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.conftest import files
 from tests.tracking.toy import Example, Store, finish, network, refuse
+from trackml.evaluation.figures.progress import draw_progress
 from trackml.evaluation.report import Report
 from trackml.tracking.artifacts import MAX_PICTURES
 from trackml.tracking.outbox import MISSING_TAG
@@ -45,6 +46,14 @@ def test_pictures_of_a_few_epochs_are_where_mlflow_shows_them(store: Store, epoc
 
     assert shapes(made) == shapes(as_mlflow)
     assert store.tags(run.run_id)["mlflow.loggedImages"] == "True"
+
+
+def test_a_picture_has_room_for_the_caption_of_a_run_with_a_long_name(store: Store) -> None:
+    answers = np.full((len(store.data.validation), 3), 1 / 3)
+    short, long = (draw_progress(store.data, answers, "", "run " * n) for n in (1, 60))
+    assert long.height > short.height
+    edges = np.asarray(long.convert("L"))[short.height - 40 :, [0, -1]]
+    assert (edges == 255).all()
 
 
 def test_a_trial_has_no_pictures_and_a_run_that_resumes_has_one_of_an_epoch(store: Store) -> None:

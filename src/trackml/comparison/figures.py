@@ -1,7 +1,10 @@
 """Figures of configurations side by side, from rankings and from tables of models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -19,6 +22,8 @@ from trackml.evaluation.figures.axes import (
 )
 from trackml.metrics import LATENCY, Metric
 
+_CHARACTER, _LINE = 0.02, 0.05  # of a label, as shares of a panel's sides
+
 
 def ranking(table: pd.DataFrame, names: Sequence[str], metric: Metric, total: int) -> Figure:
     """Validation and test means by rank, with the interval of the test mean.
@@ -33,7 +38,8 @@ def ranking(table: pd.DataFrame, names: Sequence[str], metric: Metric, total: in
     label = "test, with the 95 % interval of the mean where n > 1"
     axes.errorbar(table["test_mean"], rows, None, half, "o", color=FIRST, capsize=3, label=label)
     label = "validation: it ranks"
-    axes.plot(table["val_mean"], rows, "D", color=SECOND, markersize=4, label=label)
+    # Above the other, which equal scores would be hidden by.
+    axes.plot(table["val_mean"], rows, "D", color=SECOND, markersize=4, zorder=3, label=label)
     texts = [f"{name}, n = {n}" for name, n in zip(names, table["n"], strict=True)]
     axes.set_yticks(rows, texts, fontsize=8.5, ma="left")
     axes.set_ylim(len(table) - 0.5, -0.5)
@@ -52,10 +58,13 @@ def curves(by_name: Mapping[str, Mapping[int, float]], metric: Metric) -> Figure
     """Validation scores per epoch, a curve for each name."""
     figure, axes = canvas(12, 4.8)
     colors = sns.color_palette("colorblind", len(by_name))
-    for (name, curve), color in zip(by_name.items(), colors, strict=True):
+    # Of equal curves the first ones, drawn below the others, stay visible.
+    widths = np.linspace(4, 1.5, len(by_name))
+    for (name, curve), color, width in zip(by_name.items(), colors, widths, strict=True):
         epochs = [epoch for epoch in curve if epoch]  # 0 is the untrained model
         values = [curve[epoch] for epoch in epochs]
-        axes.plot(epochs, values, color=color, marker="o", markersize=3, label=name)
+        look = {"color": color, "linewidth": width, "marker": "o", "markersize": 3 + width}
+        axes.plot(epochs, values, **look, label=name)
     axes.set(xlabel="epoch", ylabel=f"validation {metric}", title="The best run of each, by rank")
     legend = LEGEND_RIGHT | {"fontsize": 8.5} if by_name else None
     finish(axes, legend, lines=True, epochs=True)
@@ -71,17 +80,50 @@ def cost(table: pd.DataFrame, metric: Metric) -> Figure:
     )
     figure, cells = grid(1, len(panels), width=13, height=4.2)
     for axes, (name, label, unit) in zip(cells[0], panels, strict=True):
-        known = table[table[name] > 0]
+        known = table[(table[name] > 0) & table["test_mean"].notna()]  # trials have no test scores
         costs, scores = known[name] * unit, known["test_mean"]
         axes.plot(costs, scores, "o", color=FIRST)
-        for number, *point in zip(known["rank"], costs, scores, strict=True):
-            axes.annotate(number, point, (4, 4), textcoords="offset points", fontsize=8)
         _scale_by_powers(axes, costs)
         axes.margins(x=0.15)
         finish(axes, lines=True, xlabel=label)
+        for text, point in _labels(axes, known["rank"], costs, scores):
+            axes.annotate(text, point, (4, 4), textcoords="offset points", fontsize=8)
     cells[0, 0].set_ylabel(f"test {metric}")
     figure.suptitle("What it costs: each point is a configuration, by its rank")
     return figure
+
+
+def _labels(
+    axes: Axes, numbers: Iterable[int], xs: Iterable[float], ys: Iterable[float]
+) -> list[tuple[str, tuple[float, float]]]:
+    """A text for each point and its place; points too close for texts of their own share one."""
+    axes.autoscale_view()  # matplotlib would set the limits when it draws
+    to_axes = axes.transScale + axes.transLimits
+    groups = [([number], (x, y)) for number, x, y in zip(numbers, xs, ys, strict=True)]
+
+    def overlap(one: tuple[list[int], Any], other: tuple[list[int], Any]) -> bool:
+        (left, low), (right, high) = (to_axes.transform(point) for _, point in (one, other))
+        first = one if left <= right else other
+        width = _CHARACTER * (1 + len(ranges(first[0])))
+        return bool(abs(left - right) < width and abs(low - high) < _LINE)
+
+    while pair := next((pair for pair in combinations(groups, 2) if overlap(*pair)), None):
+        (numbers, place), (more, other) = pair
+        groups = [each for each in groups if each not in pair]
+        groups.append(([*numbers, *more], max(place, other)))  # to the right of both
+    return [(ranges(numbers), place) for numbers, place in groups]
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers in words.
+
+    >>> ranges([4, 1, 2, 3, 7])
+    '1-4, 7'
+    """
+    ordered = sorted(numbers)
+    starts = [n for n in ordered if n - 1 not in ordered]
+    ends = [n for n in ordered if n + 1 not in ordered]
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
 def models(table: pd.DataFrame) -> Figure:
@@ -112,10 +154,11 @@ def models(table: pd.DataFrame) -> Figure:
 
 def _scale_by_powers(axes: Axes, values: "pd.Series[float]") -> None:
     """A logarithmic x axis whose ticks are plain numbers, also within a power of ten."""
-    is_wide = len(values) > 0 and values.max() > 100 * values.min()
+    width = values.max() / values.min() if len(values) else 1.0
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:,.12g}")
+    subs = (1, 2, 5) if width <= 10 else (1, 3) if width <= 100 else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x:,.12g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

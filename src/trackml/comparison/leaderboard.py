@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from textwrap import wrap
@@ -149,11 +150,25 @@ def _texts(
     settings: Sequence[Mapping[str, object]], digits: int, without: Sequence[str]
 ) -> list[str]:
     names = dict.fromkeys(name for each in settings for name in each if name not in without)
-    differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
-    return [
-        ", ".join(f"{name}={_short(each[name], digits)}" for name in differing if name in each)
-        for each in settings
-    ]
+    differing = {
+        name for name in names if len({str(each[name]) for each in settings if name in each}) > 1
+    }
+
+    def texts() -> list[str]:
+        shown = [name for name in names if name in differing]
+        return [
+            ", ".join(f"{name}={_short(each[name], digits)}" for name in shown if name in each)
+            for each in settings
+        ]
+
+    # What has no effect is not logged: that one has it, and another not, follows from what is
+    # shown, unless nothing else tells them apart.
+    alike = defaultdict(list)
+    for text, each in zip(texts(), settings, strict=True):
+        alike[text].append(each)
+    for group in alike.values():
+        differing |= {name for name in names if len({name in each for each in group}) > 1}
+    return texts()
 
 
 def _settings(configuration: str, framework: str) -> dict[str, object]:

@@ -49,12 +49,17 @@ def wrapped_command(command: str, first: str = "  ") -> str:
     >>> print(wrapped_command("mlflow run . -P 'space=a b'"))
       mlflow run . -P 'space=a b'
     """
-    lines, indent = [first], " " * len(first)
+    lines, indent, parts = [first], " " * len(first), [""]
     for word in _WORD.findall(command):
-        if len(lines[-1]) + len(word) + len(" \\") > width() and lines[-1] != first:
+        if parts[-1].startswith("-") and " " not in parts[-1] and not word.startswith("-"):
+            parts[-1] += f" {word}"  # a flag and its value
+        else:
+            parts.append(word)
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) + len(" \\") > width() and lines[-1] != first:
             lines[-1] += "\\"
             lines.append(f"{indent}    ")
-        lines[-1] += f"{word} "
+        lines[-1] += f"{part} "
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -73,3 +78,9 @@ def fitting(versions: Versions, room: int) -> str:
     """The first version that has room, or the last."""
     lines = ["  ".join(parts) for parts in versions]
     return next((line for line in lines if len(line) <= room), lines[-1])
+
+
+def fitted(versions: Versions, room: int) -> str:
+    """The first version that has room, or the last one in several lines."""
+    line = fitting(versions, room)
+    return line if len(line) <= room else wrapped(line, rest=" " * 4)

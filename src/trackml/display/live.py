@@ -14,7 +14,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn
 
-from trackml.display.lines import Versions, duration, fitting, width, wrapped, wrapped_command
+from trackml.display.lines import (
+    Versions,
+    duration,
+    fitted,
+    fitting,
+    width,
+    wrapped,
+    wrapped_command,
+)
 from trackml.progress import Progress, Scores
 
 LABEL = 9  # of the names of facts
@@ -66,7 +74,7 @@ class Display(Progress):
         self._task = bar.add_task(self._stage.text, total=None, state="") if bar else None
 
     def __call__(self, *event: Any) -> None:
-        self._print(fitting(self._line(*event), self._width))
+        self._print(fitted(self._line(*event), self._width))
 
     def fact(self, name: str, text: str) -> None:
         if self._shows_facts:

@@ -11,21 +11,30 @@ from torch import Tensor, nn
 
 from trackml.evaluation.report import Report
 
+LEGEND = "blue: weights; gray: operations; green: outputs; in parentheses: shapes"
+
 _log = logging.getLogger(__name__)
 
 
-def draw_graph(network: nn.Module, example: Tensor) -> Report:
+def draw_graph(network: nn.Module, example: Tensor, caption: str = "") -> Report:
     """The operations from the weights to the outputs for an example (N, ...).
 
     Always as source; also as a drawing if Graphviz's `dot` is installed, otherwise a warning is
     logged.
+
+    Args:
+        caption: below it: what it is of.
     """
 
     @cache
     def graph() -> Any:
         # A copy: in training mode, layers such as batch normalization change with each pass.
         trained = copy.deepcopy(network).train()
-        return torchviz.make_dot(trained(example), params=dict(trained.named_parameters()))
+        dot = torchviz.make_dot(trained(example), params=dict(trained.named_parameters()))
+        dot.name = "model_graph"
+        escaped = caption.replace("\\", "\\\\")
+        dot.attr(label=f"{LEGEND}\\n{escaped}", fontsize="10")
+        return dot
 
     def drawing() -> str | None:
         if not shutil.which("dot"):

@@ -137,6 +137,7 @@ def plot_errors(latitude: Floats, longitude: Floats, errors: Floats, quantity: s
         # A degree of longitude is shorter than one of latitude, by the cosine of the latitude.
         axes.set_aspect(1 / np.cos(np.radians(latitude.mean())))
         finish(axes, title=title, xlabel="longitude, degrees", ylabel="latitude, degrees")
+    figure.suptitle(f"Where {len(errors):,} test rows are, and the errors there")
     return figure
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
@@ -147,13 +147,18 @@ class Table:
             table.add_row(*row)
         return table
 
-    def as_blocks(self) -> str:
-        """The shown rows below each other, a line per cell, for a terminal that is too narrow."""
-        margin = max(map(len, self.columns))
+    def as_blocks(self, width: int) -> str:
+        """The shown rows below each other, each cell in lines of `width` characters.
+
+        It is for a terminal that is too narrow for a table.
+        """
+        margin = max(map(len, self.columns)) + 2
         lines = [self.title]
         for row in self.rows:
-            cells = zip(self.columns, row, strict=True)
-            lines += ["", *(f"{name:<{margin}}  {' '.join(cell.split())}" for name, cell in cells)]
+            lines.append("")
+            for name, cell in zip(self.columns, row, strict=True):
+                first, *more = wrap(cell, max(1, width - margin), break_long_words=False) or [""]
+                lines += [f"{name:<{margin}}{first}", *(" " * margin + line for line in more)]
         return "\n".join([*(line.rstrip() for line in lines), ""])
 
     @property

@@ -176,7 +176,8 @@ def validation_curves(trials: pd.DataFrame, panels: str, lines: str) -> Figure:
     cells[0, 0].set_ylabel("validation accuracy")
     cells[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     counts = _count_of(trials.groupby([panels, lines]).size())
-    figure.suptitle(f"Validation accuracy, {counts}")
+    cut = "" if is_short else "; the lowest scores are below the axes"
+    figure.suptitle(f"Validation accuracy, {counts}{cut}")
     return figure
 
 

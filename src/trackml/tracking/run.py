@@ -34,7 +34,7 @@ from trackml.process.system import this_process
 from trackml.progress import Progress, progress_of
 from trackml.tasks import Task, source_sha256
 from trackml.tracking import queries, registry, server
-from trackml.tracking.artifacts import add_picture, add_report
+from trackml.tracking.artifacts import add_picture, add_report, caption_of
 from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
 from trackml.tracking.outbox import Outbox, RunState, now_ms
 from trackml.tracking.queries import CODE_TAG, ParentRun
@@ -116,6 +116,11 @@ class Run:
     def run_id(self) -> str:
         """In MLflow; until it has one, the outbox's name."""
         return self.outbox.run_id
+
+    @property
+    def caption(self) -> str:
+        """What each figure of the run says of it: model, data and run."""
+        return caption_of(self.outbox.state, self.run_id)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Log tags."""
@@ -347,7 +352,13 @@ def tracked_run(
 
 
 def log_reports(
-    params: Params, reports: Iterable[Report], *, experiment: str, name: str, note: str = ""
+    params: Params,
+    reports: Iterable[Report],
+    *,
+    experiment: str,
+    name: str,
+    note: str = "",
+    progress: Progress | None = None,
 ) -> None:
     """Log reports in a run that trains nothing; its status is as that of `tracked_run`.
 
@@ -359,7 +370,7 @@ def log_reports(
     state = _new_state(experiment, name, params.as_text(), {VERSION_TAG: trackml.__version__})
     with standard_settings(), Outbox.temporary(state) as outbox, uploading(client, outbox):
         for report in reports:
-            add_report(outbox, report, "dataset")
+            add_report(outbox, report, "dataset", progress)
         if note:
             client.set_tag(outbox.run_id, NOTE_TAG, note)
 

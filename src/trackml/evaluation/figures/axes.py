@@ -45,6 +45,7 @@ def finish(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if lines:
         axes.grid(alpha=0.25)
+        axes.set_axisbelow(True)
     if legend is not None:
         axes.legend(frameon=False, **legend)
     sns.despine(ax=axes)

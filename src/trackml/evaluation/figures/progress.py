@@ -6,6 +6,7 @@ Drawn by Pillow: matplotlib would take ten times as long, and training waits.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -20,7 +21,10 @@ from trackml.evaluation.figures.galleries import as_drawn
 
 COLUMNS, ROWS = 5, 4
 SIDE, GAP, LINE = 96, 22, 15  # pixels: of an image, between two, of a line of text
+LINE_LENGTH = 90  # characters of a caption
 MIN_SCORE = 0.5  # of a detection that is drawn
+FRAMES = "frame: green if the answer is right, orange if it is wrong"
+BOXES = f"boxes: green is there, orange was found with a score of {MIN_SCORE} or more"
 _FONT = Path("fonts", "ttf", "DejaVuSans.ttf")
 
 Answers = NDArray[Any] | Objects
@@ -44,19 +48,22 @@ def draw_progress(
     are what is there, orange ones what was found with a score of 0.5 or more.
     """
     if isinstance(data, DetectionData):
-        tiles = list(_canvases(data.validation, answers, data.classes))
+        tiles, colors = list(_canvases(data.validation, answers, data.classes)), BOXES
     else:
-        tiles = list(_classified(data, answers))
+        tiles, colors = list(_classified(data, answers)), FRAMES
     cell = (SIDE + GAP, SIDE + 2 * LINE + GAP // 2)
-    size = (COLUMNS * cell[0], 2 * LINE + -(-len(tiles) // COLUMNS) * cell[1] + LINE)
-    picture = Image.new("RGB", size, "white")
+    width, above = COLUMNS * cell[0], 2 * LINE + -(-len(tiles) // COLUMNS) * cell[1]
+    below = [colors, *wrap(caption, LINE_LENGTH)]
+    picture = Image.new("RGB", (width, above + LINE * len(below)), "white")
     draw = ImageDraw.Draw(picture)
     fonts = [
         ImageFont.truetype(str(Path(matplotlib.get_data_path(), _FONT)), points)
         for points in (13, 10)
     ]
-    draw.text((size[0] / 2, LINE), title, "black", fonts[0], anchor="mm")
-    draw.text((size[0] / 2, size[1] - LINE / 2), caption, "dimgray", fonts[1], anchor="mm")
+    draw.text((width / 2, LINE), title, "black", fonts[0], anchor="mm")
+    for number, line in enumerate(below):
+        place = (width / 2, above + LINE * (number + 0.5))
+        draw.text(place, line, "dimgray", fonts[1], anchor="mm")
     for number, tile in enumerate(tiles):
         left = number % COLUMNS * cell[0] + GAP // 2
         top = 2 * LINE + number // COLUMNS * cell[1] + 2 * LINE

@@ -17,6 +17,8 @@ from trackml.evaluation.figures.axes import (
 from trackml.history import History
 from trackml.metrics import LOSS, METRICS
 
+MAX_MARKERS = 100  # of a curve; more would be a broad line
+
 
 def learning_curves(history: History, labels: Mapping[str, str] = {}) -> Figure | None:
     """Loss and metric per epoch, for training and validation, with the best epoch marked.
@@ -36,7 +38,8 @@ def learning_curves(history: History, labels: Mapping[str, str] = {}) -> Figure 
         number, best = history.best_epoch, history.best[f"val_{quantity}"]
         axes.axvline(number, color="0.6", linestyle="--", linewidth=1, zorder=0)
         label = f"best {history.step} {number}: val {best:.4f}"
-        axes.plot(number, best, "*", markersize=14, color=THIRD, label=label)
+        # Behind the curve, whose only point it would hide.
+        axes.plot(number, best, "*", markersize=17, color=THIRD, label=label, zorder=1.5)
         if history.initial:  # as a point of the curve it would flatten the rest
             untrained = history.initial[f"val_{quantity}"]
             axes.plot([], [], linestyle="none", label=f"before training: val {untrained:.4f}")
@@ -66,4 +69,5 @@ def _curves(axes: Axes, history: History, quantity: str) -> None:
         if values:  # a detector's precision is computed on validation data only
             epochs = range(1, len(values) + 1)
             size = 3 if len(values) > 3 else 6  # alone, a small one is overlooked
-            axes.plot(epochs, values, color=color, marker="o", markersize=size, label=split)
+            marker = "o" if len(values) <= MAX_MARKERS else ""
+            axes.plot(epochs, values, color=color, marker=marker, markersize=size, label=split)
