@@ -66,6 +66,9 @@ def test_the_example_is_small_and_none_where_one_row_is_large(
 
     assert [len(input_example(of_side(side))) for side in (70, 80)] == [2, 1]
     assert input_example(of_side(101)) is None
+    gaps = table("impute")
+    gaps.validation.features[:] = np.nan
+    assert input_example(gaps) is None
     canvases = on_canvases("canvases", blobs, size=64, max_digits=1, seed=0)
     assert input_example(canvases).shape == (1, 64, 64)
     large = of_side(101)

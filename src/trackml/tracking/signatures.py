@@ -56,7 +56,7 @@ def signature(data: Data) -> ModelSignature:
 
 
 def input_example(data: Data) -> Any:
-    """A request for a few validation rows, as users have them; None if a single one is large.
+    """A request for a few validation rows, as users have them; None if they are large, or none.
 
     At most five rows of a table as a DataFrame, without gaps, which JSON has no number for; two
     images; one canvas.
@@ -67,7 +67,7 @@ def input_example(data: Data) -> Any:
         inputs, rows = features[np.isfinite(features).all(axis=1)], 5
     else:
         inputs, rows = data.validation.images, 2 if isinstance(data, ImageData) else 1
-    rows = min(rows, len(inputs), MAX_EXAMPLE // inputs[0].size)
+    rows = min(rows, len(inputs), MAX_EXAMPLE // int(np.prod(inputs.shape[1:])))
     return raw_rows(data, inputs[:rows]) if rows else None
 
 

@@ -16,10 +16,10 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils import name_utils
 
 from trackml.errors import Pruned, Terminated, TrackmlError, one_line
-from trackml.metrics import METRIC_TAG, ranking_metric
 from trackml.process.signals import deferred_signals, stop_at_next_call
 from trackml.tracking import queries, registry, server
 from trackml.tracking.address import is_configured
+from trackml.tracking.descriptions import Descriptions
 from trackml.tracking.lease import check_lease, forget_death, heartbeat, run_lock
 from trackml.tracking.model_files import log_model
 from trackml.tracking.outbox import (
@@ -32,10 +32,9 @@ from trackml.tracking.outbox import (
     now_ms,
     outbox_folders,
 )
-from trackml.tracking.queries import PRUNED_TAG, TRIAL_TAG, find_run
+from trackml.tracking.queries import PRUNED_TAG, find_run
 from trackml.tracking.system_metrics import Sample, sampling
-from trackml.ui.cards import NOTE_TAG, experiment_card, is_own, run_card
-from trackml.ui.links import VIEW_TAG, view_of
+from trackml.ui.cards import NOTE_TAG
 
 _ROWS_PER_REQUEST = 900  # of metrics: MLflow accepts 1,000
 
@@ -110,7 +109,7 @@ class Uploader:
         self._metrics: set[str] = set()
         self._epochs: set[int] = set()
         self._model_id: str | None = None
-        self._samples, self._is_described, self._card = 0, False, ""
+        self._samples, self._descriptions = 0, Descriptions(client, outbox)
         self._status: Status = "RUNNING"
 
     def begin(self, *, must_respond: bool) -> None:
@@ -191,15 +190,17 @@ class Uploader:
         self._replace_predecessors()
         self._log_dataset()
         yield
-        self._describe_experiment()
-        self._describe_run()
+        self._descriptions.describe_experiment(self.experiment_id)
+        load = f"models:/{self._model_id}" if self._model_id else ""
+        self._descriptions.describe_run(self._tags, load)
         yield
         self._log_epochs()
         self._log_samples()
         yield
         if state.has_model and not self._model_id:
             run = self.client.get_run(self._run_id)
-            self._model_id = log_model(self.client, run, self._outbox.model_folder, self._card_of)
+            card_of = self._descriptions.card_of
+            self._model_id = log_model(self.client, run, self._outbox.model_folder, card_of)
             yield
         self._log_metrics()
         yield
@@ -300,50 +301,6 @@ class Uploader:
         ]
         self._log_rows(rows)
         self._samples = count
-
-    def _card_of(self, load: str = "") -> str:
-        """The card of the run, or of its model at that address."""
-        state = self._outbox.state
-        values = {name: metric.value for name, metric in state.metrics.items()}
-        figures, source = sorted(self._outbox.artifacts), state.dataset.get("source", "")
-        return run_card(state.tags, state.params, values, source, figures=figures, load=load)
-
-    def _describe_run(self) -> None:
-        """Describe the run at its start and at its end, unless a person has."""
-        state = self._outbox.state
-        if "trackml.task" not in state.tags or (self._card and state.status != "FINISHED"):
-            return
-        load = f"models:/{self._model_id}" if self._model_id else ""
-        if (card := self._card_of(load)) != self._card:
-            before = self.client.get_run(self._run_id).data.tags if self._card else self._tags
-            if is_own(before.get(NOTE_TAG)):
-                self.client.set_tag(self._run_id, NOTE_TAG, card)
-            self._card = card
-
-    def _describe_experiment(self) -> None:
-        """Describe an experiment, and say what its runs are sorted by, unless it is said.
-
-        Both are optional: a server may not let this user change an experiment.
-        """
-        state = self._outbox.state
-        if self._is_described or METRIC_TAG not in state.tags or TRIAL_TAG in state.tags:
-            return
-        try:
-            experiment = self.client.get_experiment(self.experiment_id)
-            card = experiment_card(state.tags, state.params, state.dataset.get("source", ""))
-            tags = {VIEW_TAG: view_of(ranking_metric((), state.tags))}
-            # Default, and others that runs of many tasks share, are described by none of them.
-            if experiment.name == state.tags["trackml.task"]:
-                tags[NOTE_TAG] = card
-            for key, text in tags.items():
-                before = experiment.tags.get(key)
-                if before != text and (is_own(before) if key == NOTE_TAG else not before):
-                    self.client.set_experiment_tag(experiment.experiment_id, key, text)
-        except MlflowException as error:
-            if server.is_unreachable(error):
-                raise
-            _log.debug("the experiment stays without a description: %s", server.reason_of(error))
-        self._is_described = True
 
     def _log_metrics(self) -> None:
         new = {
