@@ -168,8 +168,9 @@ def test_what_runs_where_is_said_to_people_alone(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"epochs": 6}, ("24 epochs take about 10 min here, and reach test", "-e fashion_aug\n")),
-        ({"epochs": 6, "limit": 50}, ("24 epochs take about 10 min here:", "_aug -P limit=50\n")),
+        ({"epochs": 6}, ("24 epochs take about 10 min here, and reach test", "_aug 'ARGS=-P ep")),
+        ({"epochs": 6, "limit": 50}, ("10 min here:", "_aug 'ARGS=-P epochs=24 -P limit=50'\n")),
+        ({"epochs": 6, "resume": True}, ("10 min here, and", "_aug 'ARGS=-P epochs=24'\n")),
         ({"epochs": 24}, ()),
     ],
 )
@@ -192,6 +193,28 @@ def test_who_trains_for_fewer_epochs_is_told_what_all_of_them_cost_and_bring(
     assert shown.count("recipe") == (2 if expected else 0)
     assert all(words in " ".join(shown.split()) or words in shown for words in expected)
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("by_mlflow", "flag"), [(True, "-P resume=true"), (False, "--resume true")]
+)
+def test_who_stops_a_run_is_told_how_to_go_on(
+    by_mlflow: bool,
+    flag: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def main(_params: TrainingParams, callbacks: Any) -> None:
+        """Train."""
+        progress_of(callbacks).tracked("a" * 32, "")
+        raise KeyboardInterrupt
+
+    if by_mlflow:
+        monkeypatch.setenv("MLFLOW_RUN_ID", "a" * 32)
+    with pytest.raises(KeyboardInterrupt):
+        run_shown(EntryPoint("homes", main, TrainingParams), asked(1), shows_facts=True)
+    told = f"resume   the same command with {flag} goes on from here\n"
+    assert capsys.readouterr().out.endswith(told)
 
 
 def test_color_is_no_reason_for_a_bar(
@@ -240,7 +263,7 @@ def test_the_result_names_scores_and_what_became_of_the_model(
         "test_rmse",
         "registered homes version 7, aliases: dense, champion",
         "new champion: beats version 6",
-        "mlflow ui",
+        "make ui",
     ):
         assert words in shown
     assert "class_3" not in shown
@@ -307,7 +330,7 @@ def test_leaderboards_are_shown_with_their_notes(capsys: pytest.CaptureFixture[s
     table = Table("homes", data, {"loss": number_of("loss", ".2f")}, notes=["1 run left out"])
     LEADERBOARD.show_result([table, replace(table, title="side by side")], asked(1))
     shown = capsys.readouterr().out
-    for text in ("homes", "side by side", "0.25", "1 run left out", "mlflow ui"):
+    for text in ("homes", "side by side", "0.25", "1 run left out", "make ui"):
         assert text in shown
 
 

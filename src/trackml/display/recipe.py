@@ -8,7 +8,7 @@ from trackml.comparison.logged_params import with_effect
 from trackml.display.lines import duration
 from trackml.params import Params, TrainingParams
 from trackml.progress import Progress
-from trackml.tasks import EntryPoint, run_command
+from trackml.tasks import EntryPoint, is_in_checkout, make_command, run_command
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,14 @@ def full_recipe(entry: EntryPoint, params: Params) -> Recipe | None:
     if not (isinstance(defaults["epochs"], int) and params.epochs < defaults["epochs"]):
         return None
     changed = {flag: text for flag, text in texts.items() if values[flag] != defaults[flag]}
-    del changed["epochs"]
+    for own_of_this_run in ("epochs", "resume"):
+        changed.pop(own_of_this_run, None)
     is_default = not with_effect(changed).keys() - {"seed", "device", "precision"}
     score = documented_score(entry, name) if is_default else ""
-    return Recipe(defaults["epochs"], run_command(name, changed), score)
+    epochs = defaults["epochs"]
+    if is_in_checkout():
+        return Recipe(epochs, make_command(name, {"epochs": str(epochs)} | changed), score)
+    return Recipe(epochs, run_command(name, changed), score)
 
 
 def documented_score(entry: EntryPoint, name: str) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from trackml.errors import TrackmlError, UsageError
-from trackml.tasks import IS_INSTALLED
+from trackml.tasks import IS_INSTALLED, is_in_checkout
 from trackml.ui.links import ui_link
 
 LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` serves a store
@@ -152,8 +152,8 @@ def ui_command() -> str:
         return f"open {without_password(uri)}"
     if path := database_path(uri):
         is_default = path == Path("mlflow.db").absolute()
-        if is_default and IS_INSTALLED:
-            return "trackml ui"
+        if is_default and (IS_INSTALLED or is_in_checkout()):
+            return "trackml ui" if IS_INSTALLED else "make ui"
         uri = "sqlite:///mlflow.db" if is_default else shlex.quote(uri)
         return f"mlflow ui --backend-store-uri {uri}"
     return 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'  # it may hold a password
