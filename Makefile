@@ -43,8 +43,8 @@ docs: .venv/ready requirements-docs.txt  ## the pages as a site, in site/index.h
 	@$(INSTALL); install -r requirements-docs.txt
 	PYTHONPATH=.:src python -m sphinx --quiet --fail-on-warning --keep-going -b html docs site
 
-screenshots: .venv/dev  ## of README, of the runs in ./mlflow.db: first run fashion and fashion_aug here, directly
-	PYTHONPATH=.:src python -m tests.pipelines.ui docs/images
+screenshots: .venv/dev  ## README's picture of the UI, with the runs in ./mlflow.db
+	PYTHONPATH=.:src python -m tests.pipelines.ui docs/images fashion_mnist curves
 
 lint: .venv/dev
 	ruff check .

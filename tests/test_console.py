@@ -169,8 +169,9 @@ def test_what_runs_where_is_said_to_people_alone(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"epochs": 6}, ("24 epochs take about 10 min here, and reach test", "-e fashion_aug\n")),
-        ({"epochs": 6, "limit": 50}, ("24 epochs take about 10 min here:", "_aug -P limit=50\n")),
+        ({"epochs": 6}, ("24 epochs take about 10 min here, and reach test", "_aug 'ARGS=-P ep")),
+        ({"epochs": 6, "limit": 50}, ("10 min here:", "_aug 'ARGS=-P epochs=24 -P limit=50'\n")),
+        ({"epochs": 6, "resume": True}, ("10 min here, and", "_aug 'ARGS=-P epochs=24'\n")),
         ({"epochs": 24}, ()),
     ],
 )
@@ -193,6 +194,28 @@ def test_who_trains_for_fewer_epochs_is_told_what_all_of_them_cost_and_bring(
     assert shown.count("recipe") == (2 if expected else 0)
     assert all(words in " ".join(shown.split()) or words in shown for words in expected)
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("by_mlflow", "flag"), [(True, "-P resume=true"), (False, "--resume true")]
+)
+def test_who_stops_a_run_is_told_how_to_go_on(
+    by_mlflow: bool,
+    flag: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def main(_params: TrainingParams, callbacks: Any) -> None:
+        """Train."""
+        progress_of(callbacks).tracked("a" * 32, "")
+        raise KeyboardInterrupt
+
+    if by_mlflow:
+        monkeypatch.setenv("MLFLOW_RUN_ID", "a" * 32)
+    with pytest.raises(KeyboardInterrupt):
+        run_shown(EntryPoint("homes", main, TrainingParams), asked(1), shows_facts=True)
+    told = f"resume   the same command with {flag} goes on from here\n"
+    assert capsys.readouterr().out.endswith(told)
 
 
 def test_color_is_no_reason_for_a_bar(

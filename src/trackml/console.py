@@ -1,5 +1,6 @@
 """What a person sees while a program runs, and at its end: a view per kind of program."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rich.console import Console
 from trackml.display.lines import Versions, width, wrapped, wrapped_command
 from trackml.display.live import Display, displayed
 from trackml.display.recipe import about_recipe, full_recipe
-from trackml.errors import TrackingIncomplete
+from trackml.errors import Terminated, TrackingIncomplete
 from trackml.params import Params, RunParams, TrainingParams
 from trackml.ui.names import request_of
 
@@ -76,7 +77,13 @@ def run_shown(entry: "EntryPoint", params: Any, *, shows_facts: bool = False) ->
         if shows_facts and view is TRAINING and (recipe := full_recipe(entry, request, epochs)):
             display.fact("epochs", f"{epochs} of the full recipe's {recipe.epochs}")
             callbacks.append(partial(about_recipe, recipe, display))
-        return entry.main(params, callbacks)
+        try:
+            return entry.main(params, callbacks)
+        except (KeyboardInterrupt, Terminated):
+            if display.is_tracked and isinstance(params, RunParams):
+                flag = "-P resume=true" if "MLFLOW_RUN_ID" in os.environ else "--resume true"
+                display.fact("resume", f"the same command with {flag} goes on from here")
+            raise
 
 
 def show_result(entry: "EntryPoint", result: Any, params: Any) -> None:

@@ -200,6 +200,23 @@ def run_command(name: str, values: Mapping[str, str]) -> str:
     return f"mlflow run . -e {name}" + "".join(f" -P {pair}" for pair in pairs)
 
 
+def make_command(name: str, values: Mapping[str, str]) -> str:
+    """The same by `make run`, which needs no active environment and builds no other one.
+
+    >>> make_command("cnn", {"epochs": "8", "optimizer": "sgd"})
+    "make run ENTRY=cnn ARGS='-P epochs=8 -P optimizer=sgd'"
+    """
+    pairs = [f"-P {shlex.quote(f'{flag}={value}')}" for flag, value in values.items()]
+    args = " ".join(pairs).replace("$", "$$")  # as make wants it
+    return f"make run ENTRY={name} ARGS={shlex.quote(args)}"
+
+
+def is_in_checkout() -> bool:
+    """True in the root folder of a checkout, where `make` works."""
+    root = _SOURCES.resolve().parents[1]
+    return not IS_INSTALLED and Path.cwd().resolve() == root and (root / "Makefile").exists()
+
+
 def source_sha256(module: str) -> str:
     """SHA-256 of trackml's sources, and of those beside the file of a loaded module."""
     file = getattr(sys.modules[module], "__file__", None)

@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from tests.evaluation.drawing import drawn, figure_of, text_of, words
 from trackml.comparison.leaderboard import (
     MAX_ROWS,
+    UNSURE,
     as_table,
     differences,
     report_leaderboard,
@@ -89,6 +90,8 @@ def test_a_test_mean_of_fewer_runs_shows_their_number() -> None:
 )
 def test_a_difference_is_noise_or_not_or_unknown(p_value: float, text: str) -> None:
     assert verdict(pd.Series(row(2, p_value=p_value))) == text
+    table = as_table("mnist", pd.DataFrame([row(1), row(2, p_value=p_value)]))
+    assert table.notes == ([UNSURE] if text == "unknown" else [])
 
 
 def test_configurations_are_told_apart_by_their_differences_within_an_architecture() -> None:

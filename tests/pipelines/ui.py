@@ -1,8 +1,9 @@
 """MLflow's UI as a person sees it, in a browser without a screen.
 
-    python -m tests.pipelines.ui docs/images [TASK]
+    python -m tests.pipelines.ui docs/images [TASK [PAGE ...]]
 
-photographs each page, of the store in the current folder, or of 30 small runs where there is none.
+photographs those pages, else each, of the store in the current folder, or of 30 small runs where
+there is none.
 """
 
 import contextlib
@@ -136,8 +137,8 @@ def pages(client: MlflowClient, task: str) -> dict[str, str]:
     return {name: link.partition("#/")[2] for name, link in links.items()}
 
 
-def photograph(folder: Path, target: Path, task: str = "mnist") -> None:
-    """Each page of the UI, of the store in a folder, or of 30 small runs where there is none."""
+def photograph(folder: Path, target: Path, task: str = "mnist", *names: str) -> None:
+    """The named pages of the UI, else each, of a folder's store; without one, of 30 small runs."""
     with TemporaryDirectory() as temporary:
         if not (folder / "mlflow.db").exists():
             folder = Path(temporary)
@@ -146,12 +147,12 @@ def photograph(folder: Path, target: Path, task: str = "mnist") -> None:
         target.mkdir(parents=True, exist_ok=True)
         wanted = pages(read(folder), task)
         with view(folder) as shown:
-            shown.page.set_viewport_size({"width": 1440, "height": 960})
-            for name, path in wanted.items():
-                shown.open(path)
+            shown.page.set_viewport_size({"width": 1280, "height": 760})
+            for name in names or wanted:
+                shown.open(wanted[name])
                 shown.page.wait_for_timeout(5_000)  # it asks the server for ever, and is never idle
                 shown.page.screenshot(path=target / f"ui_{name}.png")
 
 
 if __name__ == "__main__":
-    as_program(partial(photograph, Path.cwd(), Path(sys.argv[1]).absolute(), *sys.argv[2:3]))
+    as_program(partial(photograph, Path.cwd(), Path(sys.argv[1]).absolute(), *sys.argv[2:]))

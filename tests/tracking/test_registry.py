@@ -264,6 +264,7 @@ def test_load_uses_the_store_that_this_process_has_chosen_or_says_what_is_missin
     with pytest.raises(TrackmlError) as failure:
         trackml.load("mnist")
     expected = f"sqlite:///{empty_folder}/mlflow.db has no model 'mnist' with alias 'champion'; "
+    expected += "there: toys. "
     assert str(failure.value).startswith(expected)
 
 

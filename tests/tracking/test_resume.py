@@ -16,7 +16,7 @@ from trackml.tracking.outbox import (
     runs_folder,
 )
 from trackml.tracking.queries import SUCCESSOR_TAG, child_runs
-from trackml.tracking.resume import mark_dead_runs
+from trackml.tracking.resume import mark_dead_runs, unfinished_runs
 
 ELSEWHERE = "another-machine:1"
 
@@ -217,7 +217,7 @@ def test_resumed_twice_under_mlflow_run_the_last_run_has_all_and_replaces_the_ot
     assert (store.status(third), store.tags(third)["trackml.predecessor"]) == ("FINISHED", second)
     assert store.rows(third) == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert store.client.get_model_version_by_alias("blobs", "champion").run_id == third
-    assert outbox_folders() == []
+    assert (outbox_folders(), unfinished_runs(store.client)) == ([], [])
     store.monkeypatch.delenv("MLFLOW_RUN_ID")
     with store.tracked(resume=True) as run:  # none of them is continued once more
         assert run.run_id not in (first, second, third)

@@ -31,7 +31,7 @@ def show_runs(released: str | None = None) -> None:
     print_table(out, _runs_table(runs))
     if marked:
         out.print(f"{len(marked)} were RUNNING though their process is no more: KILLED now")
-    out.print("the command that began one, with --resume true, continues it")
+    out.print("its own command with -P resume=true (directly: --resume true) continues a run")
 
 
 def show_sync() -> None:
@@ -63,9 +63,7 @@ def _runs_table(runs: Sequence[Run]) -> Table:
         tags = run.data.tags
         begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.info.start_time / 1000))
         why = tags.get("trackml.failure", "")
-        if successor := tags.get("trackml.successor"):
-            why = f"continued by {successor}"
-        elif run.info.status == "RUNNING":
+        if run.info.status == "RUNNING":
             why = f"process {tags.get('trackml.process', 'unknown')}"
         architecture = tags.get("trackml.architecture", "")
         rows.append(

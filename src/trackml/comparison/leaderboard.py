@@ -26,6 +26,8 @@ from trackml.metrics import LATENCY, Metric
 
 MAX_ROWS = 20
 MAX_CURVES = 8
+UNKNOWN = "unknown"
+UNSURE = "against first: unknown where n = 1; train both again, with another seed"
 MAX_LABEL = 60  # characters of a line of a label in figures
 _DERIVED = ("model_parameters", "train_samples", "test_samples", "validation_samples")
 NOTES = (
@@ -105,7 +107,8 @@ def as_table(title: str, ranking: pd.DataFrame, left_out: Sequence[str] = ()) ->
     }
     hidden = len(ranking) - len(shown)
     more = [f"{hidden:,} more configurations are in leaderboard.csv"] if hidden else []
-    return Table(title, ranking, columns, MAX_ROWS, [*left_out, *more])
+    single = [UNSURE] if UNKNOWN in map(verdict, ranking.to_dict("records")) else []
+    return Table(title, ranking, columns, MAX_ROWS, [*left_out, *more, *single])
 
 
 def _test(row: "pd.Series[Any]") -> str:
@@ -118,13 +121,13 @@ def _interval(row: "pd.Series[Any]") -> str:
     return "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
 
 
-def verdict(row: "pd.Series[Any]") -> str:
+def verdict(row: "Mapping[Any, Any] | pd.Series[Any]") -> str:
     """How a configuration compares with the first one."""
     if row["rank"] == 1:
         return "first"
     p_value = float(row["p_value"])
     if math.isnan(p_value):
-        return "unknown"
+        return UNKNOWN
     return "within noise" if p_value >= SIGNIFICANT else f"worse (p = {p_value:.2g})"
 
 

@@ -67,6 +67,7 @@ class Display(Progress):
         self._line, self._bar, self._shows_facts = line, bar, shows_facts
         # Kept, as others redirect sys.stdout while they are at work.
         self._out, self._lock, self._printed = sys.stdout, Lock(), monotonic()
+        self.is_tracked = False
         self._stage, self._share = _Stage("loading the framework and the data", monotonic()), 0.0
         self._counted: _Stage | None = None  # the last one that was counted
         self._scores: Mapping[str, float] = {}
@@ -85,6 +86,7 @@ class Display(Progress):
             self._print(wrapped_command(text, f"{name:<{LABEL}}"))
 
     def tracked(self, run_id: str, experiment_id: str) -> None:
+        self.is_tracked = True
         if not self._shows_facts:
             return
         from trackml.tracking.address import experiment_name, ui_line

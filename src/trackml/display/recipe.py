@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from trackml.display.lines import duration
 from trackml.progress import Progress
-from trackml.tasks import EntryPoint
+from trackml.tasks import EntryPoint, is_in_checkout, make_command
 from trackml.ui.names import Request
 
 
@@ -31,6 +31,8 @@ def full_recipe(entry: EntryPoint, request: Request, epochs: int) -> Recipe | No
     changes = {flag: text for flag, text in request.changes.items() if flag != "epochs"}
     is_default = not changes.keys() - {"seed", "device", "precision"}
     score = documented_score(entry, request.name) if is_default else ""
+    if is_in_checkout():
+        return Recipe(own, make_command(request.name, {"epochs": str(own)} | changes), score)
     return Recipe(own, replace(request, changes=changes).command, score)
 
 

@@ -160,9 +160,10 @@ def model_uri(address: str) -> str:
     task, _, alias = name.partition("@")
     alias = alias or CHAMPION
     if version_behind(client, task, alias) is None:
+        there = ", ".join(model.name for model in client.search_registered_models()) or "none"
         raise TrackmlError(
-            f"{server.shown_address()} has no model {task!r} with alias {alias!r}; run a pipeline "
-            "that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
+            f"{server.shown_address()} has no model {task!r} with alias {alias!r}; there: {there}. "
+            "Run a pipeline that registers one, or set MLFLOW_TRACKING_URI to the store that has it"
         )
     return f"models:/{task}@{alias}"
 

@@ -250,7 +250,8 @@ def _mark_killed(client: MlflowClient, run_id: str, reason: str) -> MlflowRun:
 
 
 def unfinished_runs(client: MlflowClient) -> list[MlflowRun]:
-    """The runs of trackml that have not finished, the newest first; no trials."""
+    """The runs that have not finished and that none continues, the newest first; no trials."""
     runs = search_runs(client, "attributes.status != 'FINISHED'")
-    wanted = (run for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags)
+    others = {MLFLOW_PARENT_RUN_ID, SUCCESSOR_TAG}
+    wanted = (run for run in runs if not others & run.data.tags.keys())
     return [run for run in wanted if "trackml.task" in run.data.tags]

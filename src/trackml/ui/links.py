@@ -4,16 +4,14 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from urllib.parse import quote
 
 from trackml.metrics import Metric
-from trackml.tasks import IS_INSTALLED
+from trackml.tasks import IS_INSTALLED, is_in_checkout
 
 VIEW = "trackml"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # of an experiment: what the UI's button Share writes
 MAIN_SCORES = {"mae": ("rmse", "mae")}  # of the test data, beside the metric that ranks
-_MAKEFILE = Path(__file__).parents[3] / "Makefile"  # of a checkout
 _TRAINING = "workflowType=machine_learning"  # without it, a new browser opens a page about LLMs
 _SECTIONS = {
     "trackml-scores": "Scores",
@@ -82,7 +80,7 @@ def ui_command(store: str = "") -> str:
     Args:
         store: its address, unless the command finds it: in MLFLOW_TRACKING_URI, or ./mlflow.db.
     """
-    if not IS_INSTALLED and _MAKEFILE.exists() and Path("Makefile").resolve() == _MAKEFILE:
+    if is_in_checkout():
         command = "make ui"
     else:
         has_program = IS_INSTALLED or shutil.which("trackml")
