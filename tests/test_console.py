@@ -169,9 +169,9 @@ def test_what_runs_where_is_said_to_people_alone(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"epochs": 6}, ("24 epochs take about 10 min here, and reach test", "_aug 'ARGS=-P ep")),
-        ({"epochs": 6, "limit": 50}, ("10 min here:", "_aug 'ARGS=-P epochs=24 -P limit=50'\n")),
-        ({"epochs": 6, "resume": True}, ("10 min here, and", "_aug 'ARGS=-P epochs=24'\n")),
+        ({"epochs": 6}, ("24 epochs take about 10 min here, and reach test", "_aug ARGS='-P ep")),
+        ({"epochs": 6, "limit": 50}, ("10 min here:", "_aug ARGS='-P epochs=24 -P limit=50'\n")),
+        ({"epochs": 6, "resume": True}, ("10 min here, and", "_aug ARGS='-P epochs=24'\n")),
         ({"epochs": 24}, ()),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from trackml import tasks
 from trackml.metrics import ACCURACY, MAE, Metric
 from trackml.ui import links
 from trackml.ui.links import compare_link, ui_command, ui_link, view_of
@@ -53,7 +54,8 @@ def test_the_shortest_command_is_named_that_works_here(
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/trackml").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path / path))
-    monkeypatch.setattr(links, "IS_INSTALLED", is_installed)
+    for module in (links, tasks):
+        monkeypatch.setattr(module, "IS_INSTALLED", is_installed)
     monkeypatch.chdir(folder)
     assert ui_command() == command
     named = f"MLFLOW_TRACKING_URI='sqlite:////a b/x.db' {command}"
