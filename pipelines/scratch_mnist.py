@@ -44,7 +44,7 @@ class Params(base.AugmentParams, base.TrainingParams):
     target_loss: float = Field(
         0.0, ge=0, description="stop when the training loss is below it; 0 = never"
     )
-    patience: base.Patience = 5
+    patience: base.Patience = 0
 
 
 def main(params: Params, callbacks: tk.Callbacks = (), parent: tk.Parent = None) -> tk.Result:

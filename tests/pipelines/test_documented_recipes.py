@@ -27,7 +27,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "cnn_suite": PLAIN | {"schedule": "constant", "epochs": 8, "learning_rate": 0.0},
     "transfer": PLAIN | {"epochs": 2, "batch_size": 64},
     "detector": {"fresh": False, "ema_decay": 0.0, "epochs": 2, "learning_rate": 0.002},
-    "scratch_mnist": BY_HAND | {"batch_size": 128},
+    "scratch_mnist": BY_HAND | {"batch_size": 128, "patience": 5},
     "fashion": FASHION | {"augment": False},
     "fashion_aug": FASHION | TURNED | {"augment": True},
     "housing": ADAM
