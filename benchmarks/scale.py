@@ -2,27 +2,34 @@
 
 python -m benchmarks.scale fill --runs 100000     # multiplies real runs in ./mlflow.db
 python -m benchmarks.scale compare FEW MANY       # addresses of two stores, the first almost empty
+python -m benchmarks.scale together --runs 32     # log at once, to a server with PostgreSQL
 """
 
 import argparse
 import logging
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+from threading import Thread
 from time import perf_counter, process_time
 from typing import Any
 
 import mlflow
 import sqlalchemy as sa
-from mlflow.entities import Run as MlflowRun
+from mlflow.entities import Metric, Run as MlflowRun
 
 import trackml
 from benchmarks.side_by_side import in_turns, machine
 from pipelines import compare, scratch_mnist
+from tests.pipelines.servers import as_program, postgres_server
 from trackml.tracking import queries, registry, resume, server
 from trackml.tracking.address import database_path
-from trackml.tracking.run import logged_params, tracked_run
+from trackml.tracking.outbox import now_ms
+from trackml.tracking.run import Run, logged_params, tracked_run
 from trackml.tracking.uploader import sync
 
 TASKS = 5  # of the runs, each with an experiment
@@ -256,9 +263,46 @@ def compare_stores(few: str, many: str, rounds: int, only: str) -> None:
     print(f"n = {rounds} rounds in turns, medians; {machine()}")
 
 
+def log_together(count: int, epochs: int = 5) -> None:
+    """Time the request of an epoch by one run, then by so many at once, without a pause."""
+    with TemporaryDirectory() as folder, postgres_server(Path(folder)) as own, ExitStack() as stack:
+        mlflow.set_tracking_uri(own.uri)
+        data = scratch_mnist.TASK.load(scratch_mnist.Params())
+        runs = [
+            stack.enter_context(
+                tracked_run(scratch_mnist.TASK, scratch_mnist.Params(), data, "scratch-softmax")
+            )
+            for _ in range(count)
+        ]
+        for number in (1, count):
+            seconds: list[float] = []
+            threads = [
+                Thread(target=_log_epochs, args=(run, epochs, seconds)) for run in runs[:number]
+            ]
+            started = perf_counter()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            rate = len(seconds) / (perf_counter() - started)
+            print(
+                f"{number} runs: median {median(seconds):.3f} s, at most {max(seconds):.3f} s, "
+                f"{rate:.1f} epochs a second, n = {len(seconds)}"
+            )
+
+
+def _log_epochs(run: Run, epochs: int, seconds: list[float]) -> None:
+    names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate")
+    for epoch in range(1, epochs + 1):
+        at, started = now_ms(), perf_counter()
+        rows = [Metric(name, 0.5, at, epoch) for name in (*names, "epoch_seconds", "speed")]
+        run.client.log_batch(run.run_id, rows)
+        seconds.append(perf_counter() - started)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["fill", "compare"])
+    parser.add_argument("what", choices=["fill", "compare", "together"])
     parser.add_argument("stores", nargs="*", metavar="ADDRESS")
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -267,6 +311,8 @@ if __name__ == "__main__":
     if given.what == "fill":
         server.connect()
         fill(given.stores[0] if given.stores else mlflow.get_tracking_uri(), given.runs)
+    elif given.what == "together":
+        as_program(partial(log_together, given.runs))
     else:
         few, many = given.stores
         compare_stores(few, many, given.rounds, given.only)
