@@ -267,11 +267,10 @@ def log_together(count: int, epochs: int = 5) -> None:
     """Time the request of an epoch by one run, then by so many at once, without a pause."""
     with TemporaryDirectory() as folder, postgres_server(Path(folder)) as own, ExitStack() as stack:
         mlflow.set_tracking_uri(own.uri)
-        data = scratch_mnist.TASK.load(scratch_mnist.Params())
+        params = scratch_mnist.Params.parse({"limit": 300})
+        data = scratch_mnist.TASK.load(params)
         runs = [
-            stack.enter_context(
-                tracked_run(scratch_mnist.TASK, scratch_mnist.Params(), data, "scratch-softmax")
-            )
+            stack.enter_context(tracked_run(scratch_mnist.TASK, params, data, "scratch-softmax"))
             for _ in range(count)
         ]
         for number in (1, count):
