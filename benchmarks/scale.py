@@ -35,7 +35,8 @@ from trackml.tracking.uploader import sync
 TASKS = 5  # of the runs, each with an experiment
 TRIALS = 1_000  # of a sweep; every second run is a trial
 CONFIGURATIONS = 100  # of each architecture; their runs differ in the seed
-UNFINISHED = 50  # of so many runs one was killed
+USERS = 20  # who share the runs
+UNFINISHED = 25  # of so many runs one was killed
 VERSIONS = 200  # of the registered model
 INTERVAL = 60_000  # milliseconds between the starts of two runs
 _BATCH = 5_000  # runs that are copied in a statement
@@ -164,6 +165,9 @@ def _copied(column: Any, table: sa.Table, copies: sa.Table) -> Any:
         return sa.case((is_score, column * (1 - new.number % 997 / 9970.0)), else_=column)
     if not isinstance(column.type, sa.String):
         return column
+    user = sa.literal("user_") + sa.cast(new.number % USERS, sa.String)
+    if name == "user_id" and table.name == "runs":
+        return user
     own = sa.func.replace(column, new.old_run, new.run)
     own = sa.func.replace(own, new.old_model, new.model)
     if name == "value" and table.name == "params":
@@ -172,7 +176,8 @@ def _copied(column: Any, table: sa.Table, copies: sa.Table) -> Any:
         changed = ((table.c.key == "seed", seed), (table.c.key == "learning_rate", "0.0" + rate))
         return sa.case(*changed, else_=own)
     if name == "value" and table.name == "tags":
-        return sa.case((table.c.key == "trackml.task", new.task), else_=own)
+        changed = ((table.c.key == "trackml.task", new.task), (table.c.key == "mlflow.user", user))
+        return sa.case(*changed, else_=own)
     return own
 
 
