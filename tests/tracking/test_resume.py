@@ -15,8 +15,8 @@ from trackml.tracking.outbox import (
     outbox_folders,
     runs_folder,
 )
-from trackml.tracking.queries import SUCCESSOR_TAG, child_runs
-from trackml.tracking.resume import mark_dead_runs, unfinished_runs
+from trackml.tracking.queries import SUCCESSOR_TAG, child_runs, unfinished_runs
+from trackml.tracking.resume import mark_dead_runs
 
 ELSEWHERE = "another-machine:1"
 

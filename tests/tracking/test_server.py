@@ -252,6 +252,7 @@ def test_a_server_that_is_out_of_order_is_unreachable(
         (ValueError("nan"), False),
         (MlflowException("wrong"), False),
         (unavailable(), True),
+        (MlflowException("BAD_REQUEST: QueuePool limit of size 5 overflow 10 reached"), True),
         (requests.ConnectionError(), True),
     ],
 )

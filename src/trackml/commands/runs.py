@@ -9,7 +9,8 @@ from trackml.console import console, print_table, registration_lines, table_of_t
 from trackml.errors import TrackingIncomplete
 from trackml.evaluation.report import Table
 from trackml.tracking import server
-from trackml.tracking.resume import mark_dead_runs, release_run, unfinished_runs
+from trackml.tracking.queries import unfinished_runs
+from trackml.tracking.resume import mark_dead_runs, release_run
 from trackml.tracking.uploader import sync
 
 

@@ -26,8 +26,12 @@ CODE_TAG = "trackml.code_sha256"
 TRIALS_TAG = "trackml.trials"  # of a sweep or suite, whose scores are those of its best trials
 _ORIGIN = ("mlflow.user", "mlflow.source.")  # tags that name who started a run, from which code
 _FINISHED = "attributes.status = 'FINISHED'"
+_UNFINISHED = "attributes.status != 'FINISHED'"
 _PAGE = 1_000  # runs in a response
-_RECENT = 200  # runs among which one is looked for
+_RECENT = 200  # runs among which one is looked for: each costs milliseconds
+_FEW = 20  # runs of which all tags are looked at here
+# Of whether a run has a tag at all, a database asks only for runs that meet the other conditions.
+_NO_TRIAL = f"tags.`{MLFLOW_PARENT_RUN_ID}` IS NULL"
 
 
 def search_runs(
@@ -211,7 +215,9 @@ def nearest_baseline(
 
     It must have the tags `identity`, and the metrics.
     """
-    has_metrics = [f"metrics.`{name}` > -1e300" for name in metrics]  # trials have no test scores
+    of_architecture = (f"tags.`{key}` = '{value}'" for key, value in identity.items())
+    has_metrics = (f"metrics.`{name}` > -1e300" for name in metrics)  # trials have no test scores
+    runs = search_runs(client, _FINISHED, *of_architecture, *has_metrics, max_runs=_RECENT)
     baselines = [
         BaselineRun(
             run.info.run_id,
@@ -219,16 +225,46 @@ def nearest_baseline(
             {name: run.data.metrics[name] for name in metrics},
             differences(params, run.data.params),
         )
-        for run in recent_runs(client, identity, *has_metrics)
-        if run.info.status == "FINISHED" and set(metrics) <= run.data.metrics.keys()
+        for run in runs
     ]
     return min(baselines, key=lambda run: len(run.differences), default=None)
 
 
-def recent_runs(client: MlflowClient, tags: Mapping[str, str], *conditions: str) -> list[MlflowRun]:
-    """The newest runs with these tags that meet all conditions."""
-    tagged = (f"tags.`{key}` = '{value}'" for key, value in tags.items())
-    return search_runs(client, *tagged, *conditions, max_runs=_RECENT)
+def running_runs(client: MlflowClient, tag: str) -> list[MlflowRun]:
+    """The runs with a tag that are RUNNING, the oldest first; no trials."""
+    running = "attributes.status = 'RUNNING'"
+    return search_runs(client, running, f"tags.`{tag}` IS NOT NULL", _NO_TRIAL, newest_first=False)
+
+
+def unfinished_runs(client: MlflowClient) -> list[MlflowRun]:
+    """The runs of trackml that have not finished, the newest first.
+
+    No trials, and none that another run continues.
+    """
+    is_last = f"tags.`{SUCCESSOR_TAG}` IS NULL"
+    return search_runs(client, _UNFINISHED, "tags.`trackml.task` IS NOT NULL", is_last, _NO_TRIAL)
+
+
+def resumable_runs(client: MlflowClient, user: str, tags: Mapping[str, str]) -> list[MlflowRun]:
+    """The newest runs of a user with these tags that did not finish, or of which trials failed.
+
+    No trials, and none that another run continues.
+    """
+    own = [f'attributes.user_id = "{user}"']
+    own += [f"tags.`{tag}` IS NULL" for tag in (TRIAL_TAG, SUCCESSOR_TAG)]
+    has_failed = f"tags.`{FAILURE_TAG}` IS NOT NULL"
+
+    def newest(count: int, *conditions: str) -> list[MlflowRun]:
+        runs = search_runs(client, _UNFINISHED, *own, *conditions, max_runs=count)
+        failed = search_runs(client, _FINISHED, has_failed, *own, *conditions, max_runs=count)
+        is_whole = len(runs) < count and len(failed) < count
+        if not (is_whole or conditions):
+            return newest(_RECENT, *(f"tags.`{key}` = '{value}'" for key, value in tags.items()))
+        return sorted(runs + failed, key=lambda run: run.info.start_time, reverse=True)
+
+    # A database reads the tag of every run to find those of one value. It is asked for that only
+    # if the user has many runs that did not finish.
+    return [run for run in newest(_FEW) if tags.items() <= run.data.tags.items()]
 
 
 def finished_runs(client: MlflowClient, task: str) -> list[FinishedRun]:
@@ -242,12 +278,16 @@ def finished_runs(client: MlflowClient, task: str) -> list[FinishedRun]:
             run.data.metrics,
             run.info.experiment_id,
         )
-        for run in search_runs(client, _FINISHED, of_task)
-        if TRIALS_TAG not in run.data.tags
+        for run in search_runs(client, _FINISHED, of_task, f"tags.`{TRIALS_TAG}` IS NULL")
     ]
 
 
 def tasks_with_runs(client: MlflowClient) -> list[str]:
     """The tasks of all finished runs, sorted."""
-    runs = search_runs(client, _FINISHED)
-    return sorted({run.data.tags.get("trackml.task", "") for run in runs} - {""})
+    tasks: list[str] = []
+    while True:  # a request per task, rather than all runs
+        others = (f"tags.`trackml.task` != '{task}'" for task in ("", *tasks))
+        runs = search_runs(client, _FINISHED, *others, max_runs=1)
+        if not runs:
+            return sorted(tasks)
+        tasks.append(runs[0].data.tags["trackml.task"])

@@ -16,7 +16,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_USER
+from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from trackml.comparison.logged_params import are_same
 from trackml.errors import TrackmlError
@@ -33,7 +33,7 @@ from trackml.tracking.outbox import (
     outbox_folders,
     runs_folder,
 )
-from trackml.tracking.queries import CODE_TAG, SUCCESSOR_TAG, find_run, search_runs
+from trackml.tracking.queries import CODE_TAG, SUCCESSOR_TAG, find_run
 from trackml.tracking.server import shown_address
 
 _IDENTITY = ("trackml.task", "trackml.architecture", "trackml.data_sha256", CODE_TAG)
@@ -126,13 +126,12 @@ class _Search:
 
     def _in_store(self) -> Unfinished | None:
         identity = {tag: self.state.tags[tag] for tag in _IDENTITY}
+        user = resolve_tags().get(MLFLOW_USER)
         same = (
             run
-            for run in queries.recent_runs(self.client, identity)
-            if queries.TRIAL_TAG not in run.data.tags  # a trial belongs to its sweep
-            and run.data.tags.get(MLFLOW_USER) == resolve_tags().get(MLFLOW_USER)
+            for run in queries.resumable_runs(self.client, user or "unknown", identity)
+            if run.data.tags.get(MLFLOW_USER) == user
             and are_same(self.state.params, run.data.params)
-            and _is_unfinished(run)
         )
         run = next(same, None)
         if not run:
@@ -206,16 +205,15 @@ def _continue(client: MlflowClient, outbox: Outbox, run: MlflowRun | None, state
 
 def mark_dead_runs(client: MlflowClient) -> list[MlflowRun]:
     """Mark RUNNING runs that no process holds as KILLED, with their trials; return them."""
-    running = ("attributes.status = 'RUNNING'", f"tags.`{PROCESS_TAG}` != ''")
     marked = []
-    for found in search_runs(client, *running, newest_first=False):
+    for found in queries.running_runs(client, PROCESS_TAG):
         run_id, tags = found.info.run_id, found.data.tags
-        if MLFLOW_PARENT_RUN_ID in tags:
-            continue  # a trial is held with its sweep
         folder = outbox_folder(tags.get(OUTBOX_TAG, run_id))
         # Another user's folder, or a server's permissions, may keep this user from marking it.
         with suppress(TrackmlError, MlflowException), ExitStack() as lock:
             is_certain = os.access(folder, os.W_OK) and lock.enter_context(run_lock(folder, run_id))
+            if not is_certain:
+                check_lease(found)  # first: of those that are alive nothing more is asked
             run = client.get_run(run_id)
             if not is_certain:
                 check_lease(run)
@@ -247,11 +245,3 @@ def _mark_killed(client: MlflowClient, run_id: str, reason: str) -> MlflowRun:
     client.set_tag(run_id, FAILURE_TAG, reason)
     client.set_terminated(run_id, "KILLED")
     return client.get_run(run_id)
-
-
-def unfinished_runs(client: MlflowClient) -> list[MlflowRun]:
-    """The runs that have not finished and that none continues, the newest first; no trials."""
-    runs = search_runs(client, "attributes.status != 'FINISHED'")
-    others = {MLFLOW_PARENT_RUN_ID, SUCCESSOR_TAG}
-    wanted = (run for run in runs if not others & run.data.tags.keys())
-    return [run for run in wanted if "trackml.task" in run.data.tags]

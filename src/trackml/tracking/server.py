@@ -67,6 +67,7 @@ _DEFAULTS = {
     "PGCONNECT_TIMEOUT": str(RESPONSE_SECONDS),  # of PostgreSQL's drivers, which else wait for ever
 }
 _TEMPORARY = "429|5[0-9][0-9]"  # statuses of HTTP that are not the request's fault
+_OUT_OF_CONNECTIONS = "QueuePool limit of size"
 
 # What MLflow's server has and another program has not; a proxy may let only the second through.
 _OF_MLFLOW = ("/version", "/api/2.0/mlflow/experiments/search?max_results=1")
@@ -210,6 +211,9 @@ def is_unreachable(error: BaseException | None) -> bool:
                 return True
             # MLflow's error for a response of which it understands the status only.
             case MlflowException() if re.search(f"with error code ({_TEMPORARY}) ", str(error)):
+                return True
+            # A server whose connections to its database are all in use calls the request bad.
+            case MlflowException() if _OUT_OF_CONNECTIONS in str(error):
                 return True
         error = error.__cause__ or error.__context__
     return False
