@@ -1,6 +1,6 @@
 """AlexNet and VGG16 of torchvision on MNIST, from ImageNet's weights, a file's, or none.
 
-mlflow run . -e transfer -P weights=none -P epochs=6      # test accuracy 0.9948, n = 1
+mlflow run . -e transfer -P weights=none      # 4 epochs; test accuracy 0.9947, n = 1
     … -P backbone=vgg16
 """
 
