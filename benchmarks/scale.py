@@ -311,15 +311,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["fill", "compare", "together"])
     parser.add_argument("stores", nargs="*", metavar="ADDRESS")
-    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, help="default: 100,000; at once, 32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="of what is timed, a part of its name")
     given = parser.parse_args()
     if given.what == "fill":
         server.connect()
-        fill(given.stores[0] if given.stores else mlflow.get_tracking_uri(), given.runs)
+        fill(given.stores[0] if given.stores else mlflow.get_tracking_uri(), given.runs or 100_000)
     elif given.what == "together":
-        as_program(partial(log_together, given.runs))
+        as_program(partial(log_together, given.runs or 32))
     else:
         few, many = given.stores
         compare_stores(few, many, given.rounds, given.only)

@@ -197,7 +197,7 @@ def test_who_trains_for_fewer_epochs_is_told_what_all_of_them_cost_and_bring(
 
 
 @pytest.mark.parametrize(
-    ("by_mlflow", "flag"), [(True, "-P resume=true"), (False, "--resume true")]
+    ("by_mlflow", "flag"), [(True, "-P resume=true among ARGS"), (False, "--resume true")]
 )
 def test_who_stops_a_run_is_told_how_to_go_on(
     by_mlflow: bool,

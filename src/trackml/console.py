@@ -14,6 +14,8 @@ from trackml.display.live import Display, displayed
 from trackml.display.recipe import about_recipe, full_recipe
 from trackml.errors import Terminated, TrackingIncomplete
 from trackml.params import Params, RunParams, TrainingParams
+from trackml.params.fields import as_text
+from trackml.tasks import is_in_checkout
 from trackml.ui.names import request_of
 
 if TYPE_CHECKING:
@@ -82,7 +84,8 @@ def run_shown(entry: "EntryPoint", params: Any, *, shows_facts: bool = False) ->
         except (KeyboardInterrupt, Terminated):
             if display.is_tracked and isinstance(params, RunParams):
                 flag = "-P resume=true" if "MLFLOW_RUN_ID" in os.environ else "--resume true"
-                display.fact("resume", f"the same command with {flag} goes on from here")
+                of_make = " among ARGS" if is_in_checkout() and flag.startswith("-P") else ""
+                display.fact("resume", f"the same command with {flag}{of_make} goes on from here")
             raise
 
 
@@ -99,7 +102,7 @@ def show_entry_points(entries: "Mapping[str, EntryPoint]") -> None:
     """Print the names of entry points, and what each does."""
     rows = []
     for name, entry in entries.items():
-        preset = "".join(f" {flag}={value}" for flag, value in entry.preset.items()).lower()
+        preset = "".join(f" {flag}={as_text(value)}" for flag, value in entry.preset.items())
         about = (entry.main.__doc__ or "").partition("\n")[0]
         rows.append([name, about + f" With{preset}." * bool(preset)])
     print_table(console(), table_of_texts("entry points", ["name", "what it does"], rows))

@@ -19,7 +19,7 @@ class Progress:
         """Something that is known now, such as ("device", "cpu, float32")."""
 
     def command(self, text: str, name: str = "") -> None:
-        """What to type, or where to look: a fact, or of the last one."""
+        """A command or a link; without a name it belongs to the fact before."""
 
     def tracked(self, run_id: str, experiment_id: str) -> None:
         """The run has begun in the store."""

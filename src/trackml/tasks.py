@@ -201,7 +201,7 @@ def run_command(name: str, values: Mapping[str, str]) -> str:
 
 
 def make_command(name: str, values: Mapping[str, str]) -> str:
-    """The same by `make run`, which needs no active environment and builds no other one.
+    """The `make run` command for an entry point, which needs no active environment.
 
     >>> make_command("cnn", {"epochs": "8", "optimizer": "sgd"})
     "make run ENTRY=cnn ARGS='-P epochs=8 -P optimizer=sgd'"
@@ -212,9 +212,12 @@ def make_command(name: str, values: Mapping[str, str]) -> str:
 
 
 def is_in_checkout() -> bool:
-    """True in the root folder of a checkout, where `make` works."""
+    """True in the root folder of a checkout in which `make` has made an environment.
+
+    So not in a copy that `mlflow run` has made of a git address, of which the user knows nothing.
+    """
     root = _SOURCES.resolve().parents[1]
-    return not IS_INSTALLED and Path.cwd().resolve() == root and (root / "Makefile").exists()
+    return not IS_INSTALLED and Path.cwd().resolve() == root and (root / ".venv/ready").exists()
 
 
 def source_sha256(module: str) -> str:

@@ -115,7 +115,7 @@ def _labels(
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Numbers in words.
+    """Numbers as ranges.
 
     >>> ranges([4, 1, 2, 3, 7])
     '1-4, 7'

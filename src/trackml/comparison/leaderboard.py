@@ -27,7 +27,7 @@ from trackml.metrics import LATENCY, Metric
 MAX_ROWS = 20
 MAX_CURVES = 8
 UNKNOWN = "unknown"
-UNSURE = "against first: unknown where n = 1; train both again, with another seed"
+UNSURE = "against first: unknown where n = 1; each needs two seeds"
 MAX_LABEL = 60  # characters of a line of a label in figures
 _DERIVED = ("model_parameters", "train_samples", "test_samples", "validation_samples")
 NOTES = (

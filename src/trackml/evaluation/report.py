@@ -29,11 +29,20 @@ class Report:
     Metrics are values. A text or a figure, which becomes a PNG, is a function that makes it, or
     returns None if there is nothing to show: a run that logs the report makes one after the other,
     and goes on without one that cannot be made.
+
+    Raises:
+        ValueError: the path of a figure does not end with .png.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     texts: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
     figures: Mapping[str, Callable[[], "Figure | None"]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if other := [path for path in self.figures if not path.endswith(".png")]:
+            raise ValueError(
+                f"figures are PNG files, such as figures/curve.png. Received: {other[0]}"
+            )
 
     def __or__(self, other: "Report") -> "Report":
         """Both reports in one; of equal names the other's."""

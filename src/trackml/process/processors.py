@@ -11,12 +11,13 @@ from threadpoolctl import threadpool_limits
 from trackml.process.system import environment
 
 CGROUPS = Path("/sys/fs/cgroup")
+LIMIT = "TRACKML_THREADS"  # a variable that says that OMP_NUM_THREADS is not the user's
 
 
 def processors() -> int:
     """How many processors this process may use: those that it may run on, within its quota.
 
-    A container's quota of 1.5 counts as 2: threads that wait for each other asleep take turns.
+    A container's quota of 1.5 counts as 2, as sleeping threads leave the processor to others.
     """
     return math.ceil(min(_allowed(), _quota()))
 
@@ -60,7 +61,7 @@ def _quota_of(group: Path) -> float:
 
 @contextmanager
 def shared_processors() -> Iterator[None]:
-    """Let libraries that are loaded in the block use no more processors than they may, and sleep.
+    """Limit the threads of libraries to the processors of this process; waiting threads sleep.
 
     OpenMP's threads wait for each other in a busy loop: beside two busy processes on two cores, an
     epoch of PyTorch takes 20 times as long. What the user has set stays.
@@ -68,7 +69,7 @@ def shared_processors() -> Iterator[None]:
     variables = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
     threads = os.environ.get("OMP_NUM_THREADS")  # of a user; in a trial of a sweep, of Ray
     if not threads and (count := processors()) < _allowed():
-        threads = variables["OMP_NUM_THREADS"] = str(count)
+        threads = variables["OMP_NUM_THREADS"] = variables[LIMIT] = str(count)
     if threads:
         variables["TF_NUM_INTRAOP_THREADS"] = os.environ.get("TF_NUM_INTRAOP_THREADS", threads)
     # NumPy has its own by now, one for each processor.

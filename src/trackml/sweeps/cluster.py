@@ -21,7 +21,7 @@ import grpc
 
 from trackml.errors import TrackmlError, UsageError, one_line
 from trackml.params import DeviceName
-from trackml.process.processors import processors
+from trackml.process.processors import LIMIT, processors
 from trackml.process.signals import block_end_signals, deferred_signals
 from trackml.process.system import environment
 
@@ -109,9 +109,8 @@ def cluster(address: str, packages: Sequence[str] = ("trackml",)) -> Iterator[Re
         }
         variables |= {} if _has_token() else {"RAY_AUTH_TOKEN": _own_token()}
         found_in = [*(str(path.parent) for path in sent), os.environ.get("PYTHONPATH")]
-        if os.environ.get("OMP_NUM_THREADS") == str(cores):
-            variables["OMP_NUM_THREADS"] = None  # Ray gives each trial its share, if nothing is set
-            variables["TF_NUM_INTRAOP_THREADS"] = None
+        if LIMIT in os.environ:  # if none is set, Ray gives each trial its share
+            variables |= dict.fromkeys((LIMIT, "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"))
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, dict.fromkeys(found_in)))
     with ExitStack() as stack:
         if address == "local" and "RAY_TMPDIR" not in os.environ:

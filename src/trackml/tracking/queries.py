@@ -283,11 +283,11 @@ def finished_runs(client: MlflowClient, task: str) -> list[FinishedRun]:
 
 
 def tasks_with_runs(client: MlflowClient) -> list[str]:
-    """The tasks of all finished runs, sorted."""
+    """The tasks of finished runs, sorted; the 20 newest if there are more."""
     tasks: list[str] = []
-    while True:  # a request per task, rather than all runs
+    while True:  # a request per task, rather than all runs; a database has limits of joins
         others = (f"tags.`trackml.task` != '{task}'" for task in ("", *tasks))
         runs = search_runs(client, _FINISHED, *others, max_runs=1)
-        if not runs:
+        if not runs or len(tasks) == _FEW:
             return sorted(tasks)
         tasks.append(runs[0].data.tags["trackml.task"])

@@ -367,12 +367,11 @@ def log_reports(
     """
     client = server.connect()
     server.check_variables(client)
-    state = _new_state(experiment, name, params.as_text(), {VERSION_TAG: trackml.__version__})
+    tags = {VERSION_TAG: trackml.__version__} | ({NOTE_TAG: note} if note else {})
+    state = _new_state(experiment, name, params.as_text(), tags)
     with standard_settings(), Outbox.temporary(state) as outbox, uploading(client, outbox):
         for report in reports:
             add_report(outbox, report, "dataset", progress)
-        if note:
-            client.set_tag(outbox.run_id, NOTE_TAG, note)
 
 
 def _rows_of(data: Data, params: RunParams) -> str:

@@ -97,7 +97,7 @@ def remove_example(model: Model, folder: Path) -> None:
     """Remove the input example from the files of a model."""
     for name in (EXAMPLE_FILENAME, SERVING_INPUT_FILENAME):
         (folder / name).unlink()
-    model.saved_input_example_info = None  # type: ignore[assignment]  # that it takes too
+    model.saved_input_example_info = None  # type: ignore[assignment]  # None is accepted
 
 
 def dataset_facts(data: Data) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """How a person gets to MLflow's UI: commands and links, and what is shown first there."""
 
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -82,9 +83,12 @@ def ui_command(store: str = "") -> str:
     """
     if is_in_checkout():
         command = "make ui"
+    elif IS_INSTALLED or shutil.which("trackml"):
+        command = "trackml ui"
+    elif "MLFLOW_RUN_ID" in os.environ:  # of `mlflow run`, whose environment is not the user's
+        return f"mlflow ui --backend-store-uri {shlex.quote(store)}" if store else "mlflow ui"
     else:
-        has_program = IS_INSTALLED or shutil.which("trackml")
-        command = "trackml ui" if has_program else "python -m trackml ui"
+        command = "python -m trackml ui"
     return f"MLFLOW_TRACKING_URI={shlex.quote(store)} {command}" if store else command
 
 

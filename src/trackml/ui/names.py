@@ -53,10 +53,8 @@ def request_of(
     unused = params.without_effect()
     presets = entry_points if package in _PIPELINES else {}
 
-    def fit(each: str) -> tuple[bool, int, bool]:
-        return presets[each].items() <= values.items(), len(presets[each]), each == name
-
-    name = max(presets, key=fit, default=name)
+    fitting = [each for each, preset in presets.items() if preset.items() <= values.items()]
+    name = max(fitting, key=lambda each: (len(presets[each]), each == name), default=name)
     optional = {flag: field.default for flag, field in fields.items() if not field.is_required()}
     defaults = optional | dict(presets.get(name, {}))
     changes = {
