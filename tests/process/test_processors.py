@@ -16,7 +16,7 @@ import json, os, numpy
 from threadpoolctl import threadpool_info
 from trackml.backends import program_settings
 from trackml.process.processors import processors
-names = "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
+names = "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
 with program_settings():
     inside = [os.environ.get(name) for name in names]
     blas = threadpool_info()[0]["num_threads"]
@@ -56,7 +56,8 @@ def test_a_quota_of_a_container_is_rounded_up(
 
 def settings(before: str = "", **variables: str) -> list[object]:
     """What a new process has, in which these variables alone are set."""
-    own = {"OMP_WAIT_POLICY", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"}
+    own = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+    own |= {"TF_NUM_INTRAOP_THREADS", "TRACKML_THREADS"}
     environment = {name: text for name, text in os.environ.items() if name not in own} | variables
     said = subprocess.run(
         [sys.executable, "-c", before + SETTINGS],
@@ -69,11 +70,12 @@ def settings(before: str = "", **variables: str) -> list[object]:
     return answer
 
 
-def test_threads_wait_asleep_and_what_a_user_has_set_stays() -> None:
+def test_threads_soon_sleep_and_what_a_user_has_set_stays() -> None:
     allowed = len(os.sched_getaffinity(0))
-    assert settings() == [processors(), allowed, "PASSIVE", None, None]
+    assert settings() == [processors(), allowed, "100000", None, None]
     given = settings(OMP_WAIT_POLICY="ACTIVE", OMP_NUM_THREADS="1")
-    assert given == [processors(), 1, "ACTIVE", "1", "1"]
+    assert given == [processors(), 1, None, "1", "1"]
+    assert settings(GOMP_SPINCOUNT="7")[2] == "7"
 
 
 def test_under_a_real_quota_libraries_start_fewer_threads() -> None:
@@ -84,6 +86,6 @@ def test_under_a_real_quota_libraries_start_fewer_threads() -> None:
     try:
         (group / "cpu.cfs_quota_us").write_text("90000")
         join = f"with open('{group}/tasks', 'w') as tasks: tasks.write('0')\n"
-        assert settings(join) == [1, 1, "PASSIVE", "1", "1"]
+        assert settings(join) == [1, 1, "100000", "1", "1"]
     finally:
         group.rmdir()
