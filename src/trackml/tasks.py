@@ -212,12 +212,9 @@ def make_command(name: str, values: Mapping[str, str]) -> str:
 
 
 def is_in_checkout() -> bool:
-    """True in the root folder of a checkout in which `make` has made an environment.
-
-    So not in a copy that `mlflow run` has made of a git address, of which the user knows nothing.
-    """
+    """True in the root folder of a checkout, where `make` works."""
     root = _SOURCES.resolve().parents[1]
-    return not IS_INSTALLED and Path.cwd().resolve() == root and (root / ".venv/ready").exists()
+    return not IS_INSTALLED and Path.cwd().resolve() == root and (root / "Makefile").exists()
 
 
 def source_sha256(module: str) -> str:
