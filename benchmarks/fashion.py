@@ -6,15 +6,12 @@ python -m benchmarks.fashion --rounds 5
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
 from benchmarks.limits import keras_flops, limit
-from benchmarks.side_by_side import ROOT, in_turns, own_environment, show
+from benchmarks.side_by_side import ROOT, epochs_of, in_turns, said, show
 from trackml.models.keras import fashion_cnn
 from trackml.params import Precision
 from trackml.training.precision import cpu_computes_in_bfloat16
@@ -61,26 +58,14 @@ def _pipeline(images: int, precision: Precision, flags: tuple[str, ...], number:
             f"--seed={number}",
         )
         amount = (f"--limit={images}", f"--epochs={EPOCHS}")
-        _said(Path(folder), "pipelines.fashion", *given, *amount, *flags)
-        (history,) = Path(folder).rglob("history.json")
-        rows = json.loads(history.read_text(encoding="utf-8"))["epochs"]
-        return float(min(images / row["samples_per_second"] for row in rows[1:]))
+        said(Path(folder), "-m", "pipelines.fashion", *given, *amount, *flags)
+        rows = epochs_of(Path(folder))
+        return min(images / row["samples_per_second"] for row in rows[1:])
 
 
 def _plain(images: int, flags: tuple[str, ...], _round: int) -> float:
     amount = (f"--images={images}", f"--epochs={EPOCHS}")
-    return float(_said(ROOT, "benchmarks.plain_fashion", *amount, *flags).split()[-1])
-
-
-def _said(folder: Path, module: str, *flags: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", module, *flags],
-        cwd=folder,
-        env=own_environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
+    return float(said(ROOT, "-m", "benchmarks.plain_fashion", *amount, *flags).split()[-1])
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ python -m benchmarks.gpu --limit 6000
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.side_by_side import machine, own_environment
+from benchmarks.side_by_side import machine, said
 from trackml.tasks import EntryPoint, find_entry_points
 
 FRAMEWORKS = ("torch", "keras")
@@ -57,18 +55,8 @@ def _row(entry: EntryPoint, folder: Path, limit: int) -> list[str]:
 
 def _seconds(folder: Path, *words: str, **variables: str) -> float:
     """Of a Python program, whose store is in that folder."""
-    variables["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
     begun = perf_counter()
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env=own_environment() | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")
+    said(folder, *words, **variables)
     return perf_counter() - begun
 
 

@@ -4,7 +4,6 @@ python -m benchmarks.neighbors --rounds 5
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.side_by_side import in_turns, own_environment, show
+from benchmarks.side_by_side import epochs_of, in_turns, said, show
 
 EPOCHS, LIMIT, BUSY = 4, 5_000, 2
 PIPELINES = ("cnn", "fashion")
@@ -36,18 +35,10 @@ def main(rounds: int) -> None:
 
 def seconds_of_an_epoch(name: str, _round: int) -> float:
     """The median of those that a pipeline logs, but the first, in which Keras compiles."""
-    with tempfile.TemporaryDirectory() as folder:
-        flags = ("--limit", str(LIMIT), "--epochs", str(EPOCHS), "--register", "false")
-        subprocess.run(
-            [sys.executable, "-m", f"pipelines.{name}", *flags],
-            cwd=folder,
-            env=own_environment(),
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        (history,) = Path(folder).rglob("history.json")
-        rows = json.loads(history.read_text(encoding="utf-8"))["epochs"]
-        return float(median(row["epoch_seconds"] for row in rows[1:]))
+    flags = (f"--limit={LIMIT}", f"--epochs={EPOCHS}", "--register=false")
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        said(folder := Path(name_of_folder), "-m", f"pipelines.{name}", *flags)
+        return median(row["epoch_seconds"] for row in epochs_of(folder)[1:])
 
 
 def _beside(name: str, number: int) -> float:

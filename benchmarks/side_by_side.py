@@ -3,6 +3,7 @@
 Timings of one machine drift with its load, so only ratios of what ran side by side are of use.
 """
 
+import json
 import os
 import platform
 import subprocess
@@ -10,13 +11,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 from rich.console import Console
 from rich.table import Table
+
+from trackml.tracking.model_files import installed_version
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +32,7 @@ def in_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
     for number in range(rounds):
         for name, way in ways.items():
             seconds[name].append(way(number))
-            print(f"round {number + 1}/{rounds}: {name} {seconds[name][-1]:.2f} s", flush=True)
+            print(f"round {number + 1}/{rounds}: {name} {seconds[name][-1]:.3g} s", flush=True)
     return seconds
 
 
@@ -38,19 +40,34 @@ def seconds_of_process(command: Sequence[str], _round: int) -> float:
     """Seconds that a Python program takes in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         started = perf_counter()
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=folder,
-            env=own_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        seconds = perf_counter() - started
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}")
-        return seconds
+        said(Path(folder), *command)
+        return perf_counter() - started
+
+
+def said(folder: Path, *command: str, **variables: str) -> str:
+    """What a Python program of this checkout prints, in that folder and its store.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=own_environment() | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def epochs_of(folder: Path) -> list[dict[str, float]]:
+    """The metrics of each epoch of the only run in a folder."""
+    (history,) = folder.rglob("history.json")
+    rows: list[dict[str, float]] = json.loads(history.read_text(encoding="utf-8"))["epochs"]
+    return rows
 
 
 def own_environment() -> dict[str, str]:
@@ -86,7 +103,7 @@ def show(title: str, seconds: Mapping[str, Sequence[float]], targets: Mapping[st
 def machine() -> str:
     """The processor, the versions and the date of a measurement."""
     names = ("numpy", "tensorflow", "keras", "torch", "ray", "mlflow")
-    packages = ", ".join(f"{name} {_version(name)}" for name in names)
+    packages = ", ".join(f"{name} {installed_version(name)}" for name in names)
     return ", ".join(
         [
             f"{os.cpu_count()} cores of {_processor()}",
@@ -95,14 +112,6 @@ def machine() -> str:
             f"{datetime.now(UTC):%Y-%m-%d}",
         ]
     )
-
-
-def _version(package: str) -> str:
-    """The version of an installed package; without a GPU TensorFlow is tensorflow-cpu."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return version(f"{package}-cpu")
 
 
 def _three(values: Sequence[float]) -> list[str]:

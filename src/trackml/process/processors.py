@@ -3,10 +3,8 @@
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-
-from threadpoolctl import threadpool_limits
 
 from trackml.process.system import environment
 
@@ -55,7 +53,7 @@ def _quota_of(group: Path) -> float:
             quota, period = ((group / name).read_text(encoding="ascii").strip() for name in names)
         else:
             quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
-    except OSError:
+    except (OSError, ValueError):  # there is none, or it is of a kind that is not known
         return math.inf
     return math.inf if quota in ("max", "-1") else int(quota) / int(period)
 
@@ -76,7 +74,14 @@ def shared_processors() -> Iterator[None]:
         threads = variables["OMP_NUM_THREADS"] = variables[LIMIT] = str(count)
     if threads:
         variables["TF_NUM_INTRAOP_THREADS"] = os.environ.get("TF_NUM_INTRAOP_THREADS", threads)
-    # NumPy has its own by now, one for each processor.
     limit = int(threads) if threads and threads.isdecimal() else None
-    with environment(**variables), threadpool_limits(limit, "blas"):
+    with environment(**variables), _limited_blas(limit) if limit else nullcontext():
         yield
+
+
+def _limited_blas(threads: int) -> AbstractContextManager[object]:
+    """NumPy's library has its threads by now, one for each processor."""
+    from threadpoolctl import threadpool_limits  # here, as few programs need it
+
+    limits: AbstractContextManager[object] = threadpool_limits(threads, "blas")
+    return limits

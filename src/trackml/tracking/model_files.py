@@ -102,10 +102,13 @@ def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[...,
 
 def _pinned(*packages: str) -> list[str]:
     """Requirements of the versions that are installed; all models need MLflow and NumPy."""
-    return [f"{name}=={_version(name)}" for name in dict.fromkeys(("mlflow", "numpy", *packages))]
+    return [
+        f"{name}=={installed_version(name)}"
+        for name in dict.fromkeys(("mlflow", "numpy", *packages))
+    ]
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
     """The version of an installed package; tensorflow-cpu is TensorFlow of that version."""
     try:
         return version(package)
@@ -209,9 +212,9 @@ def _save_keras(model: Any, data: Data, path: str, mlflow_model: Model, **option
 
     write = partial(_write_keras, model)
     _save_code(write, "", data, path, raw=True, mlflow_model=mlflow_model, **options)
-    file = next(Path(path, "artifacts").glob("*.keras"))
-    name = file.relative_to(path).with_suffix("")
-    mlflow_model.add_flavor(mlflow.keras.FLAVOR_NAME, data=str(name), keras_version=keras.version())
+    # Where the file is; MLflow adds ".keras".
+    flavor = {"data": "artifacts/model", "keras_version": keras.version()}
+    mlflow_model.add_flavor(mlflow.keras.FLAVOR_NAME, **flavor)
     mlflow_model.save(str(Path(path, MLMODEL_FILE_NAME)))
 
 
