@@ -110,3 +110,8 @@ def test_reports_merge_and_the_second_one_wins() -> None:
     one, two = (lambda: "1"), (lambda: "2")
     merged = Report({"a": 1, "b": 1}, {"x": one}) | Report({"b": 2, "c": 2}, {"y": two})
     assert merged == Report({"a": 1, "b": 2, "c": 2}, {"x": one, "y": two})
+
+
+def test_a_figure_of_another_kind_than_png_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Received: figures/curve\.svg"):
+        Report(figures={"figures/curve.svg": lambda: None})

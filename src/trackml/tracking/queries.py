@@ -30,6 +30,7 @@ _UNFINISHED = "attributes.status != 'FINISHED'"
 _PAGE = 1_000  # runs in a response
 _RECENT = 200  # runs among which one is looked for: each costs milliseconds
 _FEW = 20  # runs of which all tags are looked at here
+_MAX_TASKS = 20  # in a list for people
 # Of whether a run has a tag at all, a database asks only for runs that meet the other conditions.
 _NO_TRIAL = f"tags.`{MLFLOW_PARENT_RUN_ID}` IS NULL"
 
@@ -288,6 +289,6 @@ def tasks_with_runs(client: MlflowClient) -> list[str]:
     while True:  # a request per task, rather than all runs; a database has limits of joins
         others = (f"tags.`trackml.task` != '{task}'" for task in ("", *tasks))
         runs = search_runs(client, _FINISHED, *others, max_runs=1)
-        if not runs or len(tasks) == _FEW:
+        if not runs or len(tasks) == _MAX_TASKS:
             return sorted(tasks)
         tasks.append(runs[0].data.tags["trackml.task"])
