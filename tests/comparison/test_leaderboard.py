@@ -25,7 +25,7 @@ NAN = float("nan")
 
 
 def configured(device: str = "cpu", **params: Any) -> str:
-    return json.dumps([params, ["sum", device, "float32"]])
+    return json.dumps([params, ["sum", device, "float32"]], sort_keys=True)  # as `run_table` does
 
 
 def row(rank: int, architecture: str = "cnn", **more: Any) -> dict[str, Any]:
