@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import Compose, Normalize, ToTensor
 
+from benchmarks.arithmetic import print_share, torch_flops
 from benchmarks.side_by_side import in_turns, show
 from pipelines.cnn import Params
 from trackml.data import ImageData, datasets, load
@@ -51,6 +52,9 @@ def main(rounds: int) -> None:
             )
             title = f"cnn in {precision}, one epoch of {len(data.train):,} images"
             show(title, seconds, targets={"usual loop": 1 / faster, "bare step": 1 / OF_BARE})
+            images, labels = (torch.tensor(array[:BATCH]) for array in data.train.arrays)
+            flops = torch_flops(mnist_cnn(10), images, labels)
+            print_share("cnn", flops, len(data.train) / min(seconds["cnn"]), precision)
 
 
 def _pipeline(data: ImageData, precision: Precision, number: int) -> float:

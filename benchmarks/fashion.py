@@ -10,7 +10,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.limits import keras_flops, limit
+from benchmarks.arithmetic import keras_flops, print_share
 from benchmarks.side_by_side import ROOT, epochs_of, in_turns, said, show
 from trackml.models.keras import fashion_cnn
 from trackml.params import Precision
@@ -44,8 +44,7 @@ def main(rounds: int, images: int) -> None:
             shown = {name: seconds[name] for name in (ours, other)}
             show(f"{ours} {title}", shown, targets={other: target})
         rate = images / min(seconds["fashion"])
-        share = keras_flops(fashion_cnn(10, 0.3)) * rate * limit(precision)
-        print(f"fashion reaches {share:.0%} of this machine's matrix products in {precision}")
+        print_share("fashion", keras_flops(fashion_cnn(10, 0.3)), rate, precision)
 
 
 def _pipeline(images: int, precision: Precision, flags: tuple[str, ...], number: int) -> float:

@@ -10,6 +10,7 @@ from time import perf_counter
 
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.arithmetic import dense_flops, print_share
 from benchmarks.side_by_side import in_turns, show
 from pipelines.housing import Params
 from trackml.backends import keras, seed_everything
@@ -51,6 +52,8 @@ def main(rounds: int, epochs: int) -> None:
 
     seconds = in_turns({name: partial(train, name) for name in scores}, rounds)
     show(f"housing, training for {epochs} epochs", seconds, targets={"model.fit": 0.45})
+    rate = epochs * len(data.train) / min(seconds["trackml"])  # validation included
+    print_share("housing", dense_flops(8, 64, 32, 1), rate, "float32")
     for name, reached in scores.items():
         for metric in ("rmse", "mae"):
             values = [score[metric] for score in reached]

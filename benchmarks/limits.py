@@ -1,15 +1,12 @@
 """What share of this machine's arithmetic the training of each network reaches.
 
-The limit is the fastest product of two square matrices. A network's arithmetic is that of its
-convolutions and dense layers, forward and backward. The bare step trains on one batch again and
-again; the epoch is what `fit` does with all images, with the pipeline's own options, the second
-one, as in the first Keras compiles.
+The bare step trains on one batch again and again; the epoch is what `fit` does with all images,
+with the pipeline's own options, the second one, as in the first Keras compiles.
 
 python -m benchmarks.limits --rounds 5 --images 6000
 """
 
 import argparse
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.arithmetic import TYPES, keras_flops, limit, torch_flops
 from benchmarks.side_by_side import in_turns, machine
 from pipelines import cnn, dense_mnist, fashion, fashion_best
 from trackml.backends import keep_triton_out, keras, tf
@@ -37,9 +34,7 @@ from trackml.training.keras_steps import LOSSES
 from trackml.training.objectives import CLASSIFICATION
 from trackml.training.precision import cpu_computes_in_bfloat16
 
-SIDE, PRODUCTS = 2048, 5  # of the matrices; in each round
 STEPS = 50  # bare ones in each round
-TYPES: Mapping[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -76,17 +71,6 @@ def main(rounds: int, images: int) -> None:
                 table.add_row(each.name, *row)
         Console(width=100).print(table)
     print(f"medians of {rounds} rounds in turns; {images:,} images an epoch; {machine()}")
-
-
-def limit(precision: Precision, _round: int = 0) -> float:
-    """The seconds of one operation on two numbers, in the fastest of a few matrix products."""
-    left, right = (torch.randn(SIDE, SIDE).to(TYPES[precision]) for _ in range(2))
-    seconds = []
-    for _ in range(PRODUCTS):
-        begun = perf_counter()
-        left @ right
-        seconds.append(perf_counter() - begun)
-    return min(seconds) / (2 * SIDE**3)
 
 
 def _in_torch(precision: Precision, count: int) -> list[Network]:
@@ -139,9 +123,7 @@ def _of_torch(
         rows = torch_training.fit(network, data, seeded, optimizer=adam, **options).rows
         return 1 / rows[-1]["samples_per_second"]
 
-    with FlopCounterMode(display=False) as counter:
-        cross_entropy(build()(images), labels).backward()  # type: ignore[no-untyped-call]
-    return Network(name, counter.get_total_flops() / len(images), bare, epoch)
+    return Network(name, torch_flops(build(), images, labels), bare, epoch)
 
 
 def _in_keras(precision: Precision, count: int) -> list[Network]:
@@ -186,19 +168,6 @@ def _of_keras(
         return 1 / float(rows[-1]["samples_per_second"])
 
     return Network(name, keras_flops(build()), bare, epoch)
-
-
-def keras_flops(model: Any) -> float:
-    """As PyTorch counts them: each product is made once forward and twice backward.
-
-    The first layer with weights needs no gradient of its inputs.
-    """
-    forward = [
-        2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
-    ]
-    return float(3 * sum(forward) - forward[0])
 
 
 def _seconds(step: Callable[[], object]) -> float:

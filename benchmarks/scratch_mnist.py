@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.arithmetic import dense_flops, print_share
 from benchmarks.side_by_side import in_turns, show
 from pipelines.scratch_mnist import Params
 from trackml.data import ImageData, load
@@ -39,6 +40,8 @@ def main(rounds: int) -> None:
         (units,) = parse_widths(params.hidden_units)
         title = f"mlp of {units} units, one epoch of {len(x):,} images, momentum {momentum}"
         show(title, seconds, targets={"torch": OF_TORCH})
+        rate = len(x) / min(seconds["scratch_mnist"])
+        print_share("scratch_mnist", dense_flops(784, units, 10), rate, "float32")
 
 
 def _numpy(data: ImageData, params: Params, _round: int) -> float:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from torchvision.ops import roi_align
 
-from trackml.models.faster_rcnn import faster_rcnn, predict
+from trackml.models.faster_rcnn import RegionPooling, faster_rcnn, predict
 
 
 @pytest.mark.parametrize("shape", [(0, 64, 64), (1, 64, 64), (2, 45, 71), (1, 8, 8), (1, 200, 60)])
@@ -21,3 +22,22 @@ def test_images_of_any_size_get_a_table_of_the_same_columns(shape: tuple[int, ..
     assert (table[["x1", "y1"]] >= 0).all().all()
     assert (table["x2"] <= shape[2]).all()
     assert (table["y2"] <= shape[1]).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 23), (2, 40)])
+def test_regions_and_their_gradients_are_those_of_roi_align(height: int, width: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(3, 64, height, width, generator=random, requires_grad=True)
+    # From 5 pixels on, as `roi_align` makes narrower ones 4 pixels wide.
+    most = torch.tensor([4.0 * width, 4.0 * height])
+    regions = []
+    for count in (5, 0, 2):
+        near = torch.rand(count, 2, generator=random) * (most - 5)
+        far = near + 5 + torch.rand(count, 2, generator=random) * (most - near - 5)
+        regions.append(torch.cat([near, far], dim=1))
+    ways = RegionPooling()({"0": features}, regions, None), roi_align(features, regions, 7, 0.25, 1)
+    assert ways[0].shape == (7, 64, 7, 7)
+    torch.testing.assert_close(*ways, rtol=1e-4, atol=1e-4)
+    weights = torch.randn(ways[0].shape, generator=random)
+    gradients = [torch.autograd.grad(way, features, weights)[0] for way in ways]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)

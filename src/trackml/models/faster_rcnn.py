@@ -13,18 +13,17 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import grid_sample, pad
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
-from torchvision.ops import roi_align
 
 STRIDE = 4  # pixels per cell of the feature map
 CHANNELS = 64
 REGION_CELLS = 7  # side of the grid into which a region is pooled
-SAMPLES = 1  # of the feature map in each cell, squared: more are slow and hardly better
 HIDDEN_UNITS = 128
 ANCHOR_SIDES = (14, 20, 28)  # pixels, of squares of the same area: torchvision starts at 32
 ANCHOR_RATIOS = (1.0, 1.5, 2.5)  # height by width: a one is narrow
@@ -50,16 +49,29 @@ class Pixels(nn.Module):
 
 
 class RegionPooling(nn.Module):
-    """Features of regions: (R, CHANNELS, REGION_CELLS, REGION_CELLS).
+    """Features of regions: (R, CHANNELS, REGION_CELLS, REGION_CELLS), of each cell its center's.
 
-    torchvision's own estimates the stride from the first images, and can be wrong.
+    As torchvision's `roi_align` with one sample in each cell: more are slow and hardly better. Its
+    gradient took a third of a training step on a CPU; this one's takes a sixth of its time.
     """
 
     def forward(
         self, features: Mapping[str, Tensor], regions: list[Tensor], _sizes: object
     ) -> Tensor:
-        pooled: Tensor = roi_align(features["0"], regions, REGION_CELLS, 1 / STRIDE, SAMPLES)
-        return pooled
+        x = features["0"].float()  # (N, C, H, W)
+        counts = torch.tensor([len(boxes) for boxes in regions], device=x.device)
+        boxes = pad_sequence([each.float() for each in regions], batch_first=True) / STRIDE
+        near, far = boxes.view(len(boxes), -1, 2, 2).unsqueeze(-1).unbind(2)  # corners
+        cells = (torch.arange(REGION_CELLS, device=x.device) + 0.5) / REGION_CELLS
+        points = near + (far - near) * cells  # (N, most regions, 2 for x and y, REGION_CELLS)
+        last = torch.tensor(x.shape[:1:-1], device=x.device) - 1  # of a row, of a column
+        columns, rows = (points * 2 / last.clamp(min=1).unsqueeze(-1) - 1).unbind(2)  # -1 to 1
+        shape = *rows.shape, REGION_CELLS
+        across, down = columns.unsqueeze(2).expand(shape), rows.unsqueeze(3).expand(shape)
+        grid = torch.stack([across, down], dim=-1)
+        pooled = grid_sample(x, grid.flatten(1, 2), padding_mode="border", align_corners=True)
+        there = torch.arange(boxes.shape[1], device=x.device) < counts.unsqueeze(1)
+        return pooled.view(*x.shape[:2], -1, REGION_CELLS, REGION_CELLS).transpose(1, 2)[there]
 
 
 def faster_rcnn(classes: int) -> GeneralizedRCNN:
