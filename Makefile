@@ -21,7 +21,7 @@ OF_detector = mnist_detector
 run: .venv/ready  ## ENTRY=fashion chooses another entry point, ARGS="-P epochs=2" its parameters
 	mlflow run . -e $(ENTRY) --experiment-name $(EXPERIMENT) --env-manager local $(SHORT) $(ARGS)
 
-test: lint  ## in two processes, of a thread each; ARGS="-k registry -n 0" chooses tests
+test: lint  ## in three processes, of a thread each; ARGS="-k registry -n 0" chooses tests
 	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 python -m pytest $(ARGS)
 
 slow: .venv/dev  ## what `make test` leaves out, some minutes

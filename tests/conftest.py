@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from hypothesis import HealthCheck, settings
 
 from tests.pipelines.expected import EXPECTED
+from tests.programs import can_fork, run_forked
 from trackml.data import ImageData
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ MLFLOW_VARIABLES = (
 
 def start(*command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a module of the project in a folder, as a user would, and return what it said."""
+    if can_fork(environment):
+        return run_forked(command, folder, user_environment() | environment)
     return execute(sys.executable, "-m", *command, folder=folder, **environment)
 
 
@@ -158,7 +161,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         for name in names:
             with suppress(Timeout), FileLock(notes / f"{name}.lock", timeout=seconds):
                 if not (notes / name).exists():
-                    result = start(*EXPECTED[name].command, folder=folder)
+                    command = sys.executable, "-m", *EXPECTED[name].command
+                    result = execute(*command, folder=folder)  # no fork: it loads what it needs
                     (notes / name).write_text(json.dumps(vars(result)))
     said: dict[str, subprocess.CompletedProcess[str]] = {}
     for name in names:

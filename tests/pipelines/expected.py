@@ -242,7 +242,7 @@ EXPECTED = {
         model_parameters=2_469_696 + 257 * 256 + 257 * 10,
         aliases=(),
         flags=("--weights", "none"),
-        limit=1000,
+        limit=500,
         more_metrics=("frozen_seconds",),
         more_params=("weights_sha256",),
     ),
