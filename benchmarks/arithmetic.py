@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from trackml.backends import keras
 from trackml.params import Precision
 
 SIDE, PRODUCTS = 2048, 5  # of the matrices; of which the fastest counts
@@ -24,6 +23,8 @@ TYPES: Mapping[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": 
 
 def print_share(name: str, flops: float, rate: float, precision: Precision) -> None:
     """Print the share of the limit of a network that needs so many operations for an example.
+
+    The limit is measured now, not in turns with the training.
 
     Args:
         rate: examples a second.
@@ -55,6 +56,8 @@ def keras_flops(model: Any) -> float:
 
     The first layer with weights needs no gradient of its inputs.
     """
+    from trackml.backends import keras  # here, as it makes benchmarks of PyTorch slower
+
     forward = [
         2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
         for layer in model.layers

@@ -53,7 +53,8 @@ def main(rounds: int, epochs: int) -> None:
     seconds = in_turns({name: partial(train, name) for name in scores}, rounds)
     show(f"housing, training for {epochs} epochs", seconds, targets={"model.fit": 0.45})
     rate = epochs * len(data.train) / min(seconds["trackml"])  # validation included
-    print_share("housing", dense_flops(8, 64, 32, 1), rate, "float32")
+    units = parse_widths(Params.parse({}).hidden_units)
+    print_share("housing", dense_flops(8, *units, 1), rate, "float32")
     for name, reached in scores.items():
         for metric in ("rmse", "mae"):
             values = [score[metric] for score in reached]

@@ -19,7 +19,13 @@ from filelock import FileLock, Timeout
 from hypothesis import HealthCheck, settings
 
 from tests.pipelines.expected import EXPECTED
-from tests.programs import can_fork, run_forked
+from tests.programs import (
+    MLFLOW_VARIABLES as MLFLOW_VARIABLES,
+    ROOT as ROOT,
+    framework_to_fork,
+    run_forked,
+    user_environment as user_environment,
+)
 from trackml.data import ImageData
 
 if TYPE_CHECKING:
@@ -31,22 +37,13 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
-ROOT = Path(__file__).parents[1]
-MLFLOW_VARIABLES = (
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_REGISTRY_URI",
-    "MLFLOW_RUN_ID",
-    "MLFLOW_EXPERIMENT_ID",
-    "MLFLOW_EXPERIMENT_NAME",
-)
 
 
 def start(*command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a module of the project in a folder, as a user would, and return what it said."""
-    if can_fork(environment):
-        return run_forked(command, folder, user_environment() | environment)
+    whole = user_environment() | environment
+    if framework := framework_to_fork(command, whole):
+        return run_forked(framework, command, folder, whole)
     return execute(sys.executable, "-m", *command, folder=folder, **environment)
 
 
@@ -60,17 +57,6 @@ def execute(*words: str, folder: Path, **environment: str) -> "subprocess.Comple
         text=True,
         check=False,
     )
-
-
-def user_environment() -> dict[str, str]:
-    """The environment of a shell from which nobody has used MLflow yet."""
-    unset = (*MLFLOW_VARIABLES, "COLUMNS")  # which pytest sets for the processes of xdist
-    kept = {key: value for key, value in os.environ.items() if key not in unset}
-    scripts = str(Path(sys.executable).parent)
-    return kept | {
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
-        "PATH": f"{scripts}:{os.environ['PATH']}",
-    }
 
 
 # For the begin of a program: as if packages, joined by commas in an argument, were not installed.

@@ -1,9 +1,9 @@
-"""Programs in processes that have their libraries already.
+"""Trainings in processes that have their libraries already.
 
-To load TensorFlow or PyTorch, and MLflow, takes four seconds of a program, and tests start programs
-well over a hundred times. So a process loads the libraries once, but nothing of ours, and each
-program is a fork of it. Tests of how libraries are loaded start programs as a shell does, as does
-the fixture `finished` for each entry point.
+Half of a short training is the import of TensorFlow or PyTorch, and of MLflow, and tests start well
+over a hundred. So a process loads the libraries once, but nothing of ours, and each training is a
+fork of it. Tests of how libraries are loaded start programs as a shell does, as does the fixture
+`finished` for each entry point.
 """
 
 import gc
@@ -11,112 +11,144 @@ import json
 import os
 import re
 import runpy
+import signal
 import socket
 import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 ROOT = Path(__file__).parents[1]
+MLFLOW_VARIABLES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+)
 COMMON = (
     *("pandas", "pydantic", "rich.console", "rich.progress", "seaborn", "matplotlib.pyplot"),
     *("mlflow", "mlflow.pyfunc", "sklearn.metrics", "alembic.command"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
 )
-LIBRARIES = {
-    "keras": (*COMMON, "tensorflow", "keras"),
-    "torch": (*COMMON, "torch", "torchvision"),
-    "none": COMMON,
-}
+LIBRARIES = {"keras": ("tensorflow", "keras"), "torch": ("torch", "torchvision")}
 # What is read when it is needed. Others, such as OMP_NUM_THREADS, libraries read as they load.
-READ_LATE = re.compile(r"MLFLOW_.*URI|MLFLOW_(RUN|EXPERIMENT)_.*|MLFLOW_HTTP_.*|TRACKML_.*|COLUMNS")
-MOST_BYTES = 200_000  # of a request
+READ_LATE = re.compile(
+    r"MLFLOW_.*URI|MLFLOW_(RUN|EXPERIMENT)_.*|MLFLOW_HTTP_.*|TRACKML_.*|COLUMNS|PYTEST_.*"
+)
+MAX_REQUEST_BYTES = 200_000
 
 
-def can_fork(environment: Mapping[str, str]) -> bool:
-    """Whether a program with these variables, besides those of all, may be a fork."""
-    return sys.platform == "linux" and all(map(READ_LATE.fullmatch, environment))
+def user_environment() -> dict[str, str]:
+    """The environment of a shell from which nobody has used MLflow yet."""
+    unset = (*MLFLOW_VARIABLES, "COLUMNS")  # which pytest sets for the processes of xdist
+    kept = {key: value for key, value in os.environ.items() if key not in unset}
+    scripts = str(Path(sys.executable).parent)
+    return kept | {
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",
+        "PATH": f"{scripts}:{os.environ['PATH']}",
+    }
+
+
+# Of the processes that fork: what trackml would set before it imports their libraries.
+_SERVER_ENVIRONMENT = user_environment() | {
+    "KERAS_BACKEND": "tensorflow",
+    "GOMP_SPINCOUNT": "100000",
+    "MPLBACKEND": "agg",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+_USUAL = user_environment()  # before tests change it
+
+
+def framework_to_fork(words: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Which process may fork for a command: that of its pipeline's framework, or none."""
+    changed = {name for name, _ in environment.items() ^ _USUAL.items()}
+    if sys.platform != "linux" or not all(map(READ_LATE.fullmatch, changed)):
+        return None
+    names = [word.removeprefix("pipelines.") for word in words if word.startswith("pipelines.")]
+    for name in names:
+        source = (ROOT / "pipelines" / f"{name}.py").read_text(encoding="utf-8")
+        if framework := re.search(r"from trackml\.frameworks import (\w+)", source):
+            return framework[1]
+    return None
 
 
 def run_forked(
-    words: Sequence[str], folder: Path, environment: Mapping[str, str]
+    framework: str, words: Sequence[str], folder: Path, environment: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[str]":
     """Run a module with its arguments, as `python -m` does, and return what it said."""
     request = json.dumps([list(words), str(folder.absolute()), dict(environment)]).encode()
     pipes = [os.pipe() for _ in range(3)]  # its output, its errors, its end
     try:
         ends = [0, *(write for _, write in pipes)]
-        socket.send_fds(_server(_framework(words)), [request], ends)
+        socket.send_fds(_server(framework), [request], ends)
     finally:
         for _, write in pipes:
             os.close(write)
-    with ThreadPoolExecutor() as pool:
-        stdout, stderr, end = pool.map(_read, [read for read, _ in pipes])
-    assert end, "the process that forks has ended, see what it said on stderr"
-    (status,) = struct.unpack("i", end)
-    command = [sys.executable, "-m", *words]
-    return subprocess.CompletedProcess(
-        command, os.waitstatus_to_exitcode(status), stdout.decode(), stderr.decode()
-    )
+    stdout, stderr, end = (os.fdopen(read, "rb") for read, _ in pipes)
+    with stdout, stderr, end, ThreadPoolExecutor() as pool:
+        process = _number(end)
+        try:
+            texts = pool.map(lambda pipe: pipe.read().decode(), (stdout, stderr))
+            status = _number(end)
+        except BaseException:  # the time is over, or Ctrl-C
+            os.kill(process, signal.SIGKILL)
+            raise
+        command = [sys.executable, "-m", *words]
+        return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(status), *texts)
 
 
-def _read(pipe: int) -> bytes:
-    with open(pipe, "rb") as file:  # a number, not a path
-        return file.read()
-
-
-def _framework(words: Sequence[str]) -> str:
-    """That of the pipeline among the words of a command."""
-    for word in words:
-        file = ROOT / f"{word.replace('.', '/')}.py"
-        if word.startswith("pipelines.") and file.exists():
-            found = re.search(r"from trackml\.frameworks import (keras|torch) ", file.read_text())
-            return found[1] if found else "none"
-    return "none"
+def _number(pipe: BinaryIO) -> int:
+    sent = pipe.read(4)
+    assert sent, "the process that forks has ended; it says why on stderr"
+    (number,) = struct.unpack("i", sent)
+    return int(number)
 
 
 @cache
 def _server(framework: str) -> socket.socket:
     """A connection to a process that forks for each request; it ends with the connection."""
-    from tests.conftest import user_environment
-
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     theirs.set_inheritable(True)
     words = [sys.executable, "-m", "tests.programs", framework, str(theirs.fileno())]
-    quiet = {"MPLBACKEND": "agg", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    os.posix_spawn(sys.executable, words, user_environment() | quiet)
+    os.posix_spawn(sys.executable, words, _SERVER_ENVIRONMENT)
     theirs.close()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST_BYTES)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_REQUEST_BYTES)
     return ours
 
 
 def _next_program(framework: str, connection: socket.socket) -> str:
     """Load the libraries, then return the name of a module in a fork for each request."""
-    for library in LIBRARIES[framework]:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with pytest
+    for library in (*COMMON, *LIBRARIES.get(framework, ())):
         import_module(library)
     gc.collect()
     gc.freeze()  # so that no collection in a fork copies their pages
+    waiting: list[int] = []
     while True:
-        request, ends, _, _ = socket.recv_fds(connection, MOST_BYTES, 4)
+        request, ends, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 4)
         if not request:
             os._exit(0)
-        if os.fork() == 0:
+        if (waiter := os.fork()) == 0:
             connection.close()
             break
         for end in ends:
             os.close(end)
-        with suppress(ChildProcessError):  # those that have ended
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        waiting = [each for each in (*waiting, waiter) if os.waitpid(each, os.WNOHANG) == (0, 0)]
     *stdio, end = ends
     if program := os.fork():  # one that waits for the program, and says how it ended
         for other in stdio:
             os.close(other)
+        os.write(end, struct.pack("i", program))
         _, status = os.waitpid(program, 0)
         os.write(end, struct.pack("i", status))
         os._exit(0)
@@ -124,6 +156,8 @@ def _next_program(framework: str, connection: socket.socket) -> str:
     for number, other in enumerate(stdio):
         os.dup2(other, number)
         os.close(other)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    np.random.seed()  # noqa: NPY002  # else all forks would draw the same numbers
     words, folder, environment = json.loads(request)
     os.chdir(folder)
     os.environ.clear()

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torchvision.ops import roi_align
@@ -41,3 +42,20 @@ def test_regions_and_their_gradients_are_those_of_roi_align(height: int, width: 
     weights = torch.randn(ways[0].shape, generator=random)
     gradients = [torch.autograd.grad(way, features, weights)[0] for way in ways]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+
+def test_no_regions_are_no_features() -> None:
+    none = [torch.zeros(0, 4)] * 2
+    assert RegionPooling()({"0": torch.zeros(2, 64, 9, 9)}, none, None).shape == (0, 64, 7, 7)
+
+
+def test_answers_do_not_depend_on_the_default_dtype() -> None:
+    torch.manual_seed(0)
+    network, pixels = faster_rcnn(10), np.full((2, 64, 64), 100, np.uint8)
+    usual = predict(network, pixels)
+    assert len(usual)
+    torch.set_default_dtype(torch.float64)
+    try:
+        pd.testing.assert_frame_equal(predict(network, pixels), usual)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -86,13 +86,13 @@ def test_the_same_seed_repeats_and_another_does_not(name: str) -> None:
     }.items(),
 )
 def test_a_parameter_that_is_turned_changes_the_training(pipeline: str, turned: str) -> None:
-    exact: dict[str, Any] = {"limit": 300, "epochs": 1}
+    brief: dict[str, Any] = {"limit": 300, "epochs": 1}
     if "precision" in EXPECTED[pipeline].params.flags():
-        exact["precision"] = "float32"
-    usual = rows(pipeline, **exact)
+        brief["precision"] = "float32"
+    usual = rows(pipeline, **brief)
     for pair in turned.split():
         name, value = pair.split("=")
-        assert rows(pipeline, **(exact | {name: value})) != usual, pair
+        assert rows(pipeline, **(brief | {name: value})) != usual, pair
 
 
 @pytest.mark.parametrize(

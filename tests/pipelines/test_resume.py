@@ -1,6 +1,7 @@
 """A training that was killed goes on, in each framework, and ends as one that nobody touched."""
 
 import signal
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
@@ -14,7 +15,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipelines import scratch_mnist
-from tests.conftest import ROOT, read, runs, start
+from tests.conftest import ROOT, execute, read, runs, start
 from tests.failpoints import MOST_DELICATE, POINTS
 from tests.pipelines.families import begun, wait_until
 from trackml.backends import keep_triton_out
@@ -53,7 +54,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     @cache
     def folder_of(pipeline: str, *flags: str) -> Path:
         folder = tmp_path_factory.mktemp("whole")
-        said = start(f"pipelines.{pipeline}", *flags, folder=folder)
+        # No fork: with another seed of hashes, and other random numbers of libraries.
+        said = execute(sys.executable, "-m", f"pipelines.{pipeline}", *flags, folder=folder)
         assert said.returncode == 0, said.stderr
         return folder
 
