@@ -70,7 +70,10 @@ def _pipeline(data: ImageData, precision: Precision, number: int) -> float:
 
 def _usual(loader: Iterable[tuple[Tensor, Tensor]], _round: int) -> float:
     """As tutorials do it: float32, images decoded and normalized one by one, when needed."""
-    network = nn.Sequential(*list(mnist_cnn(10))[1:])  # the loader standardizes
+    layers = list(mnist_cnn(10))[1:]  # the loader standardizes
+    for pool in (1, 4):  # tutorials have a ReLU before it, where `mnist_cnn` has it behind
+        layers[pool], layers[pool + 1] = layers[pool + 1], layers[pool]
+    network = nn.Sequential(*layers)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
     network.train()
 

@@ -1,5 +1,7 @@
 """The convolutional network in PyTorch, and how networks are described."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,7 @@ def test_the_layers_are_those_of_the_documents(
 ) -> None:
     network = mnist_cnn(10, conv_layers=conv_layers, dropout=dropout, batch_norm=batch_norm)
     normalization, drop = ["BatchNorm2d"] * batch_norm, ["Dropout"] * bool(dropout)
-    block = ["Conv2d", *normalization, "ReLU", "MaxPool2d", *drop]
+    block = ["Conv2d", *normalization, "MaxPool2d", "ReLU", *drop]  # the last two for speed
     rest = ["Flatten", "Linear", "ReLU", *drop, "Linear"]
     kinds = [type(layer).__name__ for layer in network]
     assert kinds == ["Standardize", *block * conv_layers, *rest]
@@ -35,6 +37,23 @@ def test_the_layers_are_those_of_the_documents(
     assert [layer.out_channels for layer in convolutions] == [16, 32, 64][:conv_layers]
     rates = [layer.p for layer in network if isinstance(layer, torch.nn.Dropout)]
     assert rates == ([dropout / 2] * conv_layers + [dropout] if dropout else [])
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_relu_after_pooling_is_exactly_relu_before_it(batch_norm: bool) -> None:
+    torch.manual_seed(0)
+    network = mnist_cnn(10, conv_layers=3, batch_norm=batch_norm)
+    layers = dict(network.named_children())
+    for number in (1, 2, 3):
+        layers |= {f"pool{number}": torch.nn.ReLU(), f"relu{number}": torch.nn.MaxPool2d(2)}
+    images = torch.randint(256, (20, 28, 28), dtype=torch.uint8)
+    labels = torch.arange(20) % 10
+    results = []
+    for way in (network, torch.nn.Sequential(OrderedDict(layers))):
+        outputs = way(images)
+        loss = torch.nn.functional.cross_entropy(outputs, labels)
+        results.append([outputs, *torch.autograd.grad(loss, list(network.parameters()))])
+    assert all(map(torch.equal, *results))
 
 
 @pytest.mark.parametrize("conv_layers", [2, 3])
