@@ -153,10 +153,7 @@ def _of_keras(
     images, labels = (tf.constant(array[: given.batch_size]) for array in data.train.arrays)
 
     def bare(_round: int) -> float:
-        policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-        keras.config.set_dtype_policy(policy)
-        network = build()
-        keras.config.set_dtype_policy("float32")
+        network = keras_training.copy_in(build(), precision)
         network.compile("adam", LOSSES[CLASSIFICATION.name])
         network.optimizer.build(network.trainable_variables)
         step = tf.function(lambda: network.train_step((images, labels)), autograph=False)

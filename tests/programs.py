@@ -59,13 +59,6 @@ def user_environment() -> dict[str, str]:
     }
 
 
-# Of the processes that fork: what trackml would set before it imports their libraries.
-_SERVER_ENVIRONMENT = user_environment() | {
-    "KERAS_BACKEND": "tensorflow",
-    "GOMP_SPINCOUNT": "100000",
-    "MPLBACKEND": "agg",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
 _USUAL = user_environment()  # before tests change it
 
 
@@ -117,10 +110,15 @@ def _number(pipe: BinaryIO) -> int:
 @cache
 def _server(framework: str) -> socket.socket:
     """A connection to a process that forks for each request; it ends with the connection."""
+    from trackml.process.processors import SPIN_COUNT, SPINS  # here: a fork imports its own
+
+    # What trackml would set before it imports the libraries.
+    quiet = {"MPLBACKEND": "agg", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = _USUAL | quiet | {"KERAS_BACKEND": "tensorflow", SPINS: SPIN_COUNT}
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     theirs.set_inheritable(True)
     words = [sys.executable, "-m", "tests.programs", framework, str(theirs.fileno())]
-    os.posix_spawn(sys.executable, words, _SERVER_ENVIRONMENT)
+    os.posix_spawn(sys.executable, words, environment)
     theirs.close()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_REQUEST_BYTES)
     return ours

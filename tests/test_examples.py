@@ -86,12 +86,12 @@ def newcomer(clone: Path) -> dict[str, str]:
 def test_readmes_commands_run_in_a_fresh_clone(command: str, clone: Path) -> None:
     """From top to bottom in one folder, so that later ones find the runs of those before."""
     if command == "make test":
-        pytest.skip("it is what runs the other tests")  # and CI runs it in a fresh clone
+        pytest.skip("it is what runs the other tests")  # CI runs it in a fresh clone
     shell = newcomer(clone)
     builds = command.startswith("mlflow run") and "--env-manager local" not in command
     needed = "pyenv" if builds else "conda" if command.startswith("conda") else "bash"
     if not shutil.which(needed):
-        pytest.skip(f"{needed} is not installed here")  # and it is not ours to install
+        pytest.skip(f"{needed} is not installed here")  # a person chooses to have it
     if command in ("make ui", "trackml ui"):
         port = str(free_port())
         words = [*command.split(), *(["--port", port] if command == "trackml ui" else [])]

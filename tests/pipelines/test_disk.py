@@ -29,7 +29,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     try:
         mount("size=2250k", folder)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this user may not mount a tmpfs")  # a full disk needs one of its own
+        pytest.skip("this user may not mount a tmpfs")  # to fill a shared disk would harm others
     yield folder
     subprocess.run(["umount", folder], check=True)
 

@@ -46,7 +46,7 @@ def test_a_quota_of_a_container_is_rounded_up(
 ) -> None:
     proc = Path("/proc/self/cgroup")
     if not proc.exists():
-        pytest.skip("this system has no control groups")  # Linux alone has
+        pytest.skip("this system has no control groups")  # only Linux has them
     (tmp_path / "cpu").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="ascii")
@@ -81,7 +81,7 @@ def test_threads_soon_sleep_and_what_a_user_has_set_stays() -> None:
 def test_under_a_real_quota_libraries_start_fewer_threads() -> None:
     group = CPU_GROUPS / f"trackml-{os.getpid()}"
     if len(os.sched_getaffinity(0)) < 2 or not os.access(CPU_GROUPS, os.W_OK):
-        pytest.skip("not two processors, or no right to make a control group")  # root's, with v1
+        pytest.skip("not two processors, or no right to make a control group")  # root alone has it
     group.mkdir()
     try:
         (group / "cpu.cfs_quota_us").write_text("90000")

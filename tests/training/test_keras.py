@@ -9,7 +9,7 @@ from trackml.backends import keras, seed_everything
 from trackml.data import ImageData
 from trackml.history import NonFiniteLoss
 from trackml.models.keras import dense_regressor, fashion_cnn
-from trackml.training.keras import _copy_in, fit, predictor
+from trackml.training.keras import copy_in, fit, predictor
 
 
 def test_the_training_loss_of_an_epoch_is_its_own(blobs: ImageData) -> None:
@@ -63,7 +63,7 @@ def test_a_sequential_model_trains_in_bfloat16_and_stays_float32(blobs: ImageDat
 
 
 def test_the_trained_copy_computes_in_bfloat16_except_its_output() -> None:
-    copy = _copy_in(fashion_cnn(10, 0.3), "bfloat16")
+    copy = copy_in(fashion_cnn(10, 0.3), "bfloat16")
     dtypes = {layer.name: layer.compute_dtype for layer in copy.layers if layer.weights}
     assert dtypes.pop("probabilities") == "float32"
     assert set(dtypes.values()) == {"bfloat16"}
@@ -71,7 +71,7 @@ def test_the_trained_copy_computes_in_bfloat16_except_its_output() -> None:
 
 def test_layers_behind_the_last_weights_round_no_outputs() -> None:
     target = np.array([1.0, 3.0], np.float32)
-    copy = _copy_in(dense_regressor(np.zeros(2), np.ones(2), [4], target=target), "bfloat16")
+    copy = copy_in(dense_regressor(np.zeros(2), np.ones(2), [4], target=target), "bfloat16")
     dtypes = {layer.name: layer.compute_dtype for layer in copy.layers}
     assert (dtypes["target"], dtypes["unit"]) == ("float32", "float32")
     assert "bfloat16" in dtypes.values()
@@ -87,7 +87,7 @@ def test_the_trained_copy_keeps_adapted_statistics_with_all_digits() -> None:
     hidden = keras.layers.Dense(4)(normalization(column))
     model = keras.Model(column, keras.layers.Dense(1)(hidden))
     expected, answers = (
-        predictor(each)(longitudes)[:, 0] for each in (model, _copy_in(model, "bfloat16"))
+        predictor(each)(longitudes)[:, 0] for each in (model, copy_in(model, "bfloat16"))
     )
     np.testing.assert_allclose(answers, expected, atol=0.02)
     assert len(np.unique(np.sign(np.diff(answers)))) == 1

@@ -30,7 +30,7 @@ _UNFINISHED = "attributes.status != 'FINISHED'"
 _PAGE = 1_000  # runs in a response
 _RECENT = 200  # runs among which one is looked for: each costs milliseconds
 _FEW = 20  # runs of which all tags are looked at here
-_MAX_TASKS = 20  # in a list for people
+_MAX_TASKS = 20  # in a list for people; each is a join more, of which a database has limits
 # Of whether a run has a tag at all, a database asks only for runs that meet the other conditions.
 _NO_TRIAL = f"tags.`{MLFLOW_PARENT_RUN_ID}` IS NULL"
 
@@ -286,9 +286,10 @@ def finished_runs(client: MlflowClient, task: str) -> list[FinishedRun]:
 def tasks_with_runs(client: MlflowClient) -> list[str]:
     """The tasks of finished runs, sorted; the 20 newest if there are more."""
     tasks: list[str] = []
-    while True:  # a request per task, rather than all runs; a database has limits of joins
+    while len(tasks) < _MAX_TASKS:  # a request per task, rather than all runs
         others = (f"tags.`trackml.task` != '{task}'" for task in ("", *tasks))
         runs = search_runs(client, _FINISHED, *others, max_runs=1)
-        if not runs or len(tasks) == _MAX_TASKS:
-            return sorted(tasks)
+        if not runs:
+            break
         tasks.append(runs[0].data.tags["trackml.task"])
+    return sorted(tasks)

@@ -102,7 +102,7 @@ class _KerasLearner(Learner):
         self.metric, self.metrics = self.settings.metric, self.settings.metrics
         self.samples = len(self.data.train.arrays[1])
         self._predict = predictor(self.model)
-        self._copy = _copy_in(trained_part(self.model), self.precision)
+        self._copy = copy_in(trained_part(self.model), self.precision)
         if isinstance(self.model.output_shape, tuple):
             self.settings.check_outputs(self.model.output_shape)
         objective = self.settings.objective
@@ -191,7 +191,7 @@ def _computes_in_bfloat16(gpus: Sequence[Any]) -> bool:
     return bool(details.get("compute_capability", (0, 0)) >= (8, 0))  # NVIDIA since Ampere
 
 
-def _copy_in(model: keras.Model, precision: str) -> keras.Model:
+def copy_in(model: keras.Model, precision: str) -> keras.Model:
     """A copy that computes in `precision`, except its outputs, Normalization, inner models."""
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     weighted = [number for number, layer in enumerate(model.layers) if layer.weights]
