@@ -27,8 +27,20 @@ class Average:
         steps: how many weights went into the averages.
     """
 
-    def __init__(self, weights: Sequence[Any], decay: float, copy: Callable[[Any], Any]) -> None:
-        self._decay, self._copy = decay, copy
+    def __init__(
+        self,
+        weights: Sequence[Any],
+        decay: float,
+        copy: Callable[[Any], Any],
+        approach: Callable[[Sequence[Any], Sequence[Any], float], None],
+    ) -> None:
+        """Begin with these weights.
+
+        Args:
+            approach: a function of averages, weights and a share, which moves each average by that
+                share of the way to its weight, in place, and not at all where they are equal.
+        """
+        self._decay, self._copy, self._approach = decay, copy, approach
         self._weights = list(weights) if decay else []
         self.others = [copy(weight) for weight in self._weights]
         self.steps = 0
@@ -45,10 +57,5 @@ class Average:
         """Add the weights after a step."""
         if not self._decay:
             return
-        decay = decay_at(self._decay, self.steps)
-        for weight, mean in zip(self._weights, self.others, strict=True):
-            if "float" in str(mean.dtype):
-                mean[...] += (1 - decay) * (weight - mean)  # exactly 0 for a constant
-            else:
-                mean[...] = weight  # such as the number of batches that batch norm has seen
+        self._approach(self.others, self._weights, 1 - decay_at(self._decay, self.steps))
         self.steps += 1

@@ -79,6 +79,11 @@ def fit(
     return run_epochs(learner, params, initial=initial, **loop_options(options))
 
 
+def _approach(averages: Sequence[Array], weights: Sequence[Array], share: float) -> None:
+    for average, weight in zip(averages, weights, strict=True):
+        average[...] += share * (weight - average)
+
+
 class _NumpyLearner(Learner):
     precision, device = "float32", "cpu"
 
@@ -94,7 +99,8 @@ class _NumpyLearner(Learner):
         self.model = self._network = network
         self.metric, self.metrics, self._settings = settings.metric, settings.metrics, settings
         self._optimizer, self._batch_size, self._weight_decay = optimizer, batch_size, weight_decay
-        self._average = Average(list(mlp.arrays(network).values()), settings.ema_decay, np.copy)
+        weights = list(mlp.arrays(network).values())
+        self._average = Average(weights, settings.ema_decay, np.copy, _approach)
         self._images, self._labels = data.train.arrays
         self._x = mlp.scaled(self._images)
         self._validation = data.validation
