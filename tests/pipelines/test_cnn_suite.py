@@ -171,8 +171,10 @@ def test_sigterm_while_ray_starts_is_told_from_a_failure(point: str, store_folde
 
 @pytest.mark.slow
 def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(store_folder: Path) -> None:
+    # Where both look: `mlflow run` starts its program in the project's folder, not in this one.
+    kept = {"TRACKML_RUNS_DIR": str(store_folder / "kept")}
     command = ("after:trial", "pipelines.cnn_suite", *TWO, "--concurrency", "1")
-    said = start("tests.failpoints", *command, folder=store_folder)
+    said = start("tests.failpoints", *command, folder=store_folder, **kept)
     assert said.returncode == -signal.SIGKILL, said.stderr
     assert in_states(store_folder, FINISHED=1)
     old = Ended(store_folder, said.stdout).parent
@@ -182,6 +184,7 @@ def test_under_mlflow_run_a_resumed_suite_takes_over_the_children(store_folder: 
         *("-P", "validation_split=0.02"),
         *("-P", "optimizers=adam,sgd", "-P", "resume=true"),
         folder=store_folder,
+        **kept,
     )
     assert said.returncode == 0, said.stderr
     parents = [run for run in runs(store_folder) if PARENT not in run.data.tags]
