@@ -6,6 +6,7 @@ import os
 import pkgutil
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -212,9 +213,21 @@ def make_command(name: str, values: Mapping[str, str]) -> str:
 
 
 def is_in_checkout() -> bool:
-    """True in the root folder of a checkout, where `make` works."""
+    """True in the root folder of a checkout that stays, where `make` works."""
     root = _SOURCES.resolve().parents[1]
-    return not IS_INSTALLED and Path.cwd().resolve() == root and (root / "Makefile").exists()
+    is_root = Path.cwd().resolve() == root and (root / "Makefile").exists()
+    return is_root and not IS_INSTALLED and not is_in_copy_of_mlflow()
+
+
+def is_in_copy_of_mlflow() -> bool:
+    """True in a program of `mlflow run` in its copy of an address of git, which is gone after it.
+
+    Such a copy is a folder as tempfile.mkdtemp makes them.
+    """
+    temporary, here = Path(tempfile.gettempdir()).resolve(), Path.cwd()
+    if "MLFLOW_RUN_ID" not in os.environ or not here.is_relative_to(temporary):
+        return False
+    return here.relative_to(temporary).as_posix().startswith(tempfile.gettempprefix())
 
 
 def source_sha256(module: str) -> str:

@@ -209,7 +209,7 @@ def test_a_run_of_a_git_address_goes_on_from_the_next_copy(
     source = store_folder / "served" / "project"
     for name in ("pipelines", "src"):
         shutil.copytree(ROOT / name, source / name)
-    for name in ("MLproject", "python_env.yaml", "requirements.txt"):
+    for name in ("MLproject", "python_env.yaml", "requirements.txt", "Makefile"):
         shutil.copy(ROOT / name, source)
     author = ("-c", "user.name=a", "-c", "user.email=a@b.c")
     steps: list[tuple[str, ...]] = [("init", "-q"), ("add", ".")]
@@ -240,6 +240,7 @@ def test_a_run_of_a_git_address_goes_on_from_the_next_copy(
             os.killpg(daemon.pid, signal.SIGTERM)
     assert said.returncode == 0, said.stderr
     assert "goes on" in said.stderr
+    assert "make ui" not in said.stdout + said.stderr  # nobody can run it there
     first, second = runs(store_folder)
     assert first.data.tags["trackml.successor"] == second.info.run_id
     undisturbed = whole("scratch_mnist", *LONGER)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trackml.errors import ModelRejected, TrackmlError, one_line
 from trackml.files import replace_file, sync_files, writable
 from trackml.process.system import can_write, private_folder
+from trackml.tasks import is_in_copy_of_mlflow
 from trackml.training import checkpoint
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
 
@@ -269,7 +270,7 @@ def runs_folder() -> Path:
     The copy of a repository that `mlflow run` makes for an address of git is gone after it: from
     there runs are kept below the user's home folder.
     """
-    return _all_runs_folders()[-1 if _is_in_copy_of_mlflow() else 0]
+    return _all_runs_folders()[-1 if is_in_copy_of_mlflow() else 0]
 
 
 def _all_runs_folders() -> list[Path]:
@@ -280,14 +281,6 @@ def _all_runs_folders() -> list[Path]:
         Path(".trackml/runs").absolute(),
         (of_user if can_write(of_user) else private_folder()) / "runs",
     ]
-
-
-def _is_in_copy_of_mlflow() -> bool:
-    """True in a program of `mlflow run` within a folder as tempfile.mkdtemp makes them."""
-    temporary, here = Path(tempfile.gettempdir()).resolve(), Path.cwd()
-    if "MLFLOW_RUN_ID" not in os.environ or not here.is_relative_to(temporary):
-        return False
-    return here.relative_to(temporary).as_posix().startswith(tempfile.gettempprefix())
 
 
 def outbox_folder(name: str) -> Path:
