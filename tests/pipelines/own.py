@@ -23,8 +23,9 @@ class Params(base.TrainingParams):
 def load(params: Params) -> ImageData:
     """Images whose upper half is bright, or their lower half."""
     labels = np.arange(120) % 2
-    images = np.zeros((120, 8, 8), np.uint8)
-    images[labels == 0, :4], images[labels == 1, 4:] = 200, 200
+    images = np.random.default_rng(0).integers(50, size=(120, 8, 8), dtype=np.uint8)  # no two equal
+    images[labels == 0, :4] += 150
+    images[labels == 1, 4:] += 150
     train, test = (images[:80], labels[:80]), (images[80:], labels[80:])
     return ImageData.from_arrays("halves", train, test, classes=("up", "down"))
 
