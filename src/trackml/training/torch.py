@@ -1,6 +1,7 @@
 """Training PyTorch networks: epochs over tensors that stay in the device's memory."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import compress
 from typing import Literal, Unpack
@@ -25,6 +26,7 @@ from trackml.training.loop import Learner, Rate, Splits, loop_options, run_epoch
 from trackml.training.objectives import CLASSIFICATION, REGRESSION, Objective
 from trackml.training.options import FitOptions, FitSettings, StepSettings
 from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
+from trackml.training.torch_convolutions import as_products, multiplies_tiles
 from trackml.training.torch_images import change, on_device
 from trackml.training.torch_loss import Loss
 
@@ -206,8 +208,14 @@ class _NetworkLearner(TorchLearner):
         self._validation = data.validation
         self.samples = len(self._targets)
         self._predict = predictor(network, settings.objective)
+        in_tiles = self.precision == "bfloat16" and multiplies_tiles(self.device)
+        self._arithmetic = as_products if in_tiles else nullcontext
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
+        with self._arithmetic(self.network):
+            return self._train_epoch(rate, random)
+
+    def _train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
         torch.manual_seed(int(random.integers(2**63)))  # for dropout
         samples = self.samples
         order = torch.from_numpy(random.permutation(samples)).to(self.device)
