@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from trackml.training import precision
-from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
+from trackml.training.precision import cpu_computes_in_bfloat16, cpu_has_amx, resolve_precision
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ def test_bfloat16_is_native_if_a_flag_of_the_cpu_says_so(
     if flags is not None:  # else it is not Linux
         (tmp_path / "cpuinfo").write_text(f"model name\t: CPU\nflags\t\t: fpu {flags}\nbugs\t:\n")
     assert cpu_computes_in_bfloat16() is expected
+    assert cpu_has_amx() is (flags == "amx_bf16")
 
 
 def test_auto_is_bfloat16_only_if_it_is_native() -> None:

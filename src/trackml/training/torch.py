@@ -25,8 +25,12 @@ from trackml.training.checkpoint import Array
 from trackml.training.loop import Learner, Rate, Splits, loop_options, run_epochs
 from trackml.training.objectives import CLASSIFICATION, REGRESSION, Objective
 from trackml.training.options import FitOptions, FitSettings, StepSettings
-from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
-from trackml.training.torch_convolutions import as_products, multiplies_tiles
+from trackml.training.precision import (
+    cpu_computes_in_bfloat16,
+    cpu_has_amx,
+    resolve_precision,
+)
+from trackml.training.torch_convolutions import as_products
 from trackml.training.torch_images import change, on_device
 from trackml.training.torch_loss import Loss
 
@@ -208,11 +212,11 @@ class _NetworkLearner(TorchLearner):
         self._validation = data.validation
         self.samples = len(self._targets)
         self._predict = predictor(network, settings.objective)
-        in_tiles = self.precision == "bfloat16" and multiplies_tiles(self.device)
-        self._arithmetic = as_products if in_tiles else nullcontext
+        has_products = self.device == "cpu" and self.precision == "bfloat16" and cpu_has_amx()
+        self._convolutions = as_products if has_products else nullcontext
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
-        with self._arithmetic(self.network):
+        with self._convolutions(self.network):
             return self._train_epoch(rate, random)
 
     def _train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:

@@ -1,31 +1,27 @@
-"""Convolutions to few pixels as matrix products, for processors that multiply matrices in tiles."""
+"""Convolutions to few pixels as matrix products (im2col), for processors with AMX."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-MOST_PIXELS = 16  # of an output: with more of them, the patches take longer than they save
-
-
-def multiplies_tiles(device: str) -> bool:
-    """True of a CPU that multiplies matrices of bfloat16 in tiles (AMX)."""
-    return device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
+MAX_PIXELS = 16  # of an output: more gain hardly anything, and the patches take memory
+MIN_WEIGHTS = 2**15  # smaller products cost less than the copies that they need
 
 
 @contextmanager
 def as_products(network: nn.Module) -> Iterator[None]:
-    """In this context, convolutions whose output has at most 16 pixels are matrix products.
+    """In this context, large convolutions to at most 16 pixels are matrix products.
 
-    Their outputs and gradients stay the same, up to rounding. In bfloat16, on processors with AMX,
-    a step of VGG16 takes half as long.
+    That is so under the CPU's autocast only. Outputs and gradients stay the same, up to rounding.
+    Gradients of gradients, and vmap, fail there.
     """
-    layers = [each for each in network.modules() if isinstance(each, nn.Conv2d) and _is_plain(each)]
+    layers = [layer for layer in network.modules() if _is_large(layer)]
     for layer in layers:
         vars(layer)["forward"] = partial(_forward, layer)
     try:
@@ -35,10 +31,11 @@ def as_products(network: nn.Module) -> Iterator[None]:
             del vars(layer)["forward"]
 
 
-def _is_plain(layer: nn.Conv2d) -> bool:
+def _is_large(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     return (
         type(layer) is nn.Conv2d  # a subclass may have a forward of its own
         and "forward" not in vars(layer)
+        and layer.weight.numel() >= MIN_WEIGHTS
         and layer.groups == 1
         and layer.dilation == (1, 1)
         and layer.padding_mode == "zeros"
@@ -46,63 +43,79 @@ def _is_plain(layer: nn.Conv2d) -> bool:
     )
 
 
-def _forward(layer: nn.Conv2d, images: Tensor) -> Tensor:
-    padding: Sequence[int] = layer.padding  # type: ignore[assignment]  # no string: see _is_plain
-    sides = zip(images.shape[2:], layer.kernel_size, layer.stride, padding, strict=True)
-    height, width = ((side + 2 * p - k) // s + 1 for side, k, s, p in sides)
-    if height * width > MOST_PIXELS:
-        return nn.Conv2d.forward(layer, images)
-    is_autocast = torch.is_autocast_enabled("cpu")
-    dtype = torch.get_autocast_dtype("cpu") if is_autocast else images.dtype
-    weight = layer.weight.to(dtype)
-    product: Tensor = _Product.apply(images.to(dtype), weight, layer.stride, padding)
-    return product if layer.bias is None else product + layer.bias.to(dtype).view(-1, 1, 1)
+def _forward(layer: nn.Conv2d, input: Tensor) -> Tensor:  # noqa: A002 (Conv2d's own name)
+    if not _has_few_outputs(layer, input):
+        return nn.Conv2d.forward(layer, input)
+    dtype, (height, width) = torch.get_autocast_dtype("cpu"), _size(layer, input)
+    product: Tensor = _Product.apply(
+        input.to(dtype), layer.weight.to(dtype), layer.stride, layer.padding
+    )
+    if layer.bias is not None:
+        product = product + layer.bias.to(dtype)
+    return product.view(len(input), height, width, -1).permute(0, 3, 1, 2)
+
+
+def _has_few_outputs(layer: nn.Conv2d, images: Tensor) -> bool:
+    """False for all that PyTorch should answer or refuse itself, too."""
+    if images.ndim != 4 or not len(images) or images.shape[1] != layer.in_channels:
+        return False
+    if not torch.is_autocast_enabled("cpu") or images.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    height, width = _size(layer, images)
+    return height > 0 and width > 0 and height * width <= MAX_PIXELS
+
+
+def _size(layer: nn.Conv2d, images: Tensor) -> tuple[int, int]:
+    """Height and width of the outputs."""
+    paddings: Sequence[int] = layer.padding  # type: ignore[assignment]  # no text: see _is_large
+    sides = zip(images.shape[2:], layer.kernel_size, layer.stride, paddings, strict=True)
+    height, width = ((side + 2 * p - kernel) // stride + 1 for side, kernel, stride, p in sides)
+    return height, width
 
 
 class _Product(torch.autograd.Function):
-    """Images (N, C, H, W) and weights (O, C, *kernel) → (N, O, height, width), channels last."""
+    """Images (N, C, H, W) and weights (O, C, *kernel) → (N * height * width, O)."""
 
     @staticmethod
     def forward(
         ctx: Any, images: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
     ) -> Tensor:
-        (rows, columns), (outputs, _, *kernel) = padding, weight.shape
+        (rows, columns), (outputs, channels, *kernel) = padding, weight.shape
         padded = pad(images.permute(0, 2, 3, 1), (0, 0, columns, columns, rows, rows))
         patches = padded.unfold(1, kernel[0], stride[0]).unfold(2, kernel[1], stride[1])
-        count, height, width = patches.shape[:3]
-        matrix = patches.permute(0, 1, 2, 4, 5, 3).reshape(count * height * width, -1)
+        patches = patches.permute(0, 1, 2, 4, 5, 3)  # (N, height, width, *kernel, C)
+        ctx.stride, ctx.padding = stride, padding
+        ctx.padded_shape, ctx.patches_shape = padded.shape, patches.shape
+        matrix = patches.reshape(-1, kernel[0] * kernel[1] * channels)
         filters = weight.permute(0, 2, 3, 1).reshape(outputs, -1)
-        ctx.save_for_backward(matrix, filters)
-        ctx.stride, ctx.padding, ctx.kernel, ctx.padded = stride, padding, kernel, padded.shape
-        product = matrix @ filters.T
-        return product.view(count, height, width, outputs).permute(0, 3, 1, 2)
+        needs_images, needs_weight, *_ = ctx.needs_input_grad
+        ctx.save_for_backward(matrix if needs_weight else None, filters if needs_images else None)
+        return matrix @ filters.T
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         matrix, filters = ctx.saved_tensors
-        count, outputs, height, width = gradient.shape
-        by_pixel = gradient.permute(0, 2, 3, 1).reshape(-1, outputs)
         of_images = of_weight = None
-        if ctx.needs_input_grad[0]:
-            patches = (by_pixel @ filters).view(count, height, width, *ctx.kernel, -1)
-            of_images = _add_patches(patches, ctx.stride, ctx.padded)
-            rows, columns = ctx.padding
-            _, bottom, right, _ = ctx.padded
-            of_images = of_images[:, rows : bottom - rows, columns : right - columns]
+        if filters is not None:
+            patches = (gradient @ filters).view(ctx.patches_shape)
+            of_images = _sum_patches(patches, ctx.stride, ctx.padded_shape)
+            (rows, columns), (_, height, width, _) = ctx.padding, ctx.padded_shape
+            of_images = of_images[:, rows : height - rows, columns : width - columns]
             of_images = of_images.permute(0, 3, 1, 2)
-        if ctx.needs_input_grad[1]:
-            of_weight = (by_pixel.T @ matrix).view(outputs, *ctx.kernel, -1).permute(0, 3, 1, 2)
+        if matrix is not None:
+            _, _, _, *kernel, channels = ctx.patches_shape
+            of_weight = (gradient.T @ matrix).view(-1, *kernel, channels).permute(0, 3, 1, 2)
         return of_images, of_weight, None, None
 
 
-def _add_patches(patches: Tensor, stride: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Patches (N, height, width, *kernel, C) at their places in images (N, H, W, C)."""
+def _sum_patches(patches: Tensor, stride: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """Patches (N, height, width, *kernel, C) at their places in images (N, H, W, C): col2im."""
     _, height, width, *kernel, _ = patches.shape
     images = patches.new_zeros(shape, dtype=torch.float32)
-    for row in range(kernel[0]):
-        for column in range(kernel[1]):
-            rows = slice(row, row + stride[0] * (height - 1) + 1, stride[0])
-            columns = slice(column, column + stride[1] * (width - 1) + 1, stride[1])
-            images[:, rows, columns] += patches[:, :, :, row, column]
+    for row in range(height):
+        for column in range(width):
+            top, left = row * stride[0], column * stride[1]
+            place = images[:, top : top + kernel[0], left : left + kernel[1]]
+            place += patches[:, row, column]
     return images.to(patches.dtype)
