@@ -33,6 +33,7 @@ from trackml.training import keras as keras_training, torch as torch_training
 from trackml.training.keras_steps import LOSSES
 from trackml.training.objectives import CLASSIFICATION
 from trackml.training.precision import cpu_computes_in_bfloat16
+from trackml.training.torch_convolutions import fast_convolutions
 
 STEPS = 50  # bare ones in each round
 
@@ -108,7 +109,7 @@ def _of_torch(
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
         def step() -> None:
-            with autocast:
+            with autocast, fast_convolutions(network, "cpu", precision):
                 logits = network(images)
             cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.training.examples import train
 from trackml.data import ImageData
 from trackml.models.torch import Standardize
-from trackml.training import torch as training, torch_convolutions
+from trackml.training import torch_convolutions
 from trackml.training.torch_convolutions import as_products
 
 
@@ -195,7 +195,7 @@ def test_fit_multiplies_where_the_processor_has_amx(
     blobs: ImageData,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training, "cpu_has_amx", lambda: has_amx)
+    monkeypatch.setattr(torch_convolutions, "cpu_has_amx", lambda: has_amx)
     monkeypatch.setattr(torch_convolutions, "MIN_WEIGHTS", 0)
     in_training: set[bool] = set()
 

@@ -1,7 +1,6 @@
 """Training PyTorch networks: epochs over tensors that stay in the device's memory."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from itertools import compress
 from typing import Literal, Unpack
@@ -25,12 +24,8 @@ from trackml.training.checkpoint import Array
 from trackml.training.loop import Learner, Rate, Splits, loop_options, run_epochs
 from trackml.training.objectives import CLASSIFICATION, REGRESSION, Objective
 from trackml.training.options import FitOptions, FitSettings, StepSettings
-from trackml.training.precision import (
-    cpu_computes_in_bfloat16,
-    cpu_has_amx,
-    resolve_precision,
-)
-from trackml.training.torch_convolutions import as_products
+from trackml.training.precision import cpu_computes_in_bfloat16, resolve_precision
+from trackml.training.torch_convolutions import fast_convolutions
 from trackml.training.torch_images import change, on_device
 from trackml.training.torch_loss import Loss
 
@@ -212,11 +207,9 @@ class _NetworkLearner(TorchLearner):
         self._validation = data.validation
         self.samples = len(self._targets)
         self._predict = predictor(network, settings.objective)
-        has_products = self.device == "cpu" and self.precision == "bfloat16" and cpu_has_amx()
-        self._convolutions = as_products if has_products else nullcontext
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
-        with self._convolutions(self.network):
+        with fast_convolutions(self.network, self.device, self.precision):
             return self._train_epoch(rate, random)
 
     def _train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:
