@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from functools import partial
@@ -35,9 +35,10 @@ PIPELINES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def main(requests_each: int, at_once: int) -> None:
-    """Each framework, with one image and with 100 a request."""
-    table = Table("model", "images", "way", "requests/s", "p50", "p99", title="mnist, served")
+def main(requests_each: int, at_once: int, workers: list[int]) -> None:
+    """Each framework, with one image and with 100 a request, by so many processes."""
+    columns = ("model", "workers", "images", "way", "requests/s", "p50", "p99")
+    table = Table(*columns, title="mnist, served")
     with TemporaryDirectory() as name:
         folder = Path(name)
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
@@ -46,25 +47,30 @@ def main(requests_each: int, at_once: int) -> None:
             train = [sys.executable, "-m", f"pipelines.{pipeline}", *flags]
             subprocess.run(train, cwd=folder, env=environment, check=True, capture_output=True)
             model = mlflow.pyfunc.load_model(f"models:/mnist@{alias}")
-            with served(folder, "mnist", alias) as address, requests.Session() as session:
-                for count in (1, 100):
-                    images = load("mnist").test.images[:count]
-                    body = json.dumps({"inputs": images.tolist()})
-                    asked = partial(_ask, session, address, body)
-                    ways: dict[str, tuple[Callable[[], object], int]] = {
-                        "in process": (partial(model.predict, images), 1),
-                        "served, one by one": (asked, 1),
-                        f"served, {at_once} at once": (asked, at_once),
-                    }
-                    for way, (call, threads) in ways.items():
-                        row = _measured(call, requests_each, threads)
-                        table.add_row(alias, str(count), way, *row)
+            for count in (1, 100):
+                call = partial(model.predict, load("mnist").test.images[:count])
+                table.add_row(alias, "", str(count), "in process", *_measured(call, requests_each))
+            for number in workers:
+                for row in _served(folder, alias, number, requests_each, at_once):
+                    table.add_row(alias, str(number), *row)
     console = Console(highlight=False, width=110)
     console.print(table)
     console.print(f"{requests_each} requests each; {machine()}")
 
 
-def _measured(call: Callable[[], object], count: int, threads: int) -> list[str]:
+def _served(
+    folder: Path, alias: str, workers: int, requests_each: int, at_once: int
+) -> Iterator[list[str]]:
+    """Images a request, way, and what is measured."""
+    with served(folder, "mnist", alias, workers) as address, requests.Session() as session:
+        for count in (1, 100):
+            body = json.dumps({"inputs": load("mnist").test.images[:count].tolist()})
+            ask = partial(_ask, session, address, body)
+            for way, threads in (("one by one", 1), (f"{at_once} at once", at_once)):
+                yield [str(count), way, *_measured(ask, requests_each, threads)]
+
+
+def _measured(call: Callable[[], object], count: int, threads: int = 1) -> list[str]:
     """Requests a second; median and 99th percentile of their milliseconds."""
 
     def timed(_: int) -> float:
@@ -92,5 +98,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1], help="of the server, each")
     given = parser.parse_args()
-    main(given.requests, given.at_once)
+    main(given.requests, given.at_once, given.workers)

@@ -73,11 +73,12 @@ def silent() -> Iterator[str]:
 
 
 @contextmanager
-def served(folder: Path, task: str, alias: str) -> Iterator[str]:
+def served(folder: Path, task: str, alias: str, workers: int = 1) -> Iterator[str]:
     """The address of a model behind the page's own command, with another name and port in it."""
     port = str(free_port())
     first, *_ = blocks(SERVING, "bash")
     command = with_ours(first, {"mnist@champion": f"{task}@{alias}", "5001": port})
+    command = f"{command.rstrip()} --workers {workers}"
     address = f"http://127.0.0.1:{port}"
     with started(["bash", "-ec", command], f"{address}/ping", folder):
         yield address
