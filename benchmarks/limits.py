@@ -109,13 +109,14 @@ def _of_torch(
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
 
         def step() -> None:
-            with autocast, fast_convolutions(network, "cpu", precision):
+            with autocast:
                 logits = network(images)
             cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
 
-        return _seconds(step) / len(images)
+        with fast_convolutions(network, "cpu", precision):
+            return _seconds(step) / len(images)
 
     def epoch(number: int) -> float:
         network = build()
