@@ -1,6 +1,5 @@
 """A pipeline as a program: flags in, exit code out, errors in one line."""
 
-import gc
 import logging
 import os
 import re
@@ -19,6 +18,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource
 from trackml.backends import program_settings
 from trackml.errors import Terminated, TrackmlError, UsageError
 from trackml.params import Params, allowed, meaning
+from trackml.process.garbage import collect_rarely, exit_without_collection
 from trackml.process.signals import ignore_end_signals, stop_requests, stop_with_parent
 from trackml.process.streams import accept_all_output
 from trackml.process.system import ensure_user
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Params)
 
-GARBAGE_THRESHOLD = 10_000  # allocations between two looks for garbage; Python 3.11's own is 700
 DEBUG_HELP = "show the traceback of an error"
 
 
@@ -71,9 +70,7 @@ def run_entry_point(entry: EntryPoint, flags: Sequence[str], program: str | None
         stop_with_parent()
     about = entry.main.__doc__
     given = parse_flags(entry.params, flags, about, program=program, preset=entry.preset)
-    # Frameworks leave 600,000 objects behind that are no garbage. To look through them as often as
-    # Python does, and once more at exit, takes 2 s: as long as two epochs of `dense_mnist`.
-    gc.set_threshold(GARBAGE_THRESHOLD)
+    collect_rarely()
     from trackml.console import run_shown, show_result
 
     show_result(entry, run_shown(entry, given, shows_facts=True), given)
@@ -83,8 +80,7 @@ def run_program(program: Callable[[], object], flags: Sequence[str]) -> NoReturn
     """Run a program, and end this process with its exit code."""
     code = exit_code(program, flags)
     ignore_end_signals()
-    if "triton" not in sys.modules:  # which takes objects that it finds at exit for leaks
-        gc.freeze()
+    exit_without_collection()
     raise SystemExit(code)
 
 

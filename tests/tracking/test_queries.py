@@ -1,8 +1,10 @@
 """Reading MLflow: what is read of runs, which of them, and child runs."""
 
+import gc
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 from mlflow.entities import Metric, Param, RunTag
@@ -94,6 +96,23 @@ def test_all_runs_are_found_however_many_pages_they_take(
         assert starts == sorted(starts, reverse=newest_first)
         assert {run.info.run_id for run in runs} == set(ids)
     assert len(search_runs(client, max_runs=3)) == 3
+
+
+def test_reading_runs_collects_no_garbage(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(client)
+    collects: list[bool] = []
+    read = client.search_runs
+
+    def reading(*args: Any, **options: Any) -> Any:
+        collects.append(gc.isenabled())
+        return read(*args, **options)
+
+    monkeypatch.setattr(client, "search_runs", reading)
+    assert len(search_runs(client)) == len(search_runs(client, max_runs=1)) == 1
+    assert collects == [False, False]
+    assert gc.isenabled()
 
 
 def test_the_nearest_baseline_is_the_newest_whose_parameters_differ_least(store: Store) -> None:
