@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.models import cost
 from benchmarks.side_by_side import in_turns, show
-from trackml.tracking import server
+from trackml.tracking.database import create_database
 
 RUNS = 10_000
 SEEDS = 5
@@ -60,7 +60,7 @@ def fill(folder: Path, count: int) -> None:
     Written row by row into MLflow's tables: through its client it would take minutes.
     """
     path = folder / "mlflow.db"
-    server.create_database(path)
+    create_database(path)
     random = np.random.default_rng(0)
     with sqlite3.connect(path) as database:
         database.execute(

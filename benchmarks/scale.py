@@ -28,8 +28,9 @@ from pipelines import compare, scratch_mnist
 from tests.pipelines.servers import as_program, postgres_server
 from trackml.tracking import queries, registry, resume, server
 from trackml.tracking.address import database_path
+from trackml.tracking.initial_state import logged_params
 from trackml.tracking.outbox import now_ms
-from trackml.tracking.run import Run, logged_params, tracked_run
+from trackml.tracking.run import Run, tracked_run
 from trackml.tracking.uploader import sync
 
 TASKS = 5  # of the runs, each with an experiment
@@ -124,10 +125,10 @@ def _made(
 
 
 def _multiply(connection: sa.Connection, tables: Any, copies: sa.Table) -> None:
-    for name, of_run in _RUN_TABLES.items():
-        _insert(connection, tables[name], copies, tables[name].c[of_run] == copies.c.old_run)
     for name in _MODEL_TABLES:
         _insert(connection, tables[name], copies, tables[name].c.model_id == copies.c.old_model)
+    for name, of_run in _RUN_TABLES.items():
+        _insert(connection, tables[name], copies, tables[name].c[of_run] == copies.c.old_run)
     inputs, input_tags, tags = tables["inputs"], tables["input_tags"], tables["tags"]
     _insert(connection, inputs, copies, inputs.c.destination_id == copies.c.old_run)
     _insert(connection, inputs, copies, inputs.c.source_id == copies.c.old_run)

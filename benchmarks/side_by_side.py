@@ -18,7 +18,7 @@ from time import perf_counter
 from rich.console import Console
 from rich.table import Table
 
-from trackml.tracking.model_files import installed_version
+from trackml.model_files.saving import installed_version
 
 ROOT = Path(__file__).parents[1]
 

@@ -174,11 +174,11 @@ def _programs_ignore_no_signal() -> None:
 @pytest.fixture(scope="session")
 def blank_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's schema and no run, made once: its migrations take seconds."""
-    from trackml.tracking import server
+    from trackml.tracking.database import create_database
 
     folder = tmp_path_factory.mktemp("blank")
     # Its copies have another name, else they would pass for a project that was copied.
-    server.create_database(folder / "blank.db")
+    create_database(folder / "blank.db")
     return folder / "blank.db"
 
 

@@ -53,13 +53,21 @@ def imported(file: Path, *, everywhere: bool = True) -> set[str]:
     return set(imports(ast.parse(file.read_text()).body, everywhere=everywhere))
 
 
-@pytest.mark.parametrize("package", WITHOUT_MLFLOW)
-def test_only_tracking_talks_to_mlflow(package: str) -> None:
-    files = list((SOURCES / "trackml" / package).rglob("*.py"))
-    assert files
-    for file in files:
-        forbidden = {n for n in imported(file) if n.startswith(("mlflow", "trackml.tracking"))}
-        assert not forbidden, file
+@pytest.mark.parametrize(
+    ("packages", "forbidden"),
+    [
+        (WITHOUT_MLFLOW, ("mlflow", "trackml.tracking", "trackml.model_files")),
+        (("checks", "model_files"), ("trackml.tracking",)),
+    ],
+)
+def test_only_tracking_talks_to_the_store(
+    packages: tuple[str, ...], forbidden: tuple[str, ...]
+) -> None:
+    for package in packages:
+        files = list((SOURCES / "trackml" / package).rglob("*.py"))
+        assert files
+        for file in files:
+            assert not {name for name in imported(file) if name.startswith(forbidden)}, file
 
 
 def test_imports_go_in_no_circle() -> None:

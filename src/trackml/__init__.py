@@ -136,8 +136,8 @@ def predict(
         trackml.errors.TrackmlError: there is no such model, the inputs are not what it takes, or
             they cannot be read.
     """
+    from trackml.model_files.saving import load_saved
     from trackml.prediction.answers import answer
-    from trackml.tracking.model_files import load_saved
     from trackml.tracking.registry import model_info, model_uri
 
     ask = partial(answer, given=inputs, resize=resize, separator=separator, decimal=decimal)

@@ -25,11 +25,11 @@ from trackml.data import ImageData, TableData
 from trackml.data.canvases import Canvases, DetectionData, Objects, on_canvases
 from trackml.errors import ModelRejected
 from trackml.evaluation.report import Report
+from trackml.model_files.signatures import signature
 from trackml.models.keras import dense_regressor, mirror_mean, with_named_columns
 from trackml.models.mlp import Layer, Network
 from trackml.models.torch import MirrorMean, with_probabilities
 from trackml.tasks import Framework, Task
-from trackml.tracking.signatures import signature
 from trackml.training.keras import predictor
 from trackml.training.torch import predict as predict_torch
 

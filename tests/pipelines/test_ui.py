@@ -11,7 +11,7 @@ from PIL import Image
 from tests.conftest import Finished, execute
 from tests.pipelines import ui
 from tests.pipelines.ui import View
-from trackml.tracking.run import COLOR_TAG
+from trackml.tracking.initial_state import COLOR_TAG
 from trackml.ui.links import compare_link, ui_link
 
 pytestmark = pytest.mark.services

@@ -25,10 +25,10 @@ from trackml.data import ImageData, TableData
 from trackml.errors import UsageError
 from trackml.evaluation.report import Report
 from trackml.metrics import MAP
+from trackml.model_files.saving import load_saved
 from trackml.models.torch import with_probabilities
 from trackml.params import PipelineParams
 from trackml.tasks import Framework, Task
-from trackml.tracking.model_files import load_saved
 from trackml.tracking.queries import finished_runs, search_runs
 from trackml.tracking.run import Result, tracked_run
 from trackml.training.keras import predictor

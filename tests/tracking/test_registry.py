@@ -22,9 +22,10 @@ from trackml.comparison.champion import ALIASES_TAG, Candidate, challenge, limit
 from trackml.data import ImageData
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import ACCURACY, MAE
+from trackml.model_files.saving import save_model
 from trackml.process.signals import stop_requests
 from trackml.tracking import server
-from trackml.tracking.model_files import log_model, save_model
+from trackml.tracking.logged_model import log_model
 from trackml.tracking.registry import (
     Registration,
     check_names,

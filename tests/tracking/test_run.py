@@ -25,7 +25,8 @@ from trackml.evaluation.report import Report
 from trackml.params import Params
 from trackml.process import signals
 from trackml.tasks import source_sha256
-from trackml.tracking.run import log_reports, run_color, tracked_run
+from trackml.tracking.initial_state import run_color
+from trackml.tracking.run import log_reports, tracked_run
 from trackml.training import checkpoint
 
 

@@ -14,9 +14,9 @@ from mlflow.tracking import MlflowClient
 from tests.conftest import start
 from tests.tracking.toy import ROW, Store, finish, network, refuse, train, unavailable
 from trackml.errors import TrackmlError
+from trackml.model_files.saving import save_model
 from trackml.process.signals import stop_requests
 from trackml.tracking import server
-from trackml.tracking.model_files import save_model
 from trackml.tracking.outbox import Outbox, RunState, outbox_folders, runs_folder
 from trackml.tracking.uploader import Uploader, sync, uploading
 from trackml.training.checkpoint import Checkpoint

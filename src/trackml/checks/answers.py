@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trackml.data import ImageData, TableData
 from trackml.data.tables import raw_rows
 from trackml.errors import ModelRejected, first_line
-from trackml.tracking.signatures import signature
+from trackml.model_files.signatures import signature
 
 ROWS = 8
 # The same weights answer with other last digits in batches of another size, or on another device.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trackml.checks.answers import Predict, of_trained, type_name, unstable
 from trackml.data.canvases import Canvases, DetectionData, Objects
 from trackml.errors import ModelRejected
-from trackml.tracking.signatures import signature
+from trackml.model_files.signatures import signature
 
 IMAGES = 8
 SAME_OBJECTS = 0.9  # of those found: near a threshold, last digits decide whether one is found

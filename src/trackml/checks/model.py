@@ -18,9 +18,9 @@ from trackml.checks.pickles import find_pickles
 from trackml.data import ImageData, TableData
 from trackml.data.canvases import Data, DetectionData
 from trackml.errors import ModelRejected, TrackmlError, first_line
+from trackml.model_files.saving import framework_of, load_saved, save_model
 from trackml.process.system import environment
 from trackml.tasks import Framework
-from trackml.tracking.model_files import framework_of, load_saved, save_model
 
 _OPERATORS = re.compile(rb"torch\.ops\.(\w+)\.")
 _OF_TORCH = {b"aten", b"prim", b"prims", b"higher_order", b"quantized"}

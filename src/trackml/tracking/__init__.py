@@ -1,1 +1,1 @@
-"""The only package that talks to MLflow: the store, a run, the registry."""
+"""The only package that talks to MLflow's store: a run, and the registry."""

@@ -16,10 +16,10 @@ from trackml.comparison.logged_params import parse_text
 from trackml.data import ImageData, TableData
 from trackml.errors import TrackmlError, UsageError
 from trackml.metrics import MAP, Metric
+from trackml.model_files.saving import load_saved
 from trackml.models.ensemble import Member
 from trackml.process.system import environment
 from trackml.tracking import server
-from trackml.tracking.model_files import load_saved
 from trackml.tracking.registry import numbered_version, trained_model, version_behind
 
 _RUN_ID = re.compile("[0-9a-f]{32}")

@@ -15,9 +15,9 @@ from mlflow.tracking import MlflowClient
 
 from trackml.comparison.champion import LIMIT_TAG, Candidate, challenge, limit_of, of_all_rows
 from trackml.errors import TrackmlError, UsageError, one_line
+from trackml.model_files.saving import load_saved
 from trackml.process.signals import deferred_signals
 from trackml.tracking import server
-from trackml.tracking.model_files import load_saved
 from trackml.tracking.queries import find_run
 from trackml.ui.cards import is_own, registered_card, run_card
 

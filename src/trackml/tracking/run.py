@@ -1,10 +1,6 @@
 """One MLflow run, from its parameters to its registered model: what a pipeline talks to."""
 
-import colorsys
-import json
 import logging
-import os
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,13 +11,10 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.context.registry import resolve_tags
 
 import trackml
 from trackml.backends import standard_settings
 from trackml.checks.model import save_checked
-from trackml.comparison.champion import ALIASES_TAG
-from trackml.comparison.logged_params import with_effect
 from trackml.comparison.runs import BaselineRun
 from trackml.data import TableData
 from trackml.data.canvases import Data
@@ -30,28 +23,23 @@ from trackml.evaluation.report import Report, as_json
 from trackml.history import Callbacks, History
 from trackml.metrics import LOSS, metric_tags
 from trackml.params import Params, RunParams
-from trackml.process.system import this_process
 from trackml.progress import Progress, progress_of
-from trackml.tasks import Task, source_sha256
+from trackml.tasks import Task
 from trackml.tracking import queries, registry, server
 from trackml.tracking.artifacts import add_picture, add_report, caption_of
-from trackml.tracking.lease import HEARTBEAT_TAG, PROCESS_TAG
-from trackml.tracking.outbox import Outbox, RunState, now_ms
-from trackml.tracking.queries import CODE_TAG, ParentRun
+from trackml.tracking.initial_state import VERSION_TAG, initial_state, logged_params, new_state
+from trackml.tracking.outbox import Outbox
+from trackml.tracking.queries import ParentRun
 from trackml.tracking.registry import Registration
 from trackml.tracking.resume import open_outbox
-from trackml.tracking.signatures import dataset_facts
 from trackml.tracking.uploader import Uploader, uploading
 from trackml.training.checkpoint import Checkpoint, TakeCheckpoint
-from trackml.ui.cards import COMMAND_TAG, NOTE_TAG, interface_tags
-from trackml.ui.names import request_of, run_name
+from trackml.ui.cards import NOTE_TAG
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Parent = ParentRun | None
-VERSION_TAG = "trackml.version"
-COLOR_TAG = "mlflow.runColor"
 PREPARING = "preparing the model"  # a stage, until another one is named
 MAX_CALLS_OF_FIT = 20  # of each callback: a fit may have thousands of iterations
 
@@ -334,7 +322,7 @@ def tracked_run(
     is_reachable = server.responds(must=must_respond, can_defer=parent is None)
     if is_reachable and not parent:
         server.check_variables(client, resume=params.resume)
-    state = _initial_state(task, params, data, architecture, aliases, parent)
+    state = initial_state(task, params, data, architecture, aliases, parent)
     with ExitStack() as stack:
         stack.enter_context(standard_settings())
         opened = (
@@ -368,7 +356,7 @@ def log_reports(
     client = server.connect()
     server.check_variables(client)
     tags = {VERSION_TAG: trackml.__version__} | ({NOTE_TAG: note} if note else {})
-    state = _new_state(experiment, name, params.as_text(), tags)
+    state = new_state(experiment, name, params.as_text(), tags)
     with standard_settings(), Outbox.temporary(state) as outbox, uploading(client, outbox):
         for report in reports:
             add_report(outbox, report, "dataset", progress)
@@ -379,91 +367,3 @@ def _rows_of(data: Data, params: RunParams) -> str:
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     rows = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
     return f"{data.name}: {rows}" + (f" (limit {limit:,})" if limit else "")
-
-
-def _initial_state(
-    task: Task[Any],
-    params: RunParams,
-    data: Data,
-    architecture: str,
-    aliases: Sequence[str],
-    parent: ParentRun | None,
-) -> RunState:
-    """What is known before training: parameters, tags, the dataset."""
-    logged, every = logged_params(params), params.as_text()
-    request = request_of(params, task.entry_points)
-    name = parent.trial if parent else run_name(architecture, request.changes)
-    colored = parent.trial if parent else architecture
-    tags = {
-        **{f"trackml.{flag}": every[flag] for flag in every.keys() - with_effect(every).keys()},
-        "trackml.task": data.name,
-        "trackml.framework": task.framework,
-        "trackml.architecture": architecture,
-        "trackml.data_sha256": data.sha256,
-        COLOR_TAG: run_color(colored, logged),
-        CODE_TAG: source_sha256(type(params).__module__),
-        VERSION_TAG: trackml.__version__,
-        **metric_tags(task.metric),
-        **interface_tags(data),
-    }
-    if request.command:
-        tags[COMMAND_TAG] = request.command
-    if aliases:
-        tags[ALIASES_TAG] = " ".join(aliases)
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    samples = {f"{split}_samples": str(len(rows)) for split, rows in splits.items()}
-    dataset = {
-        "name": data.name,
-        # MLflow keeps 36 characters of a digest; the tag trackml.data_sha256 has all of it.
-        "digest": data.sha256[:36],
-        "source_type": "trackml",
-        "source": json.dumps({"source": data.source}),
-        **dataset_facts(data),
-    }
-    return _new_state(data.name, name, logged | samples, tags, dataset, parent)
-
-
-def logged_params(params: Params) -> dict[str, str]:
-    """The parameters that have an effect, as texts. Of the others, a comparison would be full."""
-    unused = params.without_effect()
-    texts = with_effect(params.as_text())
-    return {name: text for name, text in texts.items() if name not in unused}
-
-
-def _new_state(
-    experiment: str,
-    name: str,
-    params: Mapping[str, str],
-    tags: Mapping[str, str],
-    dataset: Mapping[str, str] = {},
-    parent: ParentRun | None = None,
-) -> RunState:
-    """Of the run that `mlflow run` has made, of a trial, else of a new run in that experiment."""
-    # Made by the client, not by mlflow.start_run: that would set the status at exit too.
-    given = "" if parent else os.environ.get("MLFLOW_RUN_ID", "")
-    origin = parent.child_tags if parent else {} if given else resolve_tags()
-    alive = {PROCESS_TAG: this_process(), HEARTBEAT_TAG: str(now_ms())}
-    experiment_id = parent.experiment_id if parent else os.environ.get("MLFLOW_EXPERIMENT_ID", "")
-    return RunState(
-        store=server.shown_address(),
-        experiment=os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment,
-        experiment_id=experiment_id,
-        name=name,
-        started=now_ms(),
-        run_id=given,
-        params=params,
-        tags={**origin, **alive, **tags},
-        dataset=dataset,
-    )
-
-
-def run_color(name: str, params: Mapping[str, str]) -> str:
-    """A run's color in MLflow's charts, "#rrggbb": a hue per name, a shade per set of parameters.
-
-    The colors that MLflow picks itself are often the same for two runs. The digits before the name
-    put the hues of our architectures far from each other; for a new one a test may ask for others.
-    """
-    texts = (f"887095{name}", f"52912{json.dumps(params, sort_keys=True)}")
-    hue, shade = (random.Random(text).random() for text in texts)  # noqa: S311  # no secret
-    rgb = colorsys.hls_to_rgb(hue, 0.3 + 0.28 * shade, 0.65)
-    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)

@@ -7,18 +7,14 @@ import hashlib
 import logging
 import os
 import re
-import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.client import NOT_FOUND
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
 import requests
-from alembic.script import ScriptDirectory
 from filelock import FileLock
 from mlflow.entities import Experiment, Run as MlflowRun
 from mlflow.environment_variables import (
@@ -27,7 +23,6 @@ from mlflow.environment_variables import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils as mlflow_db
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -45,13 +40,13 @@ from trackml.tracking.address import (
     is_configured,
     is_database_server,
     is_server,
-    sqlite_uri,
     store_uri,
     without_password,
 )
+from trackml.tracking.database import artifact_root, prepare_database
 from trackml.tracking.lease import check_lease
 from trackml.tracking.outbox import FAILURE_TAG, OUTBOX_TAG, outbox_folder
-from trackml.tracking.relocate import ARTIFACTS, check_location
+from trackml.tracking.relocate import check_location
 
 RESPONSE_SECONDS = 3  # for a server to respond at all
 BRIEF_SECONDS = 5  # for a request while training waits
@@ -108,7 +103,7 @@ def prepare(*, create: bool = True) -> MlflowClient:
             )
         if not create:
             check_exists(path)
-        _prepare_database(path)
+        prepare_database(path)
         check_location(path)
     registry = os.environ.get(REGISTRY) or uri  # models may be in a store of their own
     check_address(registry, REGISTRY)
@@ -334,7 +329,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
         path = database_path(mlflow.get_tracking_uri())
         # Explicit: MLflow's default is the current folder of the process that creates it.
         folder = re.sub(r"[^\w-]", "_", name)  # a name may be a path, such as "/Users/me/mnist"
-        location = _artifact_root(path).joinpath(folder).as_uri() if path else None
+        location = artifact_root(path).joinpath(folder).as_uri() if path else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:
@@ -343,77 +338,3 @@ def experiment_id(client: MlflowClient, name: str) -> str:
                 raise
     _check_active(experiment)
     return str(experiment.experiment_id)
-
-
-def _prepare_database(path: Path) -> None:
-    """Create a database where there is none, and check that MLflow can use it."""
-    if not _revision(path):
-        if not path.parent.is_dir():
-            message = f"there is no folder {path.parent} to keep {path.name} in; create it"
-            raise TrackmlError(message)
-        try:
-            with lock_file(path.with_name(f".{path.name}.lock")):
-                if not _revision(path):
-                    create_database(path)
-        except OSError as error:
-            raise TrackmlError(
-                f"cannot write to {path.parent}: {error.strerror or error}; change to another "
-                "folder, or set MLFLOW_TRACKING_URI"
-            ) from error
-    if (revision := _revision(path)) != mlflow_db._get_latest_schema_revision():  # type: ignore[no-untyped-call]  # noqa: SLF001
-        _accept_newer_schema(path, str(revision))
-
-
-def create_database(path: Path) -> None:
-    """Make the schema in a temporary file: a migration that dies half-way must not stay."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        draft = Path(folder, path.name)
-        for name in ("alembic", mlflow_db.__name__):  # they announce each step
-            logging.getLogger(name).setLevel(logging.WARNING)
-        uri, root = sqlite_uri(draft), _artifact_root(path).as_uri()
-        SqlAlchemyStore(uri, root).engine.dispose()  # type: ignore[no-untyped-call]
-        draft.replace(path)
-
-
-def _artifact_root(database: Path) -> Path:
-    return database.with_name(ARTIFACTS)
-
-
-def _revision(path: Path) -> str | None:
-    """The schema revision of a database; None if there is no file, or nothing in it."""
-    if not path.exists() or path.stat().st_size == 0:
-        return None
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=20)) as database:
-            row = database.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.Error as error:
-        raise TrackmlError(
-            f"{path} is not an intact MLflow database ({error}); move it away, or name another "
-            "store in MLFLOW_TRACKING_URI"
-        ) from None
-    if row is None:
-        raise TrackmlError(
-            f"{path} has an MLflow schema that is not complete: another program is making it, or "
-            "died while it did; try again in a minute, then move it away"
-        )
-    return str(row[0])
-
-
-def _accept_newer_schema(path: Path, revision: str) -> None:
-    """Let MLflow use a database that a newer MLflow has made; refuse one that an older has.
-
-    `mlflow run` from an environment with a newer MLflow makes the database before our pinned one
-    sees it. Newer schemas have only added tables and columns for features that we do not use, yet
-    MLflow refuses every revision but its own (docs/decisions/0003-tracking-store.md).
-    """
-    uri = sqlite_uri(path)
-    config = mlflow_db._get_alembic_config(uri)  # type: ignore[no-untyped-call]  # noqa: SLF001
-    older = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision in older:
-        raise TrackmlError(
-            f"{path} was made by an older MLflow than {mlflow.__version__}; make a copy of it, "
-            f"then run `mlflow db upgrade {uri}`"
-        )
-    message = "%s was made by a newer MLflow than %s: using it as it is"
-    _log.warning(message, path, mlflow.__version__)
-    mlflow_db._verify_schema = lambda _engine: None  # noqa: SLF001

@@ -21,7 +21,7 @@ from trackml.tracking import queries, registry, server
 from trackml.tracking.address import is_configured
 from trackml.tracking.descriptions import Descriptions
 from trackml.tracking.lease import check_lease, forget_death, heartbeat, run_lock
-from trackml.tracking.model_files import log_model
+from trackml.tracking.logged_model import log_model
 from trackml.tracking.outbox import (
     FAILURE_TAG,
     OUTBOX_TAG,

@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import ABSENT, execute
 from trackml.data import ImageData, load
+from trackml.model_files.saving import save_model
 from trackml.models.torch import mnist_cnn, with_probabilities
 from trackml.models.transfer import transfer_network
-from trackml.tracking.model_files import save_model
 
 # A new process, whose memory has grown for nothing else.
 ANSWER = """

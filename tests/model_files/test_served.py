@@ -20,10 +20,10 @@ from torch import nn
 from tests.conftest import ABSENT, execute
 from trackml.backends import keras
 from trackml.data import TableData, TableSplit, load
+from trackml.model_files.saving import save_model
 from trackml.models.keras import fashion_cnn
 from trackml.params import PipelineParams
 from trackml.tasks import Framework
-from trackml.tracking.model_files import save_model
 from trackml.training.sklearn import fit, predictor
 
 COLUMNS = ("size", "city", "age")

@@ -14,7 +14,7 @@ from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 
 from trackml.data import TableData
-from trackml.tracking.signatures import FLOAT32, remove_example, signature
+from trackml.model_files.signatures import FLOAT32, remove_example, signature
 
 Array = NDArray[Any]
 

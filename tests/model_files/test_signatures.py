@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from mlflow.models import Model
 
-from tests.tracking.test_served import model_of, table
+from tests.model_files.test_served import model_of, table
 from tests.tracking.toy import Store, finish, network
 from trackml.data import ImageData
 from trackml.data.canvases import on_canvases
+from trackml.model_files.saving import save_model
+from trackml.model_files.signatures import input_example
 from trackml.models.torch import Standardize
 from trackml.tasks import Framework
-from trackml.tracking.model_files import save_model
-from trackml.tracking.signatures import input_example
 
 
 def test_a_registered_model_carries_rows_that_it_answers(store: Store) -> None:

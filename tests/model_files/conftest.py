@@ -1,0 +1,3 @@
+from tests.tracking.conftest import store
+
+__all__ = ["store"]
