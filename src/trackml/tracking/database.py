@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import mlflow
@@ -15,6 +15,8 @@ from trackml.errors import TrackmlError
 from trackml.files import lock_file
 from trackml.tracking.address import sqlite_uri
 from trackml.tracking.relocate import ARTIFACTS
+
+_SAMPLE = 400  # rows of an index that SQLite reads to estimate them
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +49,20 @@ def create_database(path: Path) -> None:
         uri, root = sqlite_uri(draft), artifact_root(path).as_uri()
         SqlAlchemyStore(uri, root).engine.dispose()  # type: ignore[no-untyped-call]
         draft.replace(path)
+
+
+def update_statistics(path: Path) -> None:
+    """Let SQLite know how large a database's tables are.
+
+    Else, to sort runs by a metric, parameter or tag, as MLflow's UI does, it reads the values of
+    all runs once for each run. A database that is in use, or read-only, stays as it is.
+    """
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(path, timeout=0)) as database,
+    ):
+        database.execute(f"PRAGMA analysis_limit = {_SAMPLE}")
+        database.execute("ANALYZE")
 
 
 def artifact_root(database: Path) -> Path:

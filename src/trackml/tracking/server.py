@@ -43,7 +43,7 @@ from trackml.tracking.address import (
     store_uri,
     without_password,
 )
-from trackml.tracking.database import artifact_root, prepare_database
+from trackml.tracking.database import artifact_root, prepare_database, update_statistics
 from trackml.tracking.lease import check_lease
 from trackml.tracking.outbox import FAILURE_TAG, OUTBOX_TAG, outbox_folder
 from trackml.tracking.relocate import check_location
@@ -105,6 +105,7 @@ def prepare(*, create: bool = True) -> MlflowClient:
             check_exists(path)
         prepare_database(path)
         check_location(path)
+        update_statistics(path)
     registry = os.environ.get(REGISTRY) or uri  # models may be in a store of their own
     check_address(registry, REGISTRY)
     if (path := database_path(registry)) and registry != uri and path.exists():
