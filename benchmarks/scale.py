@@ -3,6 +3,7 @@
 python -m benchmarks.scale fill --runs 100000     # multiplies real runs in ./mlflow.db
 python -m benchmarks.scale compare FEW MANY       # addresses of two stores, the first almost empty
 python -m benchmarks.scale together --runs 32     # log at once, to a server with PostgreSQL
+python -m benchmarks.scale servers --runs 100000  # compares two servers with PostgreSQL
 """
 
 import argparse
@@ -226,6 +227,8 @@ class Store:
             "trackml runs": lambda: queries.unfinished_runs(self.client),
             "trials of a sweep": lambda: queries.child_runs(self.client, self.sweep),
             "other tasks": lambda: queries.tasks_with_runs(self.client),
+            "UI: the 100 newest runs": lambda: self._page("attributes.start_time"),
+            "UI: the 100 best runs": lambda: self._page("metrics.`test_accuracy`"),
             "leaderboard": lambda: trackml.leaderboard("mnist"),
             "compare": lambda: compare.main(compare.Params.parse({})),
         }
@@ -246,6 +249,11 @@ class Store:
         params = self._params(**values)
         with tracked_run(scratch_mnist.TASK, params, self.data, "scratch-softmax"):
             return self.clock()
+
+    def _page(self, column: str) -> object:
+        """What MLflow's UI asks for to show a task's runs, sorted."""
+        experiments = [server.experiment_id(self.client, "mnist")]
+        return self.client.search_runs(experiments, order_by=[f"{column} DESC"], max_results=100)
 
     def _baseline(self) -> object:
         identity = {
@@ -270,6 +278,19 @@ def compare_stores(few: str, many: str, rounds: int, only: str) -> None:
         first, second = (median(seconds) for seconds in in_turns(ways, rounds).values())
         print(f"{name:25} {first:8.3f} s {second:8.3f} s  ratio {second / first:.2f}", flush=True)
     print(f"n = {rounds} rounds in turns, medians; {machine()}")
+
+
+def compare_servers(runs: int, rounds: int, only: str) -> None:
+    """Fill one of two servers with so many runs, and compare them."""
+    with ExitStack() as stack:
+        own = []
+        for count in (0, runs):
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            own.append(stack.enter_context(postgres_server(folder)))
+            mlflow.set_tracking_uri(own[-1].uri)
+            fill(own[-1].database, count)
+        few, many = own
+        compare_stores(few.uri, many.uri, rounds, only)
 
 
 def log_together(count: int, epochs: int = 5) -> None:
@@ -310,7 +331,7 @@ def _log_epochs(run: Run, epochs: int, seconds: list[float]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["fill", "compare", "together"])
+    parser.add_argument("what", choices=["fill", "compare", "together", "servers"])
     parser.add_argument("stores", nargs="*", metavar="ADDRESS")
     parser.add_argument("--runs", type=int, help="default: 100,000; at once, 32")
     parser.add_argument("--rounds", type=int, default=5)
@@ -321,6 +342,9 @@ if __name__ == "__main__":
         fill(given.stores[0] if given.stores else mlflow.get_tracking_uri(), given.runs or 100_000)
     elif given.what == "together":
         as_program(partial(log_together, given.runs or 32))
+    elif given.what == "servers":
+        count = given.runs or 100_000
+        as_program(partial(compare_servers, count, given.rounds, given.only))
     else:
         few, many = given.stores
         compare_stores(few, many, given.rounds, given.only)
