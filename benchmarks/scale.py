@@ -283,13 +283,13 @@ def compare_stores(few: str, many: str, rounds: int, only: str) -> None:
 def compare_servers(runs: int, rounds: int, only: str) -> None:
     """Fill one of two servers with so many runs, and compare them."""
     with ExitStack() as stack:
-        own = []
+        servers = []
         for count in (0, runs):
             folder = Path(stack.enter_context(TemporaryDirectory()))
-            own.append(stack.enter_context(postgres_server(folder)))
-            mlflow.set_tracking_uri(own[-1].uri)
-            fill(own[-1].database, count)
-        few, many = own
+            servers.append(stack.enter_context(postgres_server(folder)))
+            mlflow.set_tracking_uri(servers[-1].uri)
+            fill(servers[-1].database, count)
+        few, many = servers
         compare_stores(few.uri, many.uri, rounds, only)
 
 

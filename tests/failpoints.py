@@ -24,7 +24,7 @@ STEPS = {
     "epoch": "trackml.tracking.run:Run.log_epoch",
     "checkpoint": "trackml.training.checkpoint:write",
     "push": "trackml.tracking.uploader:Uploader.push",
-    "save_model": "trackml.tracking.run:save_model",
+    "save_model": "trackml.checks.model:save_model",
     "create_model": "mlflow.tracking:MlflowClient.create_logged_model",
     "upload_model": "mlflow.tracking:MlflowClient.log_model_artifacts",
     "log_model": "trackml.tracking.uploader:log_model",
@@ -44,15 +44,21 @@ MOST_DELICATE = [
 ]
 
 
-def arm(point: str) -> None:
-    name, _, place = point.rpartition("@")
-    when, step, *nth = place.split(":")
-    number, wanted = signal.Signals[name or "SIGKILL"], int(nth[0]) if nth else 1
+def holder_of(step: str) -> tuple[Any, str]:
+    """What has the function that stands for a step, and the function's name there."""
     module, path = (STEPS | STEPS_OF_MANY_RUNS)[step].split(":")
     *owners, function = path.split(".")
     holder: Any = import_module(module)
     for owner in owners:
         holder = getattr(holder, owner)
+    return holder, function
+
+
+def arm(point: str) -> None:
+    name, _, place = point.rpartition("@")
+    when, step, *nth = place.split(":")
+    number, wanted = signal.Signals[name or "SIGKILL"], int(nth[0]) if nth else 1
+    holder, function = holder_of(step)
     usual, calls = getattr(holder, function), count(1)
 
     def signaling(*args: Any, **options: Any) -> Any:

@@ -60,7 +60,7 @@ def imported(file: Path, *, everywhere: bool = True) -> set[str]:
         (("checks", "model_files"), ("trackml.tracking",)),
     ],
 )
-def test_only_tracking_talks_to_the_store(
+def test_these_rooms_do_without_mlflow_or_its_store(
     packages: tuple[str, ...], forbidden: tuple[str, ...]
 ) -> None:
     for package in packages:
@@ -81,7 +81,7 @@ def test_imports_go_in_no_circle() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize(("room", "files"), [("*.py", 11), ("tracking/**/*.py", 20)])
+@pytest.mark.parametrize(("room", "files"), [("*.py", 11), ("tracking/**/*.py", 18)])
 def test_a_room_stays_small(room: str, files: int) -> None:
     assert 0 < len(list((SOURCES / "trackml").glob(room))) <= files
 

@@ -1,3 +1,1 @@
-from tests.tracking.conftest import store
-
-__all__ = ["store"]
+from tests.tracking.conftest import store as store

@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from pipelines import scratch_mnist
 from tests.conftest import ROOT, execute, read, runs, start
-from tests.failpoints import MOST_DELICATE, POINTS
+from tests.failpoints import MOST_DELICATE, POINTS, STEPS, holder_of
 from tests.pipelines.families import begun, wait_until
 from trackml.backends import keep_triton_out
 from trackml.data import load
@@ -60,6 +60,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
         return folder
 
     return folder_of
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_has_its_function(step: str) -> None:
+    assert callable(getattr(*holder_of(step)))
 
 
 def metric_rows(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, float]]]:

@@ -1,17 +1,25 @@
-"""Collection of garbage: paused for a block only."""
+"""Garbage collection: rarer in a program, and paused for a block only."""
 
 import gc
 from collections.abc import Iterator
 
 import pytest
 
-from trackml.process.garbage import no_collection
+from trackml.process.garbage import THRESHOLD, collect_rarely, no_collection
 
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
+    thresholds = gc.get_threshold()
     yield
     gc.enable()
+    gc.set_threshold(*thresholds)
+
+
+def test_a_program_collects_rarely() -> None:
+    gc.set_threshold(700, 10, 10)
+    collect_rarely()
+    assert gc.get_threshold() == (THRESHOLD, 10, 10)
 
 
 @pytest.mark.parametrize("was_enabled", [True, False])

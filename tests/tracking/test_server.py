@@ -1,12 +1,10 @@
-"""The store: a database made once by whoever comes first, or a server that may be unreachable."""
+"""The store: which one, and a server that may be unreachable."""
 
 import os
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,11 +15,10 @@ import mlflow
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
-from mlflow.store.db import utils as mlflow_db
 from mlflow.tracking import MlflowClient
 from requests.adapters import HTTPAdapter
 
-from tests.conftest import ROOT, start, user_environment
+from tests.conftest import start, user_environment
 from tests.pipelines.servers import postgres_cluster
 from tests.tracking.toy import Store, train, unavailable
 from tests.waits import noting
@@ -29,47 +26,6 @@ from trackml.errors import TrackmlError, UsageError
 from trackml.tracking import address, server
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
-
-
-@pytest.mark.parametrize("is_empty_file", [False, True])
-def test_a_missing_database_is_made_with_its_artifacts_beside_it(
-    empty_folder: Path, is_empty_file: bool
-) -> None:
-    if is_empty_file:
-        Path("mlflow.db").touch()
-    client = server.connect()
-    assert mlflow.get_tracking_uri() == f"sqlite:///{empty_folder}/mlflow.db"
-    assert Path("mlflow.db").is_file()
-    default = client.get_experiment("0")
-    assert default.artifact_location.startswith((empty_folder / "mlruns").as_uri())
-    assert {path.name for path in empty_folder.iterdir()} == {"mlflow.db", ".mlflow.db.lock"}
-
-
-def test_processes_that_start_at_once_make_one_good_database() -> None:
-    code = (
-        "from trackml.tracking import server; print(server.experiment_id(server.connect(), 'race'))"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=user_environment(),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
-    ]
-    answers = {process.communicate()[0].strip() for process in processes}
-    assert [process.returncode for process in processes] == [0] * 4
-    assert len(answers) == 1
-
-
-def test_a_kill_while_the_schema_is_made_leaves_nothing_broken() -> None:
-    program = str(ROOT / "tests/pipelines/own.py")
-    for point in ("before:migration", "after:migration", "after:schema"):
-        said = start("tests.failpoints", point, "trackml", "run", program, folder=Path())
-        assert said.returncode == -signal.SIGKILL, said.stderr
-        assert not Path("mlflow.db").exists()
-    assert server.connect().get_experiment("0").name == "Default"
 
 
 @pytest.mark.parametrize("options", ["", "?timeout=30"])
@@ -128,55 +84,6 @@ def test_a_relative_address_that_lost_its_folder_under_mlflow_run_is_refused(
     with pytest.raises(TrackmlError, match="needs an absolute path"):
         server.connect()
     assert not any(empty_folder.iterdir())
-
-
-def execute(statement: str) -> None:
-    connection = sqlite3.connect("mlflow.db")
-    with connection:
-        connection.execute(statement)
-    connection.close()
-
-
-def test_a_database_of_a_newer_mlflow_is_used_as_it_is(
-    blank_database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(mlflow_db, "_verify_schema", mlflow_db._verify_schema)  # put back after
-    shutil.copy(blank_database, "mlflow.db")
-    execute("UPDATE alembic_version SET version_num = 'from_the_future'")
-    client = server.connect()
-    run = client.create_run(server.experiment_id(client, "mnist"))
-    client.log_metric(run.info.run_id, "val_loss", 0.5)
-    assert client.get_run(run.info.run_id).data.metrics == {"val_loss": 0.5}
-    assert "made by a newer MLflow" in caplog.text
-
-
-MLFLOW_1_0 = "451aebb31d03"
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"not a database at all" * 100, "is not an intact MLflow database"),
-        (b"SQLite format 3\0" * 9, "is not an intact MLflow database"),
-        ("DELETE FROM alembic_version", "schema that is not complete"),
-        (
-            f"UPDATE alembic_version SET version_num = '{MLFLOW_1_0}'",
-            r"older MLflow.*mlflow db upgrade sqlite:///",
-        ),
-    ],
-)
-def test_a_file_that_is_no_database_or_an_old_one_is_refused_and_left_alone(
-    blank_database: Path, content: bytes | str, words: str
-) -> None:
-    if isinstance(content, bytes):
-        Path("mlflow.db").write_bytes(content)
-    else:
-        shutil.copy(blank_database, "mlflow.db")
-        execute(content)
-    before = Path("mlflow.db").read_bytes()
-    with pytest.raises(TrackmlError, match=words):
-        server.connect()
-    assert Path("mlflow.db").read_bytes() == before
 
 
 def test_a_server_that_does_not_respond_is_asked_once_and_named_without_its_password(

@@ -1,1 +1,1 @@
-"""A model as files without pickle, by framework, and what MLflow is told of it."""
+"""A trained model as files without pickle, by framework, with its signature."""

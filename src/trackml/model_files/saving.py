@@ -1,4 +1,4 @@
-"""How each framework's models are logged: loadable without trackml, and without pickle."""
+"""How each framework's models are written and loaded: without trackml, and without pickle."""
 
 import json
 import shutil

@@ -1,1 +1,1 @@
-"""The only package that talks to MLflow's store: a run, and the registry."""
+"""The only package that writes to MLflow's store: a run, and the registry."""

@@ -1,9 +1,9 @@
-"""A store that is a database in a file: it is made, and has a schema that MLflow can use."""
+"""A store that is a database in a file: how it is made and opened, its schema and statistics."""
 
 import logging
 import sqlite3
 import tempfile
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -14,9 +14,10 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from trackml.errors import TrackmlError
 from trackml.files import lock_file
 from trackml.tracking.address import sqlite_uri
-from trackml.tracking.relocate import ARTIFACTS
 
+ARTIFACTS = "mlruns"  # the folder of all artifacts, beside the database
 _SAMPLE = 400  # rows of an index that SQLite reads to estimate them
+_FEW = 50  # runs that are sorted fast anyway
 
 _log = logging.getLogger(__name__)
 
@@ -51,18 +52,46 @@ def create_database(path: Path) -> None:
         draft.replace(path)
 
 
-def update_statistics(path: Path) -> None:
-    """Let SQLite know how large a database's tables are.
+def open_database(path: Path, *, timeout: float = 20) -> sqlite3.Connection:
+    """A connection to a database that exists, without transactions of Python's own.
 
-    Else, to sort runs by a metric, parameter or tag, as MLflow's UI does, it reads the values of
-    all runs once for each run. A database that is in use, or read-only, stays as it is.
+    What a process that was killed left half written is taken back, for which it must be writable.
+
+    Args:
+        timeout: seconds to wait for another program's transaction.
     """
-    with (
-        suppress(sqlite3.OperationalError),
-        closing(sqlite3.connect(path, timeout=0)) as database,
-    ):
-        database.execute(f"PRAGMA analysis_limit = {_SAMPLE}")
-        database.execute("ANALYZE")
+    uri = f"{path.as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+
+
+def update_statistics(path: Path) -> None:
+    """Let SQLite sample how large a database's tables are, once the runs have doubled.
+
+    Without these statistics, SQLite reads the values of all runs once per run when MLflow's UI
+    sorts by a metric, parameter or tag. A database that is in use, cannot be written to, or is
+    damaged stays as it is.
+    """
+    try:
+        with closing(open_database(path, timeout=0)) as database:
+            (newest,) = database.execute("SELECT max(rowid) FROM runs").fetchone()
+            if (newest or 0) < 2 * max(_counted_runs(database), _FEW):
+                return
+            database.execute(f"PRAGMA analysis_limit = {_SAMPLE}")
+            database.execute("BEGIN IMMEDIATE")
+            # Connections that are open read statistics again only if the tables have changed.
+            database.execute("DROP TABLE IF EXISTS sqlite_stat1")
+            database.execute("ANALYZE")
+            database.execute("COMMIT")
+    except sqlite3.Error as error:
+        _log.debug("no statistics of %s: %s", path, error)
+
+
+def _counted_runs(database: sqlite3.Connection) -> int:
+    """How many runs the statistics know of; 0 if there are none."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'").fetchone():
+        return 0
+    row = database.execute("SELECT stat FROM sqlite_stat1 WHERE tbl = 'runs'").fetchone()
+    return int(row[0].split()[0]) if row else 0
 
 
 def artifact_root(database: Path) -> Path:
@@ -75,7 +104,7 @@ def _revision(path: Path) -> str | None:
     if not path.exists() or path.stat().st_size == 0:
         return None
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=20)) as database:
+        with closing(open_database(path)) as database:
             row = database.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
         raise TrackmlError(

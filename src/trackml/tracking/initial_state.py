@@ -86,7 +86,7 @@ def new_state(
     dataset: Mapping[str, str] = {},
     parent: ParentRun | None = None,
 ) -> RunState:
-    """Of the run that `mlflow run` has made, of a trial, else of a new run in that experiment."""
+    """A state before its run begins: that of `mlflow run`, a trial, or a new run."""
     # Made by the client, not by mlflow.start_run: that would set the status at exit too.
     given = "" if parent else os.environ.get("MLFLOW_RUN_ID", "")
     origin = parent.child_tags if parent else {} if given else resolve_tags()

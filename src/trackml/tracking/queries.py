@@ -48,7 +48,7 @@ def search_runs(
         order_by=[f"attributes.start_time {'DESC' if newest_first else 'ASC'}"],
         max_results=max_runs or _PAGE,
     )
-    with no_collection():  # MLflow makes 80 objects for a run; to look through them takes longer
+    with no_collection():  # which would visit the 80 objects of each run again and again
         return list(fetch() if max_runs else _all_pages(fetch))
 
 

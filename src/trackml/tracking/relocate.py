@@ -15,10 +15,10 @@ from urllib.request import url2pathname
 
 from trackml.errors import AlreadyActive, TrackmlError, UsageError
 from trackml.tracking.address import database_path, sqlite_uri, store_uri, without_password
+from trackml.tracking.database import ARTIFACTS, open_database
 from trackml.tracking.lease import run_lock
 from trackml.tracking.outbox import Outbox, RunState, outbox_folders
 
-ARTIFACTS = "mlruns"  # the folder of all artifacts, beside the database
 _PARENTS = 3  # of a database: it may be in a sub folder of its project
 _READY = 2  # the status of a logged model whose files are complete
 # All that MLflow keeps of places of artifacts: table, column, which rows.
@@ -89,7 +89,7 @@ def find_moves(database: Path) -> list[Move]:
     """
     home = database.parent
     moves: dict[Path, Move] = {}
-    with closing(_reading(database)) as connection:
+    with closing(open_database(database)) as connection:
         rows = connection.execute(
             "SELECT experiment_id, artifact_location, creation_time FROM experiments"
         ).fetchall()
@@ -159,7 +159,7 @@ def _is_copy(database: Path, original: Path, created: int) -> bool:
     if not _exists(original) or original.samefile(database):
         return False
     try:
-        with closing(_reading(original)) as connection:
+        with closing(open_database(original)) as connection:
             same = "SELECT 1 FROM experiments WHERE creation_time = ?"
             return connection.execute(same, [created]).fetchone() is not None
     except (OSError, sqlite3.Error):
@@ -225,7 +225,7 @@ def relocate(
         return place.as_uri() if place else location
 
     try:
-        with closing(sqlite3.connect(database, timeout=20, isolation_level=None)) as connection:
+        with closing(open_database(database)) as connection:
             connection.create_function("relocated", 1, relocated, deterministic=True)
             connection.execute("BEGIN IMMEDIATE")
             if not allow_missing:
@@ -302,10 +302,6 @@ def _states() -> Iterator[tuple[Path, RunState]]:
             yield folder, RunState.read(folder)
         except TrackmlError:
             continue  # `resume` and `sync` say what is wrong with it
-
-
-def _reading(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20)
 
 
 def _local_path(location: str | None) -> Path | None:

@@ -81,7 +81,8 @@ def prepare(*, create: bool = True) -> MlflowClient:
     """A client of the configured store, else of ./mlflow.db, created when missing.
 
     MLFLOW_TRACKING_URI configures it, or mlflow.set_tracking_uri in this process. Any number of
-    processes may call this at once in an empty folder. A server need not respond.
+    processes may call this at once in an empty folder. A server need not respond. A database may be
+    written to, for its statistics.
 
     Args:
         create: False is for who only reads: a missing database is an error.
