@@ -1,5 +1,7 @@
 """Training in Keras: what other frameworks do not have."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from trackml.backends import keras, seed_everything
 from trackml.data import ImageData
 from trackml.history import NonFiniteLoss
 from trackml.models.keras import dense_regressor, fashion_cnn
+from trackml.training.augmentation import Augmentation
 from trackml.training.keras import copy_in, fit, predictor
 
 
@@ -50,6 +53,31 @@ def test_dropout_depends_only_on_seed_and_epoch(blobs: ImageData) -> None:
         return [row["train_loss"] for row in history.rows]
 
     assert losses(1) == losses(2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"label_smoothing": 0.1, "ema_decay": 0.9},
+        {"augment": Augmentation(shift=0.1, erase=0.5, mixup=0.2)},
+    ],
+)
+def test_steps_are_compiled_once(
+    options: dict[str, Any], blobs: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 150 rows the last call has fewer, for which TensorFlow would compile them again."""
+    step, compiled = keras.Model.train_step, []
+
+    def noted(model: keras.Model, batch: object) -> object:
+        compiled.append(batch)
+        return step(model, batch)
+
+    monkeypatch.setattr(keras.Model, "train_step", noted)
+    history = train("keras", blobs, batch_size=16, epochs=2, **options).history
+    assert len(compiled) == 1
+    right = history.rows[0]["train_accuracy"] * len(blobs.train)
+    assert right == pytest.approx(round(right), abs=1e-3)  # of these rows, and no other
 
 
 def test_a_sequential_model_trains_in_bfloat16_and_stays_float32(blobs: ImageData) -> None:

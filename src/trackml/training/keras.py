@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -108,12 +108,16 @@ class _KerasLearner(Learner):
         objective = self.settings.objective
         self._copy.compile(self.optimizer, loss_of(self.settings), metrics=[objective.metric.name])
         self.optimizer.build(self._copy.trainable_variables)
-        batch_size = min(self.params.batch_size, self.samples)  # a larger one could overflow int32
-        steps = self.samples // batch_size // MIN_CALLS
-        self._rows_per_call = batch_size * max(1, min(STEPS_PER_CALL, steps))
+        self._batch_size = min(self.params.batch_size, self.samples)  # no larger, for int32
+        steps = self.samples // self._batch_size // MIN_CALLS
+        self._rows_per_call = self._batch_size * max(1, min(STEPS_PER_CALL, steps))
         self._average = ModelAverage(self.model, self._copy, self.settings.ema_decay)
-        self._train_steps = train_steps(
-            self._copy, self.data.train, batch_size, self.settings, self._average
+
+    @cached_property
+    def _train_steps(self) -> Any:
+        """Compiled in the first epoch, which so counts the time, and as the optimizer is then."""
+        return train_steps(
+            self._copy, self.data.train, self._batch_size, self.settings, self._average
         )
 
     def train_epoch(self, rate: Rate, random: np.random.Generator) -> Mapping[str, float]:

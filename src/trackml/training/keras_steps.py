@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from trackml.backends import keras, tf
-from trackml.training.augmentation import Changes
+from trackml.training.augmentation import Changes, draw
 from trackml.training.averages import decay_at
-from trackml.training.keras_images import change, mix
+from trackml.training.keras_images import as_tensors, change, mix
 from trackml.training.loop import Split
 from trackml.training.objectives import CLASSIFICATION, REGRESSION
 from trackml.training.options import FitSettings
@@ -64,14 +66,16 @@ def train_steps(
     inputs, targets = map(tf.constant, data.arrays)
     class_weights = settings.class_weights
 
+    def as_outputs(target: Any) -> Any:
+        return tf.one_hot(target, settings.outputs) if settings.has_soft_targets else target
+
     def train(rows: Any, *parts: Any) -> None:
         def step(first: Any) -> Any:
             batch = slice(first, first + batch_size)
             x, target = tf.gather(inputs, rows[batch]), tf.gather(targets, rows[batch])
             changes = Changes(*parts)[batch]
             weights = [] if class_weights is None else [tf.gather(class_weights, target)]
-            if settings.has_soft_targets:
-                target = tf.one_hot(target, settings.outputs)
+            target = as_outputs(target)
             if changes.shares is not None:
                 target, *weights = (mix(each, changes.shares) for each in (target, *weights))
             model.train_step((change(x, changes), target, *weights))
@@ -81,4 +85,14 @@ def train_steps(
         # Not a Python loop: AutoGraph cannot rewrite those under Python 3.13.
         tf.while_loop(lambda first: first < tf.shape(rows)[0], step, [tf.constant(0)])
 
-    return tf.function(train, reduce_retracing=True, autograph=False)
+    # Makes the variables of metrics: made within `train`, they would compile it a second time.
+    model.compute_metrics(None, as_outputs(targets[:1]), tf.zeros((1, settings.outputs)))
+    model.reset_metrics()
+    one = draw(settings.augment, 1, inputs.shape[1:], np.random.default_rng())
+    parts = [_rows_of(part) for part in (tf.constant([0]), *as_tensors(one))]
+    return tf.function(train, autograph=False).get_concrete_function(*parts)
+
+
+def _rows_of(example: Any) -> Any:
+    """The type of tensors that are like an example, but of any number of rows; None for None."""
+    return None if example is None else tf.TensorSpec((None, *example.shape[1:]), example.dtype)
