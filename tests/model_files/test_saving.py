@@ -4,12 +4,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow.utils import requirements_utils
 
-from tests.conftest import ABSENT, execute
+from tests.conftest import ABSENT, execute, small_model
+from trackml.checks.model import save_checked
 from trackml.data import ImageData, load
 from trackml.model_files.saving import save_model
 from trackml.models.torch import mnist_cnn, with_probabilities
 from trackml.models.transfer import transfer_network
+from trackml.training.keras import predictor
 
 # A new process, whose memory has grown for nothing else.
 ANSWER = """
@@ -27,6 +30,16 @@ for predict in mlflow.pyfunc.load_model(path).predict, lambda x: program(torch.f
     np.testing.assert_allclose(answers[-300:], predict(images[-300:]), atol=1e-5)
     print(peak() - before)
 """
+
+
+def test_a_model_is_saved_without_a_look_at_the_files_of_all_packages(
+    blobs: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements_utils, "_MODULES_TO_PACKAGES", None)  # as in a new process
+    monkeypatch.setattr("importlib_metadata.packages_distributions", pytest.fail)
+    model = small_model()
+    save_checked(str(tmp_path / "model"), model, "keras", blobs, predictor(model))
+    assert vars(requirements_utils)["_MODULES_TO_PACKAGES"] is None  # others still get the list
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,12 @@ from trackml.checks.pickles import find_pickles
 from trackml.data import ImageData, TableData
 from trackml.data.canvases import Data, DetectionData
 from trackml.errors import ModelRejected, TrackmlError, first_line
-from trackml.model_files.saving import framework_of, load_saved, save_model
+from trackml.model_files.saving import (
+    framework_of,
+    load_saved,
+    packages_known_by_name,
+    save_model,
+)
 from trackml.process.system import environment
 from trackml.tasks import Framework
 
@@ -81,7 +86,8 @@ def check_files(folder: Path, data: Data, predict: Predict) -> None:
     for file in folder.rglob("*.pt2"):
         _check_torch_operators(file)
     try:
-        with _quiet(), environment(MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false"):
+        no_pickles = environment(MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false")
+        with _quiet(), no_pickles, packages_known_by_name():
             model = load_saved(str(folder))
     except Exception as error:
         raise ModelRejected(

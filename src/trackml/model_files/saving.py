@@ -3,7 +3,8 @@
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.pyfunc import PyFuncModel
+from mlflow.utils import requirements_utils
 from numpy.typing import NDArray
 
 from trackml import backends
@@ -45,13 +47,14 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
     """
     save, requirements = _writer(model, framework, data)
     described = Model(metadata=_metadata(model, framework, data))
-    save(
-        path=path,
-        mlflow_model=described,
-        signature=signature(data),
-        # Without a list MLflow loads the model in a new process to find one: 13 s.
-        pip_requirements=requirements,
-    )
+    with packages_known_by_name():
+        save(
+            path=path,
+            mlflow_model=described,
+            signature=signature(data),
+            # Without a list MLflow loads the model in a new process to find one: 13 s.
+            pip_requirements=requirements,
+        )
     add_example(described, Path(path), data)
     for cache in Path(path).rglob("__pycache__"):
         shutil.rmtree(cache)
@@ -95,6 +98,22 @@ def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[...,
         case _:  # a network in NumPy
             write = partial(_write_arrays, mlp.arrays(model))
             return partial(_save_code, write, "mlp", data), _pinned()
+
+
+@contextmanager
+def packages_known_by_name() -> Iterator[None]:
+    """Let MLflow find what is installed by a package's name alone in the block.
+
+    It compares requirements with that, to warn, and lists the files of all packages first, which
+    takes most of a second. Those of a model that was trained here are what is installed.
+    """
+    name = "_MODULES_TO_PACKAGES"  # None until MLflow has listed them
+    listed = getattr(requirements_utils, name)
+    setattr(requirements_utils, name, listed or {})
+    try:
+        yield
+    finally:
+        setattr(requirements_utils, name, listed)
 
 
 def _pinned(*packages: str) -> list[str]:
