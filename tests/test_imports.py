@@ -139,4 +139,4 @@ def test_a_pipeline_loads_no_framework_but_its_own(pipeline: str, own: set[str])
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     loaded = {name.partition(".")[0] for name in result.stdout.split()}
-    assert loaded & {"keras", "tensorflow", "torch", "ray"} == own
+    assert loaded & {"keras", "tensorflow", "torch", "ray", "torchmetrics"} == own

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from trackml.process.garbage import THRESHOLD, collect_rarely, no_collection
+from trackml.process.garbage import THRESHOLD, collect_rarely, loading, no_collection
 
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     thresholds = gc.get_threshold()
     yield
+    gc.unfreeze()
     gc.enable()
     gc.set_threshold(*thresholds)
 
@@ -32,3 +33,14 @@ def test_collection_is_as_before_after_a_block_and_after_an_error(was_enabled: b
     with pytest.raises(ValueError, match="inside"), no_collection():
         raise ValueError("inside")
     assert gc.isenabled() == was_enabled
+
+
+@pytest.mark.parametrize("is_program", [True, False])
+def test_what_a_program_has_imported_is_never_visited_again(is_program: bool) -> None:
+    gc.set_threshold(700, 10, 10)  # a notebook's, whose objects may become garbage
+    if is_program:
+        collect_rarely()
+    with loading():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert (gc.get_freeze_count() > 0) == is_program

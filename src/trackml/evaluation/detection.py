@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torchmetrics.detection import MeanAveragePrecision
 
 from trackml.backends import standard_settings
 from trackml.data.canvases import Canvases, DetectionData, Objects
@@ -68,6 +67,8 @@ def mean_average_precision(detections: Objects, canvases: Canvases) -> dict[str,
 
     As COCO's evaluation defines it (Lin et al., 2014).
     """
+    from torchmetrics.detection import MeanAveragePrecision  # here, as it takes a second to import
+
     metric = MeanAveragePrecision(backend="faster_coco_eval")
     images = len(canvases)
     metric.update(*(_as_tensors(each, images) for each in (detections, canvases.objects)))

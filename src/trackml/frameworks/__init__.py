@@ -3,9 +3,13 @@
 A pipeline names it on top, and `--help` still waits for neither TensorFlow nor PyTorch.
 """
 
+import sys
+from contextlib import nullcontext
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from trackml.process.garbage import loading
 
 if TYPE_CHECKING:
     from trackml.frameworks import ensemble, keras, numpy, sklearn, torch
@@ -21,7 +25,9 @@ else:
         def __getattr__(self, name: str) -> Any:
             if name.startswith("__"):
                 raise AttributeError(name)
-            return getattr(import_module(self.__name__), name)
+            with nullcontext() if self.__name__ in sys.modules else loading():
+                module = import_module(self.__name__)
+            return getattr(module, name)
 
     ensemble, keras, numpy, sklearn, torch = (
         _Lazy(f"{__name__}.{name}") for name in ("ensemble", "keras", "numpy", "sklearn", "torch")

@@ -17,6 +17,18 @@ def collect_rarely() -> None:
     gc.set_threshold(THRESHOLD)
 
 
+@contextmanager
+def loading() -> Iterator[None]:
+    """Pause garbage collection while libraries are imported.
+
+    In a program that collects rarely, no later collection visits what there is after the block.
+    """
+    with no_collection():
+        yield
+    if gc.get_threshold()[0] == THRESHOLD:
+        gc.freeze()
+
+
 def exit_without_collection() -> None:
     """Skip the garbage collection at the exit of this process."""
     if "triton" not in sys.modules:  # which takes objects that it finds at exit for leaks
