@@ -142,7 +142,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder, notes = together / "finished", together / "said"
     for path in (folder, notes):
         path.mkdir(exist_ok=True)
-    names = list(dict.fromkeys(["detector", "fashion", "transfer", *reversed(EXPECTED)]))
+    longest = ("detector", "fashion", "transfer", "fashion_best", "cnn_best")
+    names = list(dict.fromkeys([*longest, *reversed(EXPECTED)]))
     for seconds in (0, -1):  # take what is free, then wait for what others have taken
         for name in names:
             with suppress(Timeout), FileLock(notes / f"{name}.lock", timeout=seconds):

@@ -46,12 +46,20 @@ READ_LATE = re.compile(
     r"MLFLOW_.*URI|MLFLOW_(RUN|EXPERIMENT)_.*|MLFLOW_HTTP_.*|TRACKML_.*|COLUMNS|PYTEST_.*"
 )
 MAX_REQUEST_BYTES = 200_000
+_AT_START = frozenset(os.environ)  # before libraries are loaded here, which set more
 
 
 def user_environment() -> dict[str, str]:
-    """The environment of a shell from which nobody has used MLflow yet."""
+    """The environment of a shell from which nobody has used MLflow yet.
+
+    Of variables that were not there at the start, it has those of MLflow and trackml alone.
+    """
     unset = (*MLFLOW_VARIABLES, "COLUMNS")  # which pytest sets for the processes of xdist
-    kept = {key: value for key, value in os.environ.items() if key not in unset}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if (key in _AT_START or key.startswith(("MLFLOW_", "TRACKML_"))) and key not in unset
+    }
     scripts = str(Path(sys.executable).parent)
     return kept | {
         "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}",

@@ -1,7 +1,6 @@
 """A project folder that was renamed, moved or copied, with its store and its unfinished runs."""
 
 import json
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -247,11 +246,13 @@ def test_artifacts_that_are_elsewhere_on_purpose_have_not_moved(
     assert (relocated.moves, relocated.places) == ([], 0)
 
 
-def test_the_same_folder_by_another_path_has_not_moved(project: Path, enter: Enter) -> None:
+def test_the_same_folder_by_another_path_has_not_moved(
+    project: Path, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     link = project.with_name("link")
     link.symlink_to(project)
     enter(link)
-    os.environ["PWD"] = str(link)
+    monkeypatch.setenv("PWD", str(link))
     mlflow.set_tracking_uri(address(link))
     trackml.load("blobs")
     moved = project.rename(project.with_name("moved"))
