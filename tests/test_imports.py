@@ -92,7 +92,7 @@ def test_a_run_is_passed_not_found_by_the_way() -> None:
 
 PIPELINES = [f"pipelines.{file.stem}" for file in (ROOT / "pipelines").glob("[!_]*.py")]
 HELP = """
-import contextlib, io, json, runpy, sys
+import contextlib, gc, io, json, runpy, sys
 seen, loaded = set(), {}
 def note(step):
     loaded[step] = sorted({*sys.modules} - seen)
@@ -106,8 +106,11 @@ for module in sys.argv[1:]:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     note(module)
 from trackml.frameworks import numpy
+from trackml.process.garbage import collect_rarely
 note("its name")
+collect_rarely()
 numpy.fit
+assert gc.get_freeze_count() > 100_000, "no collection is to visit what was imported"
 note("its use")
 print(json.dumps(loaded))
 """

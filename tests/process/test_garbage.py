@@ -1,11 +1,18 @@
 """Garbage collection: rarer in a program, and paused for a block only."""
 
 import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from trackml.process.garbage import THRESHOLD, collect_rarely, loading, no_collection
+from trackml.process.garbage import (
+    THRESHOLD,
+    collect_rarely,
+    exit_without_collection,
+    importing,
+    no_collection,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +47,17 @@ def test_what_a_program_has_imported_is_never_visited_again(is_program: bool) ->
     gc.set_threshold(700, 10, 10)  # a notebook's, whose objects may become garbage
     if is_program:
         collect_rarely()
-    with loading():
+    with importing():
         assert not gc.isenabled()
     assert gc.isenabled()
     assert (gc.get_freeze_count() > 0) == is_program
+
+
+@pytest.mark.parametrize("triton", [gc, None])  # None keeps it from being imported
+def test_nothing_is_freed_at_exit_but_what_triton_would_report(
+    triton: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "triton", triton)
+    gc.freeze()
+    exit_without_collection()
+    assert (gc.get_freeze_count() > 0) == (triton is None)

@@ -4,12 +4,11 @@ A pipeline names it on top, and `--help` still waits for neither TensorFlow nor 
 """
 
 import sys
-from contextlib import nullcontext
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from trackml.process.garbage import loading
+from trackml.process.garbage import importing
 
 if TYPE_CHECKING:
     from trackml.frameworks import ensemble, keras, numpy, sklearn, torch
@@ -25,9 +24,10 @@ else:
         def __getattr__(self, name: str) -> Any:
             if name.startswith("__"):
                 raise AttributeError(name)
-            with nullcontext() if self.__name__ in sys.modules else loading():
-                module = import_module(self.__name__)
-            return getattr(module, name)
+            if self.__name__ not in sys.modules:  # once, as it keeps the garbage of its moment
+                with importing():
+                    import_module(self.__name__)
+            return getattr(import_module(self.__name__), name)
 
     ensemble, keras, numpy, sklearn, torch = (
         _Lazy(f"{__name__}.{name}") for name in ("ensemble", "keras", "numpy", "sklearn", "torch")

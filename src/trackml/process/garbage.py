@@ -18,10 +18,11 @@ def collect_rarely() -> None:
 
 
 @contextmanager
-def loading() -> Iterator[None]:
+def importing() -> Iterator[None]:
     """Pause garbage collection while libraries are imported.
 
-    In a program that collects rarely, no later collection visits what there is after the block.
+    In a program that collects rarely, later collections skip all objects that exist after the
+    block.
     """
     with no_collection():
         yield
@@ -31,7 +32,9 @@ def loading() -> Iterator[None]:
 
 def exit_without_collection() -> None:
     """Skip the garbage collection at the exit of this process."""
-    if "triton" not in sys.modules:  # which takes objects that it finds at exit for leaks
+    if sys.modules.get("triton"):  # it reports each of its objects that is never freed
+        gc.unfreeze()
+    else:
         gc.freeze()
 
 
