@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from torch import Tensor, nn
 
 from tests.pipelines.expected import model_parameters
 from trackml.models.torch import (
@@ -96,6 +97,26 @@ def test_an_exported_program_answers_any_number_of_rows_as_the_network_does() ->
         pixels = torch.randint(256, (count, 28, 28), dtype=torch.uint8)
         with torch.inference_mode():
             torch.testing.assert_close(program.module()(pixels), network(pixels), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 128])
+def test_no_batch_has_more_rows_than_it_may(most: int) -> None:
+    """But for a batch of two where it may have one: programs for a single row are others."""
+    sizes: list[int] = []
+
+    class Same(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            sizes.append(len(x))
+            return x.float()
+
+    batched = InBatches(Same(), torch.zeros(2, 1))
+    batched.batch_size = most
+    for count in (0, 1, 2, 3, most - 1, most, most + 1, 5 * most, 300):
+        sizes.clear()
+        rows = torch.arange(count).reshape(count, 1)
+        assert torch.equal(batched(rows), rows.float())
+        assert max(sizes, default=0) <= max(2, most)
+        assert sum(sizes) <= 2 * max(1, count) + 2 * most
 
 
 @pytest.mark.parametrize(("size", "rows"), [(32, 128), (224, 10)])

@@ -80,6 +80,20 @@ def test_steps_are_compiled_once(
     assert right == pytest.approx(round(right), abs=1e-3)  # of these rows, and no other
 
 
+class CountsInputs(keras.Model):  # type: ignore[misc]  # Keras has no types
+    """Has metrics of its own, which need the inputs."""
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
+        scores: dict[str, Any] = super().compute_metrics(x, y, y_pred, sample_weight)
+        return scores | {"pixels": keras.ops.cast(keras.ops.size(x), "float32")}
+
+
+def test_a_model_with_metrics_of_its_own_trains(blobs: ImageData) -> None:
+    plain = small_model()
+    model = CountsInputs(plain.input, plain.output)
+    assert train("keras", blobs, model=model).history.rows
+
+
 def test_a_sequential_model_trains_in_bfloat16_and_stays_float32(blobs: ImageData) -> None:
     layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     output = keras.layers.Dense(3, activation="softmax")

@@ -21,7 +21,7 @@ from trackml.errors import ModelRejected, TrackmlError, first_line
 from trackml.model_files.saving import (
     framework_of,
     load_saved,
-    packages_known_by_name,
+    no_list_of_packages,
     save_model,
 )
 from trackml.process.system import environment
@@ -87,7 +87,7 @@ def check_files(folder: Path, data: Data, predict: Predict) -> None:
         _check_torch_operators(file)
     try:
         no_pickles = environment(MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false")
-        with _quiet(), no_pickles, packages_known_by_name():
+        with _quiet(), no_pickles, no_list_of_packages():
             model = load_saved(str(folder))
     except Exception as error:
         raise ModelRejected(

@@ -47,7 +47,7 @@ def save_model(path: str, model: Any, framework: Framework, data: Data) -> None:
     """
     save, requirements = _writer(model, framework, data)
     described = Model(metadata=_metadata(model, framework, data))
-    with packages_known_by_name():
+    with no_list_of_packages():
         save(
             path=path,
             mlflow_model=described,
@@ -101,19 +101,19 @@ def _writer(model: Any, framework: Framework, data: Data) -> tuple[Callable[...,
 
 
 @contextmanager
-def packages_known_by_name() -> Iterator[None]:
-    """Let MLflow find what is installed by a package's name alone in the block.
+def no_list_of_packages() -> Iterator[None]:
+    """Keep MLflow from listing the files of all packages in the block.
 
-    It compares requirements with that, to warn, and lists the files of all packages first, which
-    takes most of a second. Those of a model that was trained here are what is installed.
+    It takes most of a second, and only serves to warn of requirements that are not installed.
+    Models are pinned to the versions that are.
     """
     name = "_MODULES_TO_PACKAGES"  # None until MLflow has listed them
-    listed = getattr(requirements_utils, name)
+    listed = getattr(requirements_utils, name, None)
     setattr(requirements_utils, name, listed or {})
     try:
         yield
     finally:
-        setattr(requirements_utils, name, listed)
+        setattr(requirements_utils, name, listed or None)  # not the {} of another thread
 
 
 def _pinned(*packages: str) -> list[str]:

@@ -197,10 +197,10 @@ class InBatches(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         count = inputs.shape[0]  # N; len() would fix it to that of the example
-        batches = count // self.batch_size + 1
+        # Each load of the program parses these terms once per layer: they are short, not exact.
+        batches = count // max(1, self.batch_size - 1) + 1
         # Rows of each batch, of which the last two may overlap. Programs for one row and for more
-        # would differ: the exporter must see that two rows in give no batch of one. And whoever
-        # loads the program parses these terms for each layer, which takes longer for exact ones.
+        # would differ: the exporter must see that two rows in give no batch of one.
         size = torch.sym_min(count, count // batches + 2)
         weights = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
 

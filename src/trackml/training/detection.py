@@ -48,6 +48,8 @@ def fit_detector(
     Raises:
         ValueError: the data has nothing to compose fresh canvases of.
     """
+    import torchmetrics.detection  # noqa: F401  # no epoch is to wait for it, or to fail by it
+
     if fresh and data.compose is None:
         raise ValueError(f"fresh: {data.name} cannot compose other canvases")
     compose = data.compose if fresh else None

@@ -108,14 +108,15 @@ class _KerasLearner(Learner):
         objective = self.settings.objective
         self._copy.compile(self.optimizer, loss_of(self.settings), metrics=[objective.metric.name])
         self.optimizer.build(self._copy.trainable_variables)
-        self._batch_size = min(self.params.batch_size, self.samples)  # no larger, for int32
+        # A larger one could overflow int32.
+        self._batch_size = min(self.params.batch_size, self.samples)
         steps = self.samples // self._batch_size // MIN_CALLS
         self._rows_per_call = self._batch_size * max(1, min(STEPS_PER_CALL, steps))
         self._average = ModelAverage(self.model, self._copy, self.settings.ema_decay)
 
     @cached_property
     def _train_steps(self) -> Any:
-        """Compiled in the first epoch, which so counts the time, and as the optimizer is then."""
+        """Compiled in the first epoch: its time includes this, and the optimizer clips by then."""
         return train_steps(
             self._copy, self.data.train, self._batch_size, self.settings, self._average
         )

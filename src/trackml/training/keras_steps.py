@@ -85,14 +85,17 @@ def train_steps(
         # Not a Python loop: AutoGraph cannot rewrite those under Python 3.13.
         tf.while_loop(lambda first: first < tf.shape(rows)[0], step, [tf.constant(0)])
 
-    # Makes the variables of metrics: made within `train`, they would compile it a second time.
-    model.compute_metrics(None, as_outputs(targets[:1]), tf.zeros((1, settings.outputs)))
+    # Makes the variables of metrics: if `train` made them, TensorFlow would compile it twice. By
+    # Keras's own method, as a model's may expect inputs.
+    outputs = tf.zeros((1, settings.outputs))
+    keras.Model.compute_metrics(model, None, as_outputs(targets[:1]), outputs)
     model.reset_metrics()
-    one = draw(settings.augment, 1, inputs.shape[1:], np.random.default_rng())
-    parts = [_rows_of(part) for part in (tf.constant([0]), *as_tensors(one))]
-    return tf.function(train, autograph=False).get_concrete_function(*parts)
+    # Of the changes only shapes and dtypes count.
+    example = draw(settings.augment, 1, inputs.shape[1:], np.random.default_rng(0))
+    specs = [_spec_of(part) for part in (tf.constant([0]), *as_tensors(example))]
+    return tf.function(train, autograph=False).get_concrete_function(*specs)
 
 
-def _rows_of(example: Any) -> Any:
-    """The type of tensors that are like an example, but of any number of rows; None for None."""
+def _spec_of(example: Any) -> Any:
+    """The TensorSpec of tensors like an example, with any number of rows; None for None."""
     return None if example is None else tf.TensorSpec((None, *example.shape[1:]), example.dtype)
