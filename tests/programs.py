@@ -43,7 +43,7 @@ COMMON = (
 LIBRARIES = {"keras": ("tensorflow", "keras"), "torch": ("torch", "torchvision")}
 # What is read when it is needed. Others, such as OMP_NUM_THREADS, libraries read as they load.
 READ_LATE = re.compile(
-    r"MLFLOW_.*URI|MLFLOW_(RUN|EXPERIMENT)_.*|MLFLOW_HTTP_.*|TRACKML_.*|COLUMNS|PYTEST_.*"
+    r"MLFLOW_.*URI|MLFLOW_(RUN|EXPERIMENT|HTTP|ENABLE|SUPPRESS)_.*|TRACKML_.*|COLUMNS|PYTEST_.*"
 )
 MAX_REQUEST_BYTES = 200_000
 _AT_START = frozenset(os.environ)  # before libraries are loaded here, which set more

@@ -7,6 +7,7 @@ from tests.programs import framework_to_fork, user_environment
 COMMAND = ("pipelines.cnn", "--limit", "500")
 
 
+@pytest.mark.usefixtures("client")  # for which trackml sets variables of MLflow
 def test_a_training_is_a_fork_whatever_this_process_has_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
