@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import psutil
@@ -96,6 +96,45 @@ def test_it_waits_for_the_end_where_no_call_comes() -> None:
         done.append("more")
 
     assert stopped(program) == ["last batch"]
+
+
+@pytest.mark.parametrize("block", [stop_at_next_call, deferred_signals])
+def test_a_request_that_arrives_while_the_handlers_are_put_back_is_not_lost(
+    block: Callable[[], AbstractContextManager[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that stored an epoch just then went on for ever."""
+    put_back = signal.signal
+
+    def asked_before(number: int, handler: object) -> object:
+        monkeypatch.undo()
+        ask(signal.SIGTERM)
+        return put_back(number, handler)  # type: ignore[arg-type]
+
+    def program(done: list[str]) -> None:
+        with block():
+            done.append("the block")
+            monkeypatch.setattr(signal, "signal", asked_before)
+        done.append("next step")
+
+    assert stopped(program, Terminated) == ["the block"]
+
+
+def test_a_request_that_arrives_while_another_is_delivered_is_not_lost() -> None:
+    """Where the first one is ignored, the second one decides."""
+    seen: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: seen.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        signal.signal(signal.SIGINT, lambda *_: ask(signal.SIGTERM))
+        with stop_at_next_call() as stop_if_asked:
+            ask(signal.SIGINT)
+            stop_if_asked()
+            assert seen == [signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_an_echo_does_not_end_the_wait_and_a_second_request_does(clock: Clock) -> None:

@@ -66,17 +66,18 @@ def stop_at_next_call() -> Iterator[Callable[[], None]]:
             deliver()
 
     def deliver() -> None:
-        numbers = list(arrived)
-        arrived.clear()
-        for number in numbers:
+        while arrived:  # one that arrives in here is delivered too
+            number = next(iter(arrived))
+            del arrived[number]
             signal.signal(number, before[number])
             signal.raise_signal(number)
 
-    with _handled_by(note, _handled()) as before:
-        try:
+    try:
+        with _handled_by(note, _handled()) as before:
             yield deliver
-        finally:
-            deliver()
+    finally:  # once the handlers are those from before: one that arrives until then is in `arrived`
+        for number in list(arrived):
+            signal.raise_signal(number)
 
 
 @contextmanager
