@@ -103,20 +103,47 @@ def test_a_request_that_arrives_while_the_handlers_are_put_back_is_not_lost(
     block: Callable[[], AbstractContextManager[object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training that stored an epoch just then went on for ever."""
-    put_back = signal.signal
+    put_back, done = signal.signal, list[str]()
 
-    def asked_before(number: int, handler: object) -> object:
-        monkeypatch.undo()
-        ask(signal.SIGTERM)
+    def asked_once(number: int, handler: object) -> object:
+        if done == ["the block"]:
+            done.append("asked")
+            ask(signal.SIGTERM)
         return put_back(number, handler)  # type: ignore[arg-type]
 
-    def program(done: list[str]) -> None:
+    def program(_: list[str]) -> None:
         with block():
             done.append("the block")
-            monkeypatch.setattr(signal, "signal", asked_before)
         done.append("next step")
 
-    assert stopped(program, Terminated) == ["the block"]
+    monkeypatch.setattr(signal, "signal", asked_once)
+    stopped(program, Terminated)
+    assert done == ["the block", "asked"]
+
+
+def test_a_request_that_raises_between_two_handlers_leaves_none_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_back, done = signal.signal, list[str]()
+
+    def asked_once(number: int, handler: object) -> object:
+        replaced = put_back(number, handler)  # type: ignore[arg-type]
+        if done == ["the block"]:
+            done.append("asked")
+            ask(number)
+        return replaced
+
+    def program(_: list[str]) -> None:
+        usual = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        try:
+            with stop_at_next_call():
+                done.append("the block")
+        finally:
+            assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == usual
+
+    monkeypatch.setattr(signal, "signal", asked_once)
+    stopped(program, Terminated)
+    assert done == ["the block", "asked"]
 
 
 def test_a_request_that_arrives_while_another_is_delivered_is_not_lost() -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Thread
 from time import monotonic, sleep
 from types import FrameType
@@ -156,12 +156,12 @@ def _handled_by(
     if threading.current_thread() is not threading.main_thread():
         yield {}  # only the main thread gets signals, and only it may set handlers
         return
-    before: dict[int, Any] = {number: signal.signal(number, handler) for number in numbers}
-    try:
+    before: dict[int, Any] = {}
+    with ExitStack() as put_back:  # all of them, also if a signal raises in between
+        for number in numbers:
+            before[number] = signal.signal(number, handler)
+            put_back.callback(signal.signal, number, before[number])
         yield before
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
 
 
 def stop_with_parent() -> None:
